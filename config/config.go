@@ -1,0 +1,104 @@
+package config
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// Config is the whole of the settings, validated. It is immutable once Load has returned it and safe to share.
+//
+// The tags are the schema: koanf names the key, allow states the permitted values (which default.toml repeats in
+// words and validation enforces), kind picks a further check for strings.
+type Config struct {
+	Server  Server  `koanf:"server"`
+	Admin   Admin   `koanf:"admin"`
+	Log     Log     `koanf:"log"`
+	Prices  Prices  `koanf:"prices"`
+	Windows Windows `koanf:"windows"`
+
+	// Providers by name. The map and its values must not be changed.
+	Providers map[string]Provider `koanf:"providers"`
+}
+
+// ProviderNames returns the names of the providers in ascending order.
+func (c *Config) ProviderNames() []string { return slices.Sorted(maps.Keys(c.Providers)) }
+
+// Server is the data plane: the listener that clients talk to.
+type Server struct {
+	Listen  string `koanf:"listen" kind:"listen"`
+	TLSCert string `koanf:"tls_cert" kind:"path"` // PEM chain; TLS when set, together with TLSKey
+	TLSKey  string `koanf:"tls_key" kind:"path"`
+
+	ReplayLimit Size `koanf:"replay_limit" allow:"0B..1GiB"` // larger bodies stream through with one attempt
+	MaxBody     Size `koanf:"max_body" allow:"1B..16GiB"`    // larger bodies are refused with 413
+	MaxHeader   Size `koanf:"max_header" allow:"4KiB..16MiB"`
+
+	HeaderTimeout   time.Duration `koanf:"header_timeout" allow:"10ms..10m"`
+	BodyTimeout     time.Duration `koanf:"body_timeout" allow:"10ms..24h"` // longest pause between two reads of a body
+	IdleTimeout     time.Duration `koanf:"idle_timeout" allow:"10ms..24h"`
+	WriteTimeout    time.Duration `koanf:"write_timeout" allow:"10ms..24h"` // one stalled write
+	ShutdownTimeout time.Duration `koanf:"shutdown_timeout" allow:"0s..24h"`
+
+	ResponseHeaders bool   `koanf:"response_headers"` // add the x-llmopt-… headers
+	MaxConnections  int    `koanf:"max_connections" allow:"1..1048576"`
+	HashKey         Secret `koanf:"hash_key"` // keys the hashes of callers and sessions; empty: random at each start
+}
+
+// Admin is the listener for operators: metrics, health, control API.
+type Admin struct {
+	Listen string `koanf:"listen" kind:"listen"`
+	Pprof  bool   `koanf:"pprof"`
+	Token  Secret `koanf:"token" kind:"credential"` // demanded when Listen is not a loopback address
+}
+
+// Log is the program's own log and the access log.
+type Log struct {
+	Level      string        `koanf:"level" allow:"debug|info|warn|error"`
+	Access     string        `koanf:"access" kind:"sink"`               // stdout, stderr, off or the path of a file
+	MaxSize    Size          `koanf:"max_size" allow:"1MiB..1TiB"`      // of one access log file before it is rotated
+	MaxBackups int           `koanf:"max_backups" allow:"0..10000"`     // rotated files kept; 0: all
+	MaxAge     time.Duration `koanf:"max_age" allow:"0s | 24h..87600h"` // of rotated files; 0: no limit
+	Compress   bool          `koanf:"compress"`                         // gzip rotated files
+}
+
+// Prices says where model prices come from besides the embedded table.
+type Prices struct {
+	File    string        `koanf:"file" kind:"path"`             // in the format of LiteLLM's price list; empty: none
+	Refresh time.Duration `koanf:"refresh" allow:"0s | 1s..24h"` // how often File is looked at; 0: never again
+}
+
+// Windows bounds the memory of the statistics.
+type Windows struct {
+	MaxSeries int `koanf:"max_series" allow:"1..100000"`
+}
+
+// Provider is a vendor or server that requests can go to.
+type Provider struct {
+	Name         string            `koanf:"-"` // its key in Config.Providers: [a-z0-9_]+
+	Dialect      string            `koanf:"dialect" allow:"openai|anthropic|gemini"`
+	BaseURL      string            `koanf:"base_url" kind:"base_url"`                              // http or https; no query, no fragment, no user
+	APIKey       Secret            `koanf:"api_key" kind:"credential"`                             // empty: the client's own goes through
+	Auth         string            `koanf:"auth" allow:"|bearer|x-api-key|api-key|x-goog-api-key"` // header that carries APIKey; empty: by dialect
+	Headers      map[string]Secret `koanf:"headers"`                                               // set on every request; names in lower case; must not be changed
+	RequestUsage bool              `koanf:"request_usage"`                                         // ask streams for usage (stream_options.include_usage)
+	Timeouts     Timeouts          `koanf:"timeouts"`
+	TLS          TLS               `koanf:"tls"`
+	MaxIdle      int               `koanf:"max_idle" allow:"1..65536"`     // idle connections kept
+	IdleTimeout  time.Duration     `koanf:"idle_timeout" allow:"10ms..1h"` // of a kept connection
+}
+
+// Timeouts are the deadlines of one attempt. Zero means none, where it is allowed.
+type Timeouts struct {
+	Connect   time.Duration `koanf:"connect" allow:"1ms..5m"`          // TCP and TLS handshake
+	FirstByte time.Duration `koanf:"first_byte" allow:"0s | 1ms..24h"` // from the request sent to the first byte of the answer
+	Idle      time.Duration `koanf:"idle" allow:"0s | 1ms..24h"`       // between two reads of the answer
+	Total     time.Duration `koanf:"total" allow:"0s | 1ms..168h"`     // of the whole attempt
+}
+
+// TLS says how a provider's certificate is checked.
+type TLS struct {
+	CA         string `koanf:"ca" kind:"path"`              // PEM file trusted in place of the system's; empty: the system's
+	Insecure   bool   `koanf:"insecure"`                    // check nothing
+	ServerName string `koanf:"server_name" kind:"hostname"` // expected name and SNI; empty: the host of BaseURL
+}
