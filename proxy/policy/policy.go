@@ -1,0 +1,56 @@
+// Package policy holds the parameters that the request path obeys. A Snapshot is immutable; changing a parameter means
+// publishing the next one.
+package policy
+
+import (
+	"errors"
+	"sync/atomic"
+	"time"
+)
+
+// ErrStale says that somebody else has published since the base snapshot was read.
+var ErrStale = errors.New("policy snapshot is stale")
+
+// Snapshot is one version of the parameters. It is never changed after it was published.
+type Snapshot struct {
+	Version   uint64 // counts up by one at each publish; the first is 1
+	Providers map[string]Provider
+}
+
+// Provider holds the parameters of one provider, by its name in the configuration.
+type Provider struct {
+	Timeouts     Timeouts
+	RequestUsage bool // ask OpenAI-compatible streams for their usage
+}
+
+// Timeouts bound the phases of one attempt. Zero means no bound.
+type Timeouts struct {
+	Connect   time.Duration // until the connection stands, TLS included
+	FirstByte time.Duration // from the request's last byte to the answer's head
+	Idle      time.Duration // between two reads of the answer's body
+	Total     time.Duration // of the whole attempt
+}
+
+// Holder holds the snapshot in force. It is safe for concurrent use.
+type Holder struct{ current atomic.Pointer[Snapshot] }
+
+// NewHolder puts a first snapshot in force, as version 1.
+func NewHolder(first Snapshot) *Holder {
+	first.Version = 1
+	h := &Holder{}
+	h.current.Store(&first)
+	return h
+}
+
+// Load is the snapshot in force. The caller must not change it.
+func (h *Holder) Load() *Snapshot { return h.current.Load() }
+
+// Publish puts next in force, as the version after base. It fails with ErrStale when base is no longer in force, so that
+// two writers cannot overwrite each other unseen.
+func (h *Holder) Publish(base *Snapshot, next Snapshot) (*Snapshot, error) {
+	next.Version = base.Version + 1
+	if !h.current.CompareAndSwap(base, &next) {
+		return nil, ErrStale
+	}
+	return &next, nil
+}
