@@ -1,0 +1,95 @@
+# Bare `make` lists the targets. Variables can be set on the command line: make fuzz FUZZTIME=2m
+
+VERSION ?= $(or $(shell git describe --tags --always --dirty 2>/dev/null),devel)
+COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
+DATE    ?= $(shell git log -1 --format=%cI 2>/dev/null)# of the commit, so that a build can be repeated
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DATE)
+
+ARGS     ?=#     arguments of run and demo
+FUZZTIME ?= 20s# per fuzz target
+SOAK     ?= 10m# length of the soak in check-long
+BENCH    ?= .#   which benchmarks
+COUNT    ?= 1#   runs of each benchmark
+
+# Tools are built from pinned versions into bin/, under a name that holds the version. The protobuf plugins come in the
+# versions of go.mod, so that generated code and runtime agree.
+LINT_VERSION := v2.15.0
+BUF_VERSION  := v1.75.0
+LINT := bin/golangci-lint-$(LINT_VERSION)
+BUF  := bin/buf-$(BUF_VERSION)
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help run demo build test race vet lint fmt fmt-check check check-long fuzz soak bench generate generate-check image clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build ## build and run the proxy (ARGS="--config llmopt.toml")
+	bin/llmopt serve $(ARGS)
+
+demo: build ## build and run simulator, proxy and gentle load with a live table; needs no keys
+	bin/llmopt demo $(ARGS)
+
+build: ## build bin/llmopt, static
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/llmopt ./cmd/llmopt
+
+test: ## all tests, in random order
+	go test -shuffle=on ./...
+
+race: ## all tests under the race detector
+	CGO_ENABLED=1 go test -race -shuffle=on -timeout 20m ./...
+
+vet: ## go vet
+	go vet ./...
+
+lint: $(LINT) ## golangci-lint, built on first use
+	$(LINT) run
+
+fmt: $(LINT) ## format all Go code
+	$(LINT) fmt
+
+fmt-check: ## fail when Go code is not formatted
+	@files=$$(gofmt -l .) || exit 1; [ -z "$$files" ] || { echo "not formatted (make fmt):"; echo "$$files"; exit 1; }
+
+check: fmt-check vet lint test race ## what every change must pass, within 10 minutes
+
+check-long: check generate-check fuzz soak ## check, then every fuzz target and a long soak (FUZZTIME, SOAK)
+
+fuzz: ## run every fuzz target for FUZZTIME
+	.ci/fuzz $(FUZZTIME)
+
+soak: ## run the soak tests for SOAK under mixed load and faults
+	SOAK=$(SOAK) go test -count=1 -timeout 24h -run '^TestSoak' -v ./...
+
+bench: ## run the benchmarks (BENCH=Record COUNT=10)
+	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./...
+
+generate: $(BUF) bin/protoc-gen-go bin/protoc-gen-connect-go ## regenerate the code of the admin API
+	PATH="$(CURDIR)/bin:$$PATH" $(BUF) generate --path optimizer/control/controlpb --template optimizer/control/controlpb/buf.gen.yaml
+
+generate-check: generate ## fail when generated code differs from what is committed
+	@git diff --exit-code -- optimizer/control/controlpb
+
+image: ## build the container image
+	docker build --build-arg GO_VERSION=$$(go list -m -f '{{.GoVersion}}') --build-arg VERSION=$(VERSION) \
+		--build-arg COMMIT=$(COMMIT) --build-arg DATE=$(DATE) -t llmopt:$(VERSION) -t llmopt:latest .
+
+clean: ## remove what was built
+	rm -rf bin llmopt coverage.out
+
+$(LINT):
+	GOBIN=$(CURDIR)/bin/install go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+	mv bin/install/golangci-lint $@
+
+$(BUF):
+	GOBIN=$(CURDIR)/bin/install go install github.com/bufbuild/buf/cmd/buf@$(BUF_VERSION)
+	mv bin/install/buf $@
+
+bin/protoc-gen-go: go.mod
+	GOBIN=$(CURDIR)/bin go install google.golang.org/protobuf/cmd/protoc-gen-go
+	touch $@
+
+bin/protoc-gen-connect-go: go.mod
+	GOBIN=$(CURDIR)/bin go install connectrpc.com/connect/cmd/protoc-gen-connect-go
+	touch $@
