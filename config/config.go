@@ -8,14 +8,15 @@ import (
 
 // Config is the whole of the settings, validated. It is immutable once Load has returned it and safe to share.
 //
-// The tags are the schema: koanf names the key, allow states the permitted values (which default.toml repeats in
-// words and validation enforces), kind picks a further check for strings.
+// The tags are the schema: koanf names the key, allow lists the permitted values and ranges, kind picks a check of
+// strings that no list can state. default.toml repeats both in its comments, which a test compares.
 type Config struct {
 	Server  Server  `koanf:"server"`
 	Admin   Admin   `koanf:"admin"`
 	Log     Log     `koanf:"log"`
 	Prices  Prices  `koanf:"prices"`
 	Windows Windows `koanf:"windows"`
+	Storage Storage `koanf:"storage"`
 
 	// Providers by name. The map and its values must not be changed.
 	Providers map[string]Provider `koanf:"providers"`
@@ -54,18 +55,18 @@ type Admin struct {
 
 // Log is the program's own log and the access log.
 type Log struct {
-	Level      string        `koanf:"level" allow:"debug|info|warn|error"`
-	Access     string        `koanf:"access" kind:"sink"`               // stdout, stderr, off or the path of a file
-	MaxSize    Size          `koanf:"max_size" allow:"1MiB..1TiB"`      // of one access log file before it is rotated
-	MaxBackups int           `koanf:"max_backups" allow:"0..10000"`     // rotated files kept; 0: all
-	MaxAge     time.Duration `koanf:"max_age" allow:"0s | 24h..87600h"` // of rotated files; 0: no limit
-	Compress   bool          `koanf:"compress"`                         // gzip rotated files
+	Level      string        `koanf:"level" allow:"debug, info, warn, error"`
+	Access     string        `koanf:"access" kind:"sink"`            // stdout, stderr, off or the path of a file
+	MaxSize    Size          `koanf:"max_size" allow:"1MiB..1TiB"`   // of one access log file before it is rotated
+	MaxBackups int           `koanf:"max_backups" allow:"0..10000"`  // rotated files kept; 0: all
+	MaxAge     time.Duration `koanf:"max_age" allow:"0s, 1d..3650d"` // of rotated files; 0: no limit
+	Compress   bool          `koanf:"compress"`                      // gzip rotated files
 }
 
 // Prices says where model prices come from besides the embedded table.
 type Prices struct {
-	File    string        `koanf:"file" kind:"path"`             // in the format of LiteLLM's price list; empty: none
-	Refresh time.Duration `koanf:"refresh" allow:"0s | 1s..24h"` // how often File is looked at; 0: never again
+	File    string        `koanf:"file" kind:"path"`              // in the format of LiteLLM's price list; empty: none
+	Refresh time.Duration `koanf:"refresh" allow:"0s, 10ms..24h"` // how often File is looked at; 0: never again
 }
 
 // Windows bounds the memory of the statistics.
@@ -73,15 +74,21 @@ type Windows struct {
 	MaxSeries int `koanf:"max_series" allow:"1..100000"`
 }
 
+// Storage says where durable state goes.
+type Storage struct {
+	Dir string `koanf:"dir" kind:"dir"` // empty: memory only
+}
+
 // Provider is a vendor or server that requests can go to.
 type Provider struct {
 	Name         string            `koanf:"-"` // its key in Config.Providers: [a-z0-9_]+
-	Dialect      string            `koanf:"dialect" allow:"openai|anthropic|gemini"`
-	BaseURL      string            `koanf:"base_url" kind:"base_url"`                              // http or https; no query, no fragment, no user
-	APIKey       Secret            `koanf:"api_key" kind:"credential"`                             // empty: the client's own goes through
-	Auth         string            `koanf:"auth" allow:"|bearer|x-api-key|api-key|x-goog-api-key"` // header that carries APIKey; empty: by dialect
-	Headers      map[string]Secret `koanf:"headers"`                                               // set on every request; names in lower case; must not be changed
-	RequestUsage bool              `koanf:"request_usage"`                                         // ask streams for usage (stream_options.include_usage)
+	Dialect      string            `koanf:"dialect" allow:"openai, anthropic, gemini"`
+	BaseURL      string            `koanf:"base_url" kind:"base_url"`                                      // http or https; no query, no fragment, no user
+	APIKey       Secret            `koanf:"api_key" kind:"credential"`                                     // empty: the client's own goes through
+	Auth         string            `koanf:"auth" allow:"\"\", bearer, x-api-key, api-key, x-goog-api-key"` // header that carries APIKey; empty: by dialect
+	Headers      map[string]Secret `koanf:"headers"`                                                       // set on every request; names in lower case; must not be changed
+	PricedAs     string            `koanf:"priced_as" kind:"namespace"`                                    // the price list's name of the provider; empty: told by PriceHint
+	RequestUsage bool              `koanf:"request_usage"`                                                 // ask streams for usage (stream_options.include_usage)
 	Timeouts     Timeouts          `koanf:"timeouts"`
 	TLS          TLS               `koanf:"tls"`
 	MaxIdle      int               `koanf:"max_idle" allow:"1..65536"`     // idle connections kept
@@ -90,10 +97,10 @@ type Provider struct {
 
 // Timeouts are the deadlines of one attempt. Zero means none, where it is allowed.
 type Timeouts struct {
-	Connect   time.Duration `koanf:"connect" allow:"1ms..5m"`          // TCP and TLS handshake
-	FirstByte time.Duration `koanf:"first_byte" allow:"0s | 1ms..24h"` // from the request sent to the first byte of the answer
-	Idle      time.Duration `koanf:"idle" allow:"0s | 1ms..24h"`       // between two reads of the answer
-	Total     time.Duration `koanf:"total" allow:"0s | 1ms..168h"`     // of the whole attempt
+	Connect   time.Duration `koanf:"connect" allow:"1ms..5m"`         // TCP and TLS handshake
+	FirstByte time.Duration `koanf:"first_byte" allow:"0s, 1ms..24h"` // from the request sent to the first byte of the answer
+	Idle      time.Duration `koanf:"idle" allow:"0s, 1ms..24h"`       // between two reads of the answer
+	Total     time.Duration `koanf:"total" allow:"0s, 1ms..7d"`       // of the whole attempt
 }
 
 // TLS says how a provider's certificate is checked.

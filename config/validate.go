@@ -1,0 +1,120 @@
+package config
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+)
+
+var errSecretSize = fmt.Errorf("larger than %v", Size(maxSecret))
+
+// reservedNames are first segments of paths that mean something else than a provider.
+var reservedNames = []string{"v1", "v1beta", "v1alpha", "healthz", "readyz", "metrics", "version", "debug"}
+
+// validate checks what no single value shows. Keys that have been reported are not reported again.
+func (l *loader) validate(c *Config) {
+	if c.Admin.Token.Empty() && !l.bad["admin.token"] && !isLoopback(c.Admin.Listen) {
+		l.complain("admin.listen", quote(c.Admin.Listen), "not a loopback address, which needs admin.token", "")
+	}
+	if sameAddress(c.Server.Listen, c.Admin.Listen) {
+		l.complain("admin.listen", quote(c.Admin.Listen), "the address of server.listen", "")
+	}
+	l.validateServerTLS(&c.Server)
+	if c.Prices.File != "" {
+		if info, err := os.Stat(c.Prices.File); err != nil {
+			l.complain("prices.file", quote(c.Prices.File), plain(err), "")
+		} else if info.IsDir() {
+			l.complain("prices.file", quote(c.Prices.File), "a directory", "")
+		}
+	}
+	for _, name := range c.ProviderNames() {
+		p := c.Providers[name]
+		l.validateProvider(&p)
+	}
+}
+
+func (l *loader) validateServerTLS(s *Server) {
+	switch {
+	case s.TLSCert == "" && s.TLSKey == "":
+	case s.TLSKey == "":
+		l.complain("server.tls_cert", quote(s.TLSCert), "needs server.tls_key beside it", "")
+	case s.TLSCert == "":
+		l.complain("server.tls_key", quote(s.TLSKey), "needs server.tls_cert beside it", "")
+	default:
+		l.requireFile("server.tls_key", s.TLSKey)
+		if l.requireFile("server.tls_cert", s.TLSCert) && !l.bad["server.tls_key"] {
+			if _, err := tls.LoadX509KeyPair(s.TLSCert, s.TLSKey); err != nil {
+				l.complain("server.tls_cert", quote(s.TLSCert), "no pair with server.tls_key: "+plain(err), "")
+			}
+		}
+	}
+}
+
+func (l *loader) validateProvider(p *Provider) {
+	prefix := "providers." + p.Name
+	if slices.Contains(reservedNames, p.Name) {
+		l.complain(prefix, "", "a reserved name", "other than "+strings.Join(reservedNames, ", "))
+	}
+	if key := prefix + ".base_url"; p.BaseURL == "" && !l.bad[key] {
+		l.bad[key] = true
+		o := l.originOf(key)
+		if o.rank == rankDefault { // not set at all: where the provider itself is mentioned
+			o = l.origins[prefix]
+		}
+		l.report(Problem{o.source, o.line, key, "", "required", stringKinds["base_url"].allowed}, o.rank)
+	}
+	if _, both := p.Headers[p.authHeader()]; both && !p.APIKey.Empty() {
+		l.complain(prefix+".headers."+p.authHeader(), "", "set by "+prefix+".api_key too", "one of the two")
+	}
+	if key := prefix + ".tls.ca"; p.TLS.CA != "" {
+		pem, err := os.ReadFile(p.TLS.CA)
+		switch {
+		case err != nil:
+			l.complain(key, quote(p.TLS.CA), plain(err), "")
+		case !x509.NewCertPool().AppendCertsFromPEM(pem):
+			l.complain(key, quote(p.TLS.CA), "holds no certificate in PEM format", "")
+		}
+	}
+}
+
+// authHeader returns the header, in lower case, that carries the provider's key.
+func (p *Provider) authHeader() string {
+	switch {
+	case p.Auth == "bearer" || p.Auth == "" && p.Dialect == "openai":
+		return "authorization"
+	case p.Auth != "":
+		return p.Auth
+	case p.Dialect == "gemini":
+		return "x-goog-api-key"
+	default:
+		return "x-api-key"
+	}
+}
+
+// requireFile reports whether the file can be opened.
+func (l *loader) requireFile(key, path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		l.complain(key, quote(path), plain(err), "")
+		return false
+	}
+	_ = f.Close() // opened for reading
+	return true
+}
+
+// sameAddress reports whether two listen addresses can't be bound both.
+func sameAddress(a, b string) bool {
+	hostA, portA, errA := net.SplitHostPort(a)
+	hostB, portB, errB := net.SplitHostPort(b)
+	if errA != nil || errB != nil || portA != portB || portA == "0" {
+		return false
+	}
+	every := func(host string) bool { return host == "" || host == "0.0.0.0" || host == "::" }
+	return hostA == hostB || every(hostA) || every(hostB)
+}
+
+func quote(s string) string { return leaf{typ: stringType}.show(s) }
