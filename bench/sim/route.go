@@ -1,0 +1,160 @@
+package sim
+
+import (
+	"bytes"
+	"strings"
+)
+
+// dialect is the family of wire formats an answer is written in.
+type dialect uint8
+
+const (
+	openAI dialect = iota
+	anthropic
+	gemini
+)
+
+// operation is what a request asks for.
+type operation uint8
+
+const (
+	opNone operation = iota
+	opUnknown
+	opControl
+	opEcho
+	opChat
+	opCompletions
+	opResponses
+	opResponse
+	opEmbeddings
+	opModels
+	opModerations
+	opImages
+	opTranscriptions
+	opSpeech
+	opFiles
+	opBatches
+	opRealtime
+	opMessages
+	opCountTokens
+	opAnthropicModels
+	opGenerate
+	opStreamGenerate
+	opGeminiCountTokens
+	opEmbedContent
+	opBatchEmbed
+	opGeminiModels
+	operationsEnd
+)
+
+var operationNames = [operationsEnd]string{
+	"", "unknown", "control", "echo", "chat", "completions", "responses", "response", "embeddings", "models", "moderations",
+	"images", "transcriptions", "speech", "files", "batches", "realtime", "messages", "count_tokens", "anthropic_models",
+	"generate_content", "stream_generate_content", "gemini_count_tokens", "embed_content", "batch_embed_contents",
+	"gemini_models",
+}
+
+// String returns the name under which the operation is counted.
+func (op operation) String() string { return operationNames[op] }
+
+func operationByName(name string) operation {
+	for op, n := range operationNames {
+		if n == name && name != "" {
+			return operation(op)
+		}
+	}
+	return opNone
+}
+
+// OperationNames returns the names under which calls are counted.
+func OperationNames() []string { return append([]string(nil), operationNames[opUnknown:]...) }
+
+// geminiActions are the words behind the colon of a Gemini path.
+var geminiActions = map[string]operation{
+	"generateContent":       opGenerate,
+	"streamGenerateContent": opStreamGenerate,
+	"countTokens":           opGeminiCountTokens,
+	"embedContent":          opEmbedContent,
+	"batchEmbedContents":    opBatchEmbed,
+}
+
+// openAISuffixes are matched against the end of a path, so that any base path may stand in front.
+var openAISuffixes = []struct {
+	suffix string
+	op     operation
+}{
+	{"/chat/completions", opChat},
+	{"/completions", opCompletions},
+	{"/responses", opResponses},
+	{"/embeddings", opEmbeddings},
+	{"/models", opModels},
+	{"/moderations", opModerations},
+	{"/images/generations", opImages},
+	{"/audio/transcriptions", opTranscriptions},
+	{"/audio/speech", opSpeech},
+	{"/files", opFiles},
+	{"/batches", opBatches},
+	{"/realtime", opRealtime},
+}
+
+// openAIFolders are matched against the inside of a path.
+var openAIFolders = []struct {
+	folder string
+	op     operation
+}{
+	{"/models/", opModels},
+	{"/responses/", opResponse},
+	{"/files/", opFiles},
+	{"/batches/", opBatches},
+}
+
+// route tells what a request asks for, by its path and, where providers share one, by its credential.
+func route(r *request) (operation, dialect) {
+	path := r.path
+	switch {
+	case bytes.HasPrefix(path, []byte("/sim/")):
+		return opControl, openAI
+	case bytes.HasPrefix(path, []byte("/echo/")), string(path) == "/v1/echo", r.header("x-sim-echo") != nil:
+		return opEcho, openAI
+	case bytes.HasSuffix(path, []byte("/messages")):
+		return opMessages, anthropic
+	case bytes.HasSuffix(path, []byte("/messages/count_tokens")):
+		return opCountTokens, anthropic
+	}
+	if i := bytes.LastIndexByte(path, ':'); i >= 0 {
+		if op, ok := geminiActions[string(path[i+1:])]; ok {
+			return op, gemini
+		}
+	}
+	d := openAI
+	switch {
+	case r.header("x-goog-api-key") != nil, bytes.Contains(path, []byte("/v1beta/")), r.queryValue("key") != "":
+		d = gemini
+	case r.header("anthropic-version") != nil, r.header("x-api-key") != nil:
+		d = anthropic
+	}
+	return routeShared(string(path), d)
+}
+
+func routeShared(path string, d dialect) (operation, dialect) {
+	if d != openAI {
+		if strings.HasSuffix(path, "/models") || strings.Contains(path, "/models/") {
+			return map[dialect]operation{anthropic: opAnthropicModels, gemini: opGeminiModels}[d], d
+		}
+		return opUnknown, d
+	}
+	for _, s := range openAISuffixes {
+		if strings.HasSuffix(path, s.suffix) {
+			return s.op, d
+		}
+	}
+	for _, f := range openAIFolders {
+		if strings.Contains(path, f.folder) {
+			return f.op, d
+		}
+	}
+	return opUnknown, d
+}
+
+// lastSegment is what stands behind the last '/' of a path.
+func lastSegment(path []byte) string { return string(path[bytes.LastIndexByte(path, '/')+1:]) }
