@@ -1,0 +1,195 @@
+package upstream
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"time"
+)
+
+const (
+	// readBuffer is what one read may bring. 8 KiB: smaller costs CPU on fast streams, larger gains nothing.
+	readBuffer = 8 << 10
+	// maxHead bounds an answer's status line and headers.
+	maxHead = 256 << 10
+	// joinLimit is the body size up to which head and body are copied together into one write; above it they go out
+	// as one vector.
+	joinLimit = 4 << 10
+)
+
+// countedConn counts the bytes that were given to the kernel, so that they can be compared with those that the
+// peer has acknowledged.
+type countedConn struct {
+	net.Conn
+	written uint64
+}
+
+func (c *countedConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.written += uint64(n)
+	return n, err
+}
+
+// Conn is one connection to an origin. Its methods belong to one goroutine at a time, except that WriteRequest may run
+// beside the reading ones: writing and reading share no state.
+type Conn struct {
+	nc      net.Conn     // TLS or plain
+	counted *countedConn // below TLS
+	origin  *Origin
+	tether  *Tether
+
+	buf  []byte // what was read and not yet handed out is buf[r:w]
+	r, w int
+
+	idleSince time.Time
+	before    uint64 // bytes written before the current request
+	reused    bool
+	answered  bool // a byte of the current answer has arrived
+	keep      bool // the answer allows the connection to be used again
+
+	Head Head // of the current answer
+	body body
+
+	vec    net.Buffers // of the current write
+	pieces [2][]byte
+}
+
+// Reused tells whether the connection has served an earlier request.
+func (c *Conn) Reused() bool { return c.reused }
+
+// Buffered is the number of bytes that were read and not yet handed out.
+func (c *Conn) Buffered() int { return c.w - c.r }
+
+// SetDeadline bounds all reads and writes from now on. A cut wins over any deadline.
+func (c *Conn) SetDeadline(t time.Time) error {
+	_ = c.nc.SetDeadline(t)
+	return c.checkCut()
+}
+
+// SetReadDeadline bounds reads from now on.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	_ = c.nc.SetReadDeadline(t)
+	return c.checkCut()
+}
+
+// checkCut runs after a deadline was set: whoever cuts marks the tether first and sets his deadline second, so
+// either he is seen here or his deadline comes later than ours.
+func (c *Conn) checkCut() error {
+	if c.tether.IsCut() {
+		return ErrCut
+	}
+	return nil
+}
+
+// WriteRequest sends a request's head and body, which the caller must not change until it returns. body may be empty.
+// The head's backing array may be appended to.
+func (c *Conn) WriteRequest(head, body []byte) error {
+	var err error
+	switch _, isTCP := c.nc.(*countedConn); {
+	case len(body) == 0:
+		_, err = c.nc.Write(head)
+	case len(body) <= joinLimit:
+		_, err = c.nc.Write(append(head, body...))
+	case isTCP:
+		c.pieces = [2][]byte{head, body}
+		c.vec = c.pieces[:]
+		var n int64
+		n, err = c.vec.WriteTo(c.counted.Conn)
+		c.counted.written += uint64(n)
+		c.pieces = [2][]byte{}
+	default:
+		if _, err = c.nc.Write(head); err == nil {
+			_, err = c.nc.Write(body)
+		}
+	}
+	if err != nil && c.tether.IsCut() {
+		return ErrCut
+	}
+	return err
+}
+
+// SetWriteDeadline bounds writes from now on. It may run beside the reading methods.
+func (c *Conn) SetWriteDeadline(t time.Time) { _ = c.nc.SetWriteDeadline(t) }
+
+// Write sends a piece of a request whose head has been sent.
+func (c *Conn) Write(p []byte) (int, error) { return c.nc.Write(p) }
+
+// Interrupt wakes whoever reads or writes the connection, from any goroutine. It must be closed afterwards.
+func (c *Conn) Interrupt() { _ = c.nc.SetDeadline(longAgo) }
+
+// fill reads once. It makes room by growing the buffer (up to limit) when it is full of unconsumed bytes.
+func (c *Conn) fill(limit int) error {
+	if c.r == c.w {
+		c.r, c.w = 0, 0
+	}
+	if c.w == len(c.buf) {
+		if len(c.buf) >= limit {
+			return errHeadTooLarge
+		}
+		c.buf = append(c.buf, make([]byte, len(c.buf))...)
+	}
+	n, err := c.nc.Read(c.buf[c.w:])
+	c.w += n
+	if n > 0 {
+		c.answered = true
+		return nil
+	}
+	if err == nil {
+		return io.ErrNoProgress
+	}
+	if c.tether.IsCut() {
+		return ErrCut
+	}
+	return err
+}
+
+// MayRepeat tells whether a request that ended in err may be sent again on a new connection: the peer had closed this
+// kept-alive one without a byte of an answer, and the request either is safe to repeat or certainly reached nobody.
+func (c *Conn) MayRepeat(err error, safe bool) bool {
+	closed := errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	return closed && c.reused && !c.answered && (safe || !peerAcknowledged(c.counted.Conn, c.before))
+}
+
+// Timeout tells whether err means that a deadline has passed.
+func Timeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
+
+// Release ends the use of the connection. It is kept for another request if the answer was read to its end, nothing
+// was left over, the peer did not say close, and nobody has cut the exchange; otherwise it is closed.
+func (c *Conn) Release() {
+	untouched := c.tether.detach()
+	c.tether = nil
+	if !untouched || !c.keep || !c.body.done || c.r != c.w {
+		c.Close()
+		return
+	}
+	c.reset()
+	c.origin.put(c)
+}
+
+// Discard ends the use of the connection and closes it.
+func (c *Conn) Discard() {
+	if c.tether != nil {
+		c.tether.detach()
+		c.tether = nil
+	}
+	c.Close()
+}
+
+// Close closes the connection, which must be detached or never attached.
+func (c *Conn) Close() {
+	c.origin.open.Add(-1)
+	_ = c.counted.Close() // below TLS: a close_notify could block on a peer that does not read
+}
+
+// reset forgets the last exchange. The buffer shrinks back if a large head had made it grow.
+func (c *Conn) reset() {
+	if len(c.buf) > readBuffer {
+		c.buf = make([]byte, readBuffer)
+	}
+	c.r, c.w = 0, 0
+	c.answered, c.keep = false, false
+	c.body = body{}
+	c.Head = Head{fields: c.Head.fields[:0]}
+}
