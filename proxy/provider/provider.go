@@ -20,28 +20,28 @@ type Operation uint8
 
 // The operations whose requests and answers are understood.
 const (
-	Opaque            Operation = iota
-	ChatCompletions             // OpenAI POST …/chat/completions
-	Completions                 // OpenAI POST …/completions
-	Responses                   // OpenAI POST …/responses
-	Embeddings                  // OpenAI POST …/embeddings
-	Messages                    // Anthropic POST …/messages
-	CountTokens                 // Anthropic POST …/messages/count_tokens, Gemini …:countTokens; free of charge
-	GenerateContent             // Gemini POST …:generateContent and …:streamGenerateContent
-	EmbedContent                // Gemini POST …:embedContent and …:batchEmbedContents
-	operationsEnd               // one past the last
+	Opaque          Operation = iota
+	ChatCompletions           // OpenAI POST …/chat/completions
+	Completions               // OpenAI POST …/completions
+	Responses                 // OpenAI POST …/responses
+	Embeddings                // OpenAI POST …/embeddings
+	Messages                  // Anthropic POST …/messages
+	CountTokens               // Anthropic POST …/messages/count_tokens, Gemini …:countTokens; free of charge
+	GenerateContent           // Gemini POST …:generateContent and …:streamGenerateContent
+	EmbedContent              // Gemini POST …:embedContent and …:batchEmbedContents
+	operationsEnd             // one past the last
 )
 
 // Request is what the proxy needs to know of a request. Byte slices alias the path or the body they were scanned
-// from and live as long as those.
+// from and live as long as those, except for a model or tier that was spelled with escapes: it is a decoded copy.
 type Request struct {
-	Model        []byte // as the client names it, unescaped only if it holds no escape; empty when absent
-	FirstUser    []byte // raw JSON of the first user message's content; empty when absent
-	ServiceTier  []byte // OpenAI and Anthropic service_tier; empty when absent
+	Model        []byte // as the client names it; empty when absent
+	FirstUser    []byte // raw JSON of the first user message's content, of a prompt or input; empty when absent
+	ServiceTier  []byte // service_tier; empty when absent
 	MaxOutput    int64  // max_tokens, max_completion_tokens, max_output_tokens, maxOutputTokens; 0 when absent
 	Stream       bool   // the answer will be a stream
 	IncludeUsage bool   // OpenAI chat and completions: the client itself asked for stream_options.include_usage
-	Valid        bool   // the body is a JSON object as far as it was scanned; false leaves all else empty
+	Valid        bool   // the body is a JSON object as far as it was scanned; false leaves all but what the path says empty
 
 	edits edits // where the fields that may be edited stand in the body
 }
