@@ -1,0 +1,55 @@
+package control
+
+import (
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+	"github.com/rs/zerolog"
+
+	"llm-auto-optimizer/config"
+	"llm-auto-optimizer/optimizer/control/controlpb"
+	"llm-auto-optimizer/proxy/policy"
+)
+
+// Version says which build is running.
+type Version struct {
+	Version string `json:"version"` // v1.2.3, the module's pseudo-version or "devel"
+	Commit  string `json:"commit"`  // empty when unknown
+	Date    string `json:"date"`    // of the commit, RFC 3339; empty when unknown
+	Go      string `json:"go"`      // release of the toolchain
+}
+
+// Mode is how far a tuner may go.
+type Mode uint8
+
+// The modes, from the most careful. The zero value observes.
+const (
+	Observe Mode = iota
+	Recommend
+	Canary
+	Auto
+)
+
+func (m Mode) proto() controlpb.Mode { return controlpb.Mode(m) + controlpb.Mode_MODE_OBSERVE }
+
+// Options are what the service shows and how it is guarded. Functions and pointers must be safe for concurrent use and
+// must not block for long.
+type Options struct {
+	Version  Version
+	ProxyURL string // where clients connect, as http://host:port
+	AdminURL string // where this service listens
+
+	Token config.Secret // demanded as a bearer token when set
+	Host  string        // name that requests may use besides localhost and loopback addresses when there is no token
+	Pprof bool          // serve /debug/pprof/
+
+	Providers map[string]config.Provider // by name; never changed
+	Policy    *policy.Holder
+	Mode      func() Mode  // nil: Observe
+	Ready     func() error // nil when the server can serve, else why not; nil function: always ready. The reason is public
+	Windows   Windows
+	Metrics   []*metrics.Set // shown at /metrics besides the process's and the service's own
+	Log       zerolog.Logger
+
+	Now func() time.Time // nil: time.Now
+}
