@@ -7,8 +7,29 @@ import (
 
 // builders write the answer of each operation. Those without one are unknown to the provider.
 var builders = [operationsEnd]func(*exchange, *answer){
-	opEcho: (*exchange).echo,
-	opChat: (*exchange).chat,
+	opEcho:              (*exchange).echo,
+	opChat:              (*exchange).chat,
+	opCompletions:       (*exchange).completions,
+	opResponses:         (*exchange).responses,
+	opResponse:          (*exchange).responseByID,
+	opEmbeddings:        (*exchange).embeddings,
+	opModels:            (*exchange).models,
+	opModerations:       (*exchange).moderations,
+	opImages:            (*exchange).images,
+	opTranscriptions:    (*exchange).transcriptions,
+	opSpeech:            (*exchange).speech,
+	opFiles:             (*exchange).files,
+	opBatches:           (*exchange).batches,
+	opRealtime:          (*exchange).realtime,
+	opMessages:          (*exchange).messages,
+	opCountTokens:       (*exchange).countMessageTokens,
+	opAnthropicModels:   (*exchange).anthropicModels,
+	opGenerate:          (*exchange).generate,
+	opStreamGenerate:    (*exchange).generate,
+	opGeminiCountTokens: (*exchange).countContentTokens,
+	opEmbedContent:      (*exchange).embedContent,
+	opBatchEmbed:        (*exchange).batchEmbedContents,
+	opGeminiModels:      (*exchange).geminiModels,
 }
 
 // build writes the answer a provider in good health gives.
@@ -55,6 +76,11 @@ func (x *exchange) credential() []byte {
 			return v
 		}
 	}
+	for protocol := range strings.SplitSeq(string(r.header("sec-websocket-protocol")), ",") { // browsers
+		if key, ok := strings.CutPrefix(strings.TrimSpace(protocol), "openai-insecure-api-key."); ok {
+			return []byte(key)
+		}
+	}
 	return []byte(r.queryValue("key"))
 }
 
@@ -72,13 +98,13 @@ func (x *exchange) authorized() bool {
 func (x *exchange) rejectKey(a *answer) {
 	missing := len(x.credential()) == 0
 	switch x.dialect {
-	case anthropic:
+	case dialectAnthropic:
 		if missing {
 			a.failure(x, 401, "x-api-key header is required")
 		} else {
 			a.failure(x, 401, "invalid x-api-key")
 		}
-	case gemini:
+	case dialectGemini:
 		a.reset()
 		if missing {
 			a.geminiError(403, "PERMISSION_DENIED", "Method doesn't allow unregistered callers (callers without established identity).")

@@ -24,11 +24,11 @@ type Directives struct {
 	faulted    bool // faults and status were said, maybe "none"
 	faults     fault
 	status     int
-	after      setting        // frames, or bytes of a plain body, before a fault in the middle
+	after      setting       // frames, or bytes of a plain body, before a fault in the middle
 	stall      time.Duration // of a stall; 0: until the client leaves
-	interval   setting        // nanoseconds between two bytes of a drip
+	interval   setting       // nanoseconds between two bytes of a drip
 	idle       time.Duration // before an idle-close
-	size       setting        // bytes of a huge answer, a big header, a file
+	size       setting       // bytes of a huge answer, a big header, a file
 	retryAfter time.Duration
 
 	ids  byte // 's' stable, 'u' unique, 0 not said

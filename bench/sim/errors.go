@@ -6,9 +6,9 @@ import "time"
 func (a *answer) failure(x *exchange, status int, message string) {
 	a.reset()
 	switch x.dialect {
-	case anthropic:
+	case dialectAnthropic:
 		a.anthropicError(x, status, anthropicErrorType(status), message)
-	case gemini:
+	case dialectGemini:
 		a.geminiError(status, geminiStatus(status), message)
 	default:
 		kind, code := openAIErrorType(status)
@@ -27,7 +27,7 @@ func (x *exchange) fail(a *answer, status int) {
 			x.appendRetryAfter(a, x.d.retryAfter)
 		}
 	}
-	if x.dialect == anthropic && (status == 429 || status >= 500) {
+	if x.dialect == dialectAnthropic && (status == 429 || status >= 500) {
 		a.header("x-should-retry", "true")
 	}
 }

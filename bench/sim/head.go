@@ -16,9 +16,9 @@ func (x *exchange) appendProviderHeaders(b []byte) []byte {
 	switch {
 	case x.op == opControl || x.op == opEcho:
 		return b
-	case x.dialect == anthropic:
+	case x.dialect == dialectAnthropic:
 		return x.appendAnthropicHeaders(b)
-	case x.dialect == gemini:
+	case x.dialect == dialectGemini:
 		return x.appendGeminiHeaders(b)
 	}
 	return x.appendOpenAIHeaders(b)

@@ -71,11 +71,11 @@ func (s *Server) prepareOne(op operation, body, members, query string) *prepared
 func preparedDialect(op operation) dialect {
 	switch op {
 	case opMessages:
-		return anthropic
+		return dialectAnthropic
 	case opGenerate, opStreamGenerate:
-		return gemini
+		return dialectGemini
 	}
-	return openAI
+	return dialectOpenAI
 }
 
 // record puts an answer together as transmit would.

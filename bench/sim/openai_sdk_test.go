@@ -1,11 +1,18 @@
 package sim
 
 import (
+	"bytes"
+	"encoding/base64"
 	"errors"
+	"io"
+	"strings"
 	"testing"
 
 	"github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/option"
+	"github.com/openai/openai-go/v3/packages/param"
+	"github.com/openai/openai-go/v3/responses"
+	"github.com/openai/openai-go/v3/shared"
 )
 
 func (s *simulator) openAI(opts ...option.RequestOption) openai.Client {
@@ -22,42 +29,393 @@ func chatParams(model, text string) openai.ChatCompletionNewParams {
 	}
 }
 
+// weather is a tool in the terms of JSON schema.
+var weather = map[string]any{
+	"type": "object",
+	"properties": map[string]any{
+		"city": map[string]any{"type": "string"},
+		"days": map[string]any{"type": "integer"},
+		"unit": map[string]any{"type": "string", "enum": []string{"celsius", "fahrenheit"}},
+	},
+	"required": []string{"city"},
+}
+
+// accumulate reads a chat stream to its end.
+func accumulate(t *testing.T, c *openai.Client, params openai.ChatCompletionNewParams) *openai.ChatCompletionAccumulator {
+	t.Helper()
+	stream := c.Chat.Completions.NewStreaming(t.Context(), params)
+	acc := &openai.ChatCompletionAccumulator{}
+	for stream.Next() {
+		if !acc.AddChunk(stream.Current()) {
+			t.Fatalf("chunk does not fit: %s", stream.Current().RawJSON())
+		}
+	}
+	if err := stream.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return acc
+}
+
 func TestOpenAI_ChatStreamTellsWhatThePlainAnswerTells(t *testing.T) {
 	t.Parallel()
-	s := start(t, Options{})
+	s := start(t, Options{Now: fixed, Directives: MustDirectives("ids=stable")})
 	c := s.openAI()
-	params := chatParams("gpt-4o-mini@sim:tokens=40", "hello")
+	params := chatParams("gpt-4o-mini@sim:tokens=40,chunk=3", "hello")
+	params.N = openai.Int(2)
 	plain, err := c.Chat.Completions.New(t.Context(), params)
 	if err != nil {
 		t.Fatal(err)
 	}
 	params.StreamOptions.IncludeUsage = openai.Bool(true)
-	stream := c.Chat.Completions.NewStreaming(t.Context(), params)
-	var acc openai.ChatCompletionAccumulator
-	for stream.Next() {
-		acc.AddChunk(stream.Current())
+	acc := accumulate(t, &c, params)
+	for i := range plain.Choices {
+		if got, want := acc.Choices[i].Message.Content, plain.Choices[i].Message.Content; got != want || got == "" {
+			t.Errorf("text of choice %d in the stream: got %q, want %q", i, got, want)
+		}
+		if got := acc.Choices[i].FinishReason; got != "stop" {
+			t.Errorf("finish reason of choice %d: got %q, want stop", i, got)
+		}
 	}
-	if err := stream.Err(); err != nil {
-		t.Fatal(err)
+	if plain.Choices[0].Message.Content == plain.Choices[1].Message.Content {
+		t.Error("both choices say the same")
 	}
-	if got, want := acc.Choices[0].Message.Content, plain.Choices[0].Message.Content; got != want || got == "" {
-		t.Errorf("text of the stream: got %q, want %q", got, want)
+	if got := acc.Usage.CompletionTokens; got != 80 {
+		t.Errorf("completion tokens: got %d, want 80", got)
 	}
-	if got, want := acc.Usage.CompletionTokens, int64(40); got != want {
-		t.Errorf("completion tokens: got %d, want %d", got, want)
-	}
-	if acc.Usage.PromptTokens != plain.Usage.PromptTokens || acc.Model != "gpt-4o-mini" {
+	if acc.Usage.PromptTokens != plain.Usage.PromptTokens || acc.Model != "gpt-4o-mini" || acc.ID != plain.ID {
 		t.Errorf("stream and plain answer differ: %+v, %+v", acc.ChatCompletion, plain)
 	}
 }
 
-func TestOpenAI_BadKeyIsATypedError(t *testing.T) {
+func TestOpenAI_ToolsAreCalledAndThenAnswered(t *testing.T) {
+	t.Parallel()
+	s := start(t, Options{Directives: MustDirectives("calls=2")})
+	c := s.openAI()
+	params := chatParams("gpt-4o", "weather?")
+	params.Tools = []openai.ChatCompletionToolUnionParam{
+		openai.ChatCompletionFunctionTool(shared.FunctionDefinitionParam{Name: "weather", Parameters: weather}),
+	}
+	acc := accumulate(t, &c, params)
+	plain, err := c.Chat.Completions.New(t.Context(), params)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, want := acc.Choices[0].Message.ToolCalls, plain.Choices[0].Message.ToolCalls
+	if len(got) != 2 || len(want) != 2 || acc.Choices[0].FinishReason != "tool_calls" {
+		t.Fatalf("tool calls: %d streamed, %d plain, finish %q", len(got), len(want), acc.Choices[0].FinishReason)
+	}
+	if a := got[1].Function.Arguments; a != want[1].Function.Arguments || !strings.Contains(a, `"unit":"celsius"`) {
+		t.Errorf("arguments: streamed %s, plain %s", a, want[1].Function.Arguments)
+	}
+	params.Messages = append(params.Messages, plain.Choices[0].Message.ToParam(), openai.ToolMessage("sunny", want[0].ID))
+	answer, err := c.Chat.Completions.New(t.Context(), params)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if answer.Choices[0].FinishReason != "stop" || answer.Choices[0].Message.Content == "" {
+		t.Errorf("after the tool's result: %+v", answer.Choices[0])
+	}
+}
+
+func TestOpenAI_ImagesAreCountedByPieceNotByByte(t *testing.T) {
 	t.Parallel()
 	s := start(t, Options{})
-	c := s.openAI(option.WithAPIKey("sk-bad"))
-	_, err := c.Chat.Completions.New(t.Context(), chatParams("gpt-4o", "hello"))
+	c := s.openAI()
+	ask := func(url string) openai.CompletionUsage {
+		params := chatParams("gpt-4o", "")
+		params.Messages = []openai.ChatCompletionMessageParamUnion{openai.UserMessage([]openai.ChatCompletionContentPartUnionParam{
+			openai.TextContentPart("what is this?"),
+			openai.ImageContentPart(openai.ChatCompletionContentPartImageImageURLParam{URL: url}),
+		})}
+		answer, err := c.Chat.Completions.New(t.Context(), params)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer.Usage
+	}
+	byURL := ask("https://example.com/cat.png")
+	inline := ask("data:image/png;base64," + strings.Repeat("A", 100_000))
+	if byURL.PromptTokens != inline.PromptTokens || byURL.PromptTokens < openAIImageHigh {
+		t.Errorf("prompt tokens: %d by URL, %d inline", byURL.PromptTokens, inline.PromptTokens)
+	}
+}
+
+func TestOpenAI_SamePrefixIsReadFromTheCacheOfTheKey(t *testing.T) {
+	t.Parallel()
+	s := start(t, Options{})
+	mine, theirs := s.openAI(), s.openAI(option.WithAPIKey("other"))
+	prefix := strings.Repeat("a long prompt ", 600)
+	cached := func(c openai.Client, text string) int64 {
+		answer, err := c.Chat.Completions.New(t.Context(), chatParams("gpt-4o", text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer.Usage.PromptTokensDetails.CachedTokens
+	}
+	if n := cached(mine, prefix+"one"); n != 0 {
+		t.Errorf("first: %d tokens cached", n)
+	}
+	if n := cached(mine, prefix+"two"); n < 1024 || n%128 != 0 {
+		t.Errorf("again: %d tokens cached, want a multiple of 128 from 1024", n)
+	}
+	if n := cached(theirs, prefix+"two"); n != 0 {
+		t.Errorf("other key: %d tokens cached", n)
+	}
+}
+
+func TestOpenAI_ReasoningIsPartOfTheOutputAndOfTheLimit(t *testing.T) {
+	t.Parallel()
+	s := start(t, Options{})
+	c := s.openAI()
+	params := chatParams("o3", "think")
+	params.ReasoningEffort = openai.ReasoningEffortHigh
+	answer, err := c.Chat.Completions.New(t.Context(), params)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u := answer.Usage; u.CompletionTokensDetails.ReasoningTokens != 64 || u.CompletionTokens <= 64 {
+		t.Errorf("usage: %+v", u)
+	}
+	params.MaxCompletionTokens = openai.Int(10)
+	answer, err = c.Chat.Completions.New(t.Context(), params)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if answer.Usage.CompletionTokens != 10 || answer.Choices[0].FinishReason != "length" {
+		t.Errorf("with a limit: %+v", answer)
+	}
+}
+
+func TestOpenAI_Responses(t *testing.T) {
+	t.Parallel()
+	s := start(t, Options{Now: fixed, Directives: MustDirectives("ids=stable,tokens=9,chunk=2")})
+	c := s.openAI()
+	params := responses.ResponseNewParams{
+		Model:     "gpt-5",
+		Input:     responses.ResponseNewParamsInputUnion{OfString: openai.String("hello")},
+		Reasoning: shared.ReasoningParam{Effort: shared.ReasoningEffortLow, Summary: shared.ReasoningSummaryAuto},
+	}
+	plain, err := c.Responses.New(t.Context(), params)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream := c.Responses.NewStreaming(t.Context(), params)
+	var text, thought strings.Builder
+	var last responses.Response
+	next := int64(0)
+	for stream.Next() {
+		e := stream.Current()
+		if e.SequenceNumber != next {
+			t.Errorf("event %s: sequence number %d, want %d", e.Type, e.SequenceNumber, next)
+		}
+		next++
+		switch e.Type {
+		case "response.output_text.delta":
+			text.WriteString(e.Delta)
+		case "response.reasoning_summary_text.delta":
+			thought.WriteString(e.Delta)
+		case "response.completed":
+			last = e.Response
+		}
+	}
+	if err := stream.Err(); err != nil {
+		t.Fatal(err)
+	}
+	if text.String() != plain.OutputText() || text.Len() == 0 || thought.String() != plain.Output[0].Summary[0].Text {
+		t.Errorf("stream %q (%q), plain %q", text.String(), thought.String(), plain.OutputText())
+	}
+	if u := last.Usage; u.OutputTokens != 16+9 || u.OutputTokensDetails.ReasoningTokens != 16 || u.InputTokens != plain.Usage.InputTokens {
+		t.Errorf("usage: %+v", u)
+	}
+	stored, err := c.Responses.Get(t.Context(), plain.ID, responses.ResponseGetParams{})
+	if err != nil || stored.OutputText() != plain.OutputText() {
+		t.Errorf("stored response: %v, %v", stored, err)
+	}
+	if err := c.Responses.Delete(t.Context(), plain.ID); err != nil {
+		t.Error(err)
+	}
 	var e *openai.Error
-	if !errors.As(err, &e) || e.StatusCode != 401 || e.Code != "invalid_api_key" {
-		t.Fatalf("got %v, want 401 invalid_api_key", err)
+	if _, err := c.Responses.Get(t.Context(), plain.ID, responses.ResponseGetParams{}); !errors.As(err, &e) || e.StatusCode != 404 {
+		t.Errorf("deleted response: got %v, want 404", err)
+	}
+}
+
+func TestOpenAI_ResponsesCallFunctions(t *testing.T) {
+	t.Parallel()
+	s := start(t, Options{})
+	c := s.openAI()
+	stream := c.Responses.NewStreaming(t.Context(), responses.ResponseNewParams{
+		Model: "gpt-4o",
+		Input: responses.ResponseNewParamsInputUnion{OfString: openai.String("weather?")},
+		Tools: []responses.ToolUnionParam{{OfFunction: &responses.FunctionToolParam{Name: "weather", Parameters: weather}}},
+	})
+	var arguments strings.Builder
+	done := ""
+	for stream.Next() {
+		switch e := stream.Current(); e.Type {
+		case "response.function_call_arguments.delta":
+			arguments.WriteString(e.Delta)
+		case "response.completed":
+			done = e.Response.Output[0].AsFunctionCall().Arguments
+		}
+	}
+	if err := stream.Err(); err != nil {
+		t.Fatal(err)
+	}
+	if arguments.String() != done || !strings.Contains(done, "city") {
+		t.Errorf("arguments: deltas %q, completed %q", arguments.String(), done)
+	}
+}
+
+func TestOpenAI_EmbeddingsSpeakFloatAndBase64(t *testing.T) {
+	t.Parallel()
+	s := start(t, Options{})
+	c := s.openAI()
+	answer, err := c.Embeddings.New(t.Context(), openai.EmbeddingNewParams{
+		Model:      "text-embedding-3-small",
+		Input:      openai.EmbeddingNewParamsInputUnion{OfArrayOfStrings: []string{"a", "b"}},
+		Dimensions: openai.Int(8),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(answer.Data) != 2 || len(answer.Data[1].Embedding) != 8 || answer.Usage.PromptTokens == 0 {
+		t.Errorf("got %+v", answer)
+	}
+	if answer.Data[0].Embedding[0] == answer.Data[1].Embedding[0] {
+		t.Error("different inputs have the same embedding")
+	}
+	_, body := s.do("POST", "/v1/embeddings", `{"model":"m","input":"a","dimensions":8,"encoding_format":"base64"}`)
+	_, encoded, _ := strings.Cut(body, `"embedding":"`)
+	encoded, _, _ = strings.Cut(encoded, `"`)
+	if raw, err := base64.StdEncoding.DecodeString(encoded); err != nil || len(raw) != 32 {
+		t.Errorf("base64 of 8 floats: %d bytes, %v", len(raw), err)
+	}
+}
+
+func TestOpenAI_OtherEndpoints(t *testing.T) {
+	t.Parallel()
+	s := start(t, Options{})
+	c := s.openAI()
+	ctx := t.Context()
+
+	completion := c.Completions.NewStreaming(ctx, openai.CompletionNewParams{
+		Model:  "gpt-3.5-turbo-instruct",
+		Prompt: openai.CompletionNewParamsPromptUnion{OfString: openai.String("once")},
+	})
+	text := ""
+	for completion.Next() {
+		text += completion.Current().Choices[0].Text
+	}
+	if err := completion.Err(); err != nil || text == "" {
+		t.Errorf("completions: %q, %v", text, err)
+	}
+
+	models, err := c.Models.List(ctx)
+	if err != nil || len(models.Data) != len(openAIModelNames) {
+		t.Errorf("models: %v, %v", models, err)
+	}
+	if m, err := c.Models.Get(ctx, "gpt-4o"); err != nil || m.ID != "gpt-4o" {
+		t.Errorf("model: %v, %v", m, err)
+	}
+	moderation, err := c.Moderations.New(ctx, openai.ModerationNewParams{
+		Input: openai.ModerationNewParamsInputUnion{OfString: openai.String("violence")},
+	})
+	if err != nil || !moderation.Results[0].Flagged || !moderation.Results[0].Categories.Violence {
+		t.Errorf("moderation: %v, %v", moderation, err)
+	}
+	image, err := c.Images.Generate(ctx, openai.ImageGenerateParams{Prompt: "a cat", N: openai.Int(2)})
+	if err != nil || len(image.Data) != 2 || image.Usage.OutputTokens == 0 {
+		t.Errorf("images: %v, %v", image, err)
+	}
+	speech, err := c.Audio.Speech.New(ctx, openai.AudioSpeechNewParams{Model: "tts-1", Input: "hello", Voice: openai.AudioSpeechNewParamsVoiceUnion{OfString: openai.String("alloy")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sound, err := io.ReadAll(speech.Body)
+	speech.Body.Close()
+	if err != nil || len(sound) != defaultSpeech || speech.Header.Get("Content-Type") != "audio/mpeg" {
+		t.Errorf("speech: %d bytes, %v", len(sound), err)
+	}
+	transcript, err := c.Audio.Transcriptions.New(ctx, openai.AudioTranscriptionNewParams{
+		Model: "whisper-1", File: openai.File(strings.NewReader("12345"), "a.mp3", "audio/mpeg"), Language: openai.String("en"),
+	})
+	if err != nil || !strings.Contains(transcript.Text, "file a.mp3 of 5 bytes") || !strings.Contains(transcript.Text, "language") {
+		t.Errorf("transcription: %v, %v", transcript, err)
+	}
+}
+
+func TestOpenAI_FilesComeBackAsTheyWent(t *testing.T) {
+	t.Parallel()
+	s := start(t, Options{})
+	c := s.openAI()
+	ctx := t.Context()
+	content := bytes.Repeat([]byte("{}\n"), 1000)
+	file, err := c.Files.New(ctx, openai.FileNewParams{
+		File: openai.File(bytes.NewReader(content), "in.jsonl", "application/jsonl"), Purpose: openai.FilePurposeBatch,
+	})
+	if err != nil || file.Bytes != int64(len(content)) || file.Filename != "in.jsonl" {
+		t.Fatalf("upload: %v, %v", file, err)
+	}
+	list, err := c.Files.List(ctx, openai.FileListParams{})
+	if err != nil || len(list.Data) != 1 || list.Data[0].ID != file.ID {
+		t.Errorf("list: %v, %v", list, err)
+	}
+	download, err := c.Files.Content(ctx, file.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(download.Body)
+	download.Body.Close()
+	if err != nil || !bytes.Equal(got, content) {
+		t.Errorf("content: %d bytes, %v", len(got), err)
+	}
+	batch, err := c.Batches.New(ctx, openai.BatchNewParams{
+		InputFileID: file.ID, Endpoint: openai.BatchNewParamsEndpointV1ChatCompletions,
+		CompletionWindow: openai.BatchNewParamsCompletionWindow24h,
+	})
+	if err != nil || batch.Status != "validating" {
+		t.Fatalf("batch: %v, %v", batch, err)
+	}
+	if batch, err = c.Batches.Cancel(ctx, batch.ID); err != nil || batch.Status != "cancelling" {
+		t.Errorf("cancelled batch: %v, %v", batch, err)
+	}
+	if _, err := c.Files.Delete(ctx, file.ID); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOpenAI_ErrorsAreTyped(t *testing.T) {
+	t.Parallel()
+	s := start(t, Options{})
+	check := func(key, model string, status int, code string) {
+		t.Helper()
+		c := s.openAI(option.WithAPIKey(key))
+		_, err := c.Chat.Completions.New(t.Context(), chatParams(model, "hello"))
+		var e *openai.Error
+		if !errors.As(err, &e) || e.StatusCode != status || e.Code != code || e.Message == "" {
+			t.Errorf("key %s, model %s: got %v, want %d %s", key, model, err, status, code)
+		}
+	}
+	check("sk-bad", "gpt-4o", 401, "invalid_api_key")
+	check("key", "sim:fault=429", 429, "rate_limit_exceeded")
+	check("key", "sim:fault=500", 500, "server_error")
+	check("key", "sim:fault=503", 503, "server_overloaded")
+
+	c := s.openAI()
+	stream := c.Chat.Completions.NewStreaming(t.Context(), chatParams("sim:fault=error-event", "hello"))
+	for stream.Next() {
+	}
+	if err := stream.Err(); err == nil {
+		t.Error("error in the stream: no error")
+	}
+	params := chatParams("sim:fault=no-usage-option", "hello")
+	params.StreamOptions = openai.ChatCompletionStreamOptionsParam{IncludeUsage: param.NewOpt(true)}
+	stream = c.Chat.Completions.NewStreaming(t.Context(), params)
+	for stream.Next() {
+	}
+	var e *openai.Error
+	if err := stream.Err(); !errors.As(err, &e) || e.StatusCode != 400 || !strings.Contains(e.Message, "stream_options.include_usage") {
+		t.Errorf("unsupported include_usage: %v", err)
 	}
 }

@@ -9,9 +9,9 @@ import (
 type dialect uint8
 
 const (
-	openAI dialect = iota
-	anthropic
-	gemini
+	dialectOpenAI dialect = iota
+	dialectAnthropic
+	dialectGemini
 )
 
 // operation is what a request asks for.
@@ -113,33 +113,33 @@ func route(r *request) (operation, dialect) {
 	path := r.path
 	switch {
 	case bytes.HasPrefix(path, []byte("/sim/")):
-		return opControl, openAI
+		return opControl, dialectOpenAI
 	case bytes.HasPrefix(path, []byte("/echo/")), string(path) == "/v1/echo", r.header("x-sim-echo") != nil:
-		return opEcho, openAI
+		return opEcho, dialectOpenAI
 	case bytes.HasSuffix(path, []byte("/messages")):
-		return opMessages, anthropic
+		return opMessages, dialectAnthropic
 	case bytes.HasSuffix(path, []byte("/messages/count_tokens")):
-		return opCountTokens, anthropic
+		return opCountTokens, dialectAnthropic
 	}
 	if i := bytes.LastIndexByte(path, ':'); i >= 0 {
 		if op, ok := geminiActions[string(path[i+1:])]; ok {
-			return op, gemini
+			return op, dialectGemini
 		}
 	}
-	d := openAI
+	d := dialectOpenAI
 	switch {
 	case r.header("x-goog-api-key") != nil, bytes.Contains(path, []byte("/v1beta/")), r.queryValue("key") != "":
-		d = gemini
+		d = dialectGemini
 	case r.header("anthropic-version") != nil, r.header("x-api-key") != nil:
-		d = anthropic
+		d = dialectAnthropic
 	}
 	return routeShared(string(path), d)
 }
 
 func routeShared(path string, d dialect) (operation, dialect) {
-	if d != openAI {
+	if d != dialectOpenAI {
 		if strings.HasSuffix(path, "/models") || strings.Contains(path, "/models/") {
-			return map[dialect]operation{anthropic: opAnthropicModels, gemini: opGeminiModels}[d], d
+			return map[dialect]operation{dialectAnthropic: opAnthropicModels, dialectGemini: opGeminiModels}[d], d
 		}
 		return opUnknown, d
 	}

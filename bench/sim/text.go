@@ -51,7 +51,11 @@ func mix(a, b uint64) uint64 {
 // seal fixes what the answer depends on: the seed and the parts of the request that are the prompt. What a proxy may
 // change on the way, the model's name and stream_options, does not count.
 func (x *exchange) seal(parts ...string) {
-	h := scramble(x.srv.opt.Seed ^ uint64(x.d.seed.or(0))<<32 ^ uint64(x.op))
+	op := x.op
+	if op == opStreamGenerate {
+		op = opGenerate // a stream says the same
+	}
+	h := scramble(x.srv.opt.Seed ^ uint64(x.d.seed.or(0))<<32 ^ uint64(op))
 	for _, p := range parts {
 		h = fold(h, []byte(p))
 	}
@@ -82,7 +86,7 @@ func (x *exchange) requestID() string {
 	saved := x.ids
 	defer func() { x.ids = saved }()
 	x.ids.state ^= 0x5851f42d4c957f2d
-	if x.dialect == anthropic {
+	if x.dialect == dialectAnthropic {
 		return x.id("req_011C", 20, alphabet)
 	}
 	return x.id("req_", 32, hexadeci)

@@ -219,7 +219,6 @@ func (x *exchange) sendFrames(a *answer, fr framing, p pace) error {
 	return nil
 }
 
-
 // appendChunk puts a piece of the body into the buffer.
 func (c *conn) appendChunk(p []byte, fr framing) {
 	if len(p) == 0 {
