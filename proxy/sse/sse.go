@@ -97,14 +97,14 @@ func (s *Scanner) Next(p []byte) (ev Event, rest []byte, ok bool) {
 	if s.parting {
 		return s.nextPart(p)
 	}
-	n := s.blockEnd(p)
-	if n > 0 {
+	var ends lineEnds
+	if n := s.blockEnd(p, &ends); n > 0 {
 		raw := p[:n]
 		if len(s.buf) > 0 {
 			s.buf = append(s.buf, raw...)
-			raw, s.spent = s.buf, true
+			raw, s.spent, ends.n = s.buf, true, 0
 		}
-		return s.parse(raw), p[n:], true
+		return s.parse(raw, &ends), p[n:], true
 	}
 	if len(s.buf)+len(p) > s.max() {
 		s.startParts()
@@ -128,7 +128,7 @@ func (s *Scanner) Close() (ev Event, ok bool) {
 		return Event{}, false
 	}
 	s.spent = true
-	return s.parse(s.buf), true
+	return s.parse(s.buf, &lineEnds{}), true
 }
 
 func (s *Scanner) max() int {
@@ -157,8 +157,15 @@ func (s *Scanner) begin(p []byte) (ev Event, rest []byte, ok bool) {
 	return Event{}, p, false
 }
 
-// blockEnd returns the length of the part of p up to and including the blank line that ends the block, or 0.
-func (s *Scanner) blockEnd(p []byte) int {
+// lineEnds are the indexes where the first lines of a block end, kept between finding its end and reading it.
+type lineEnds struct {
+	n  int
+	at [3]int
+}
+
+// blockEnd returns the length of the part of p up to and including the blank line that ends the block, or 0. It notes
+// in ends where the first lines of p end.
+func (s *Scanner) blockEnd(p []byte, ends *lineEnds) int {
 	i := 0
 	if s.cr {
 		s.cr = false
@@ -179,7 +186,12 @@ func (s *Scanner) blockEnd(p []byte) int {
 			s.inside = true
 			return 0
 		}
-		i += end + 1
+		i += end
+		if ends.n < len(ends.at) {
+			ends.at[ends.n] = i
+			ends.n++
+		}
+		i++
 		s.inside = false
 		if p[i-1] == '\r' {
 			i, s.cr = skipLF(p, i)
@@ -224,20 +236,28 @@ func (s *Scanner) lineEnd(b []byte) int {
 	return cr
 }
 
-var nul = []byte{0}
+var (
+	dataColon = []byte("data:")
+	nul       = []byte{0}
+)
 
-// parse reads the fields of a whole block.
-func (s *Scanner) parse(raw []byte) Event {
+// parse reads the fields of a whole block, whose first lines end where ends says.
+func (s *Scanner) parse(raw []byte, ends *lineEnds) Event {
 	ev := Event{Raw: raw, At: -1}
-	for i := 0; i < len(raw); {
-		end := s.lineEnd(raw[i:])
-		if end < 0 {
-			end = len(raw) - i
+	for i, line := 0, 0; i < len(raw); line++ {
+		if raw[i] == '\n' || raw[i] == '\r' { // also the LF of a CRLF
+			i++
+			line--
+			continue
 		}
-		if end > 0 {
-			s.parseLine(&ev, raw, i, i+end)
+		end := len(raw)
+		if line < ends.n {
+			end = ends.at[line]
+		} else if n := s.lineEnd(raw[i:]); n >= 0 {
+			end = i + n
 		}
-		i += end + 1
+		s.parseLine(&ev, raw, i, end)
+		i = end + 1
 	}
 	return ev
 }
@@ -245,7 +265,11 @@ func (s *Scanner) parse(raw []byte) Event {
 // parseLine reads the line raw[i:end] into ev.
 func (s *Scanner) parseLine(ev *Event, raw []byte, i, end int) {
 	name, at := raw[i:end], end
-	if colon := bytes.IndexByte(name, ':'); colon >= 0 {
+	colon := len("data")
+	if !bytes.HasPrefix(name, dataColon) { // nearly all lines
+		colon = bytes.IndexByte(name, ':')
+	}
+	if colon >= 0 {
 		name, at = name[:colon], i+colon+1
 		if at < end && raw[at] == ' ' {
 			at++
