@@ -122,8 +122,8 @@ func isHost(s string) bool {
 	return true
 }
 
-// isLoopback reports whether a listen address is reached from this machine only.
-func isLoopback(listen string) bool {
+// IsLoopback reports whether an address, host:port, is one of this machine only.
+func IsLoopback(listen string) bool {
 	host, _, err := net.SplitHostPort(listen)
 	if err != nil {
 		return false

@@ -150,6 +150,21 @@ func TestLoad_ProvidersFromEnvironmentAlone(t *testing.T) {
 	}
 }
 
+// TestLoad_HeadersMeetAcrossLayers: the case of a header doesn't matter, and its name may hold dots.
+func TestLoad_HeadersMeetAcrossLayers(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "c.toml")
+	write(t, file, "[providers.openai.headers]\nX-Team = 'red'\n'x.y' = 'dots'\n")
+	c, err := load(file, "OPTIMIZER_PROVIDERS__OPENAI__HEADERS__X_TEAM=blue")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]Secret{"x-team": NewSecret("blue"), "x.y": NewSecret("dots")}
+	if got := c.Providers["openai"].Headers; !reflect.DeepEqual(got, want) {
+		t.Errorf("got %d headers, team %q", len(got), got["x-team"].Reveal())
+	}
+}
+
 func TestLoad_ReferencesAreRelativeToTheFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

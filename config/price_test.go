@@ -278,3 +278,14 @@ func TestPrice_RatesOfTheBuiltIn(t *testing.T) {
 	check("dashscope", "qwen-flash", Standard, 256_001, "input_cost_per_token", 250_000)
 	check("deepseek", "deepseek-chat", Standard, 1, "cache_read_input_token_cost", 28_000)
 }
+
+func TestParseTier(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]Tier{
+		"batch": Batch, "flex": Flex, "priority": Priority, "default": Standard, "auto": Standard, "standard": Standard, "": Standard,
+	} {
+		if got := ParseTier([]byte(name)); got != want {
+			t.Errorf("%q: got %d, want %d", name, got, want)
+		}
+	}
+}

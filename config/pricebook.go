@@ -63,7 +63,7 @@ func (b *PriceBook) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			b.update(false)
+			_ = b.update(false) // onReload is told
 		}
 	}
 }

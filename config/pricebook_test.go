@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,8 +33,11 @@ func TestPriceBook_FollowsItsFile(t *testing.T) {
 	base := parsed(t, list("base"))
 	put(list("first"))
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
 		var told []string
 		book, err := NewPriceBook(base, file, time.Minute, func(table *PriceTable, err error) {
+			mu.Lock()
+			defer mu.Unlock()
 			if err != nil {
 				told = append(told, err.Error())
 			} else {
@@ -60,6 +64,8 @@ func TestPriceBook_FollowsItsFile(t *testing.T) {
 			if book.Table().Len() != 2 || book.Reloads() != reloads || book.Failures() != failures {
 				t.Errorf("got %d models, %d reloads, %d failures", book.Table().Len(), book.Reloads(), book.Failures())
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			if len(told) != tellings || tellings > 0 && !strings.Contains(told[tellings-1], last) {
 				t.Errorf("told %q, want %d and last %q", told, tellings, last)
 			}
@@ -98,8 +104,10 @@ func TestNewPriceBook_RefusesABadFile(t *testing.T) {
 	check("no such file")
 	write(t, file, `{"a": 1}`)
 	check(`model "a"`)
-	write(t, file, strings.Repeat(" ", maxPriceFile)+"{}")
-	check("not JSON")
+	if err := os.Truncate(file, maxPriceFile+1); err != nil {
+		t.Fatal(err)
+	}
+	check("larger than 32MiB")
 }
 
 func TestPriceBook_WithoutAFileOnlyWaits(t *testing.T) {

@@ -32,7 +32,12 @@ func LoadPrices(path string) (*PriceTable, error) {
 		return nil, fmt.Errorf("price list: %w", err)
 	}
 	defer f.Close()
-	table, err := ParsePrices(io.LimitReader(f, maxPriceFile))
+	if info, err := f.Stat(); err != nil {
+		return nil, fmt.Errorf("price list: %w", err)
+	} else if info.Size() > maxPriceFile {
+		return nil, fmt.Errorf("price list %s: larger than %v", path, Size(maxPriceFile))
+	}
+	table, err := ParsePrices(f)
 	if err != nil {
 		return nil, fmt.Errorf("price list %s: %w", path, err)
 	}
@@ -68,6 +73,10 @@ func (t *PriceTable) Origin() string { return t.origin }
 
 // Len returns the number of models in the table.
 func (t *PriceTable) Len() int { return len(t.entries) }
+
+// ModelsOf returns how many models the list has of the provider that a hint names. Names that stand for a dated model
+// count too.
+func (t *PriceTable) ModelsOf(providerHint string) int { return len(t.spaces[providerHint]) }
 
 // Skipped returns the models whose prices can't be used, and why. The slice must not be changed.
 func (t *PriceTable) Skipped() []SkippedPrice { return t.skipped }

@@ -17,7 +17,7 @@ var reservedNames = []string{"v1", "v1beta", "v1alpha", "healthz", "readyz", "me
 
 // validate checks what no single value shows. Keys that have been reported are not reported again.
 func (l *loader) validate(c *Config) {
-	if c.Admin.Token.Empty() && !l.bad["admin.token"] && !isLoopback(c.Admin.Listen) {
+	if c.Admin.Token.Empty() && !l.bad["admin.token"] && !IsLoopback(c.Admin.Listen) {
 		l.complain("admin.listen", quote(c.Admin.Listen), "not a loopback address, which needs admin.token", "")
 	}
 	if sameAddress(c.Server.Listen, c.Admin.Listen) {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"math/big"
@@ -144,7 +145,7 @@ func TestScaleDecimal(t *testing.T) {
 	}
 	wrong := func(text string, scale int, want error) {
 		t.Helper()
-		if got, err := scaleDecimal(text, scale); err != want {
+		if got, err := scaleDecimal(text, scale); !errors.Is(err, want) {
 			t.Errorf("scaleDecimal(%q, %d): got %d %v, want %v", text, scale, got, err, want)
 		}
 	}
