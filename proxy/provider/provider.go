@@ -2,6 +2,15 @@
 // body asks for, how to edit it in place, where its answer keeps usage, and how its errors look.
 //
 // Everything here is pure: bytes in, facts or bytes out, no I/O and no clock.
+//
+// A request passes Detect where its path names no provider, then OperationOf and Scan, and Rewrite if its body has to
+// change; AppendPath makes the path of the upstream request. Errors of ours are told in the client's dialect by
+// AppendError, and by AppendErrorEvent where a stream has begun.
+//
+// Operations carry the wire format and dialects the conventions around it: a provider of one dialect may serve
+// operations of another, as most offer OpenAI's chat completions besides their own. To add a dialect, give it a
+// constant, a file like anthropic.go and its line in dialects; to add an operation, a constant, its line in operations
+// and its endpoint in the file of its dialect. Files named usage_… know where the answers keep usage.
 package provider
 
 // Dialect is the family of wire formats that a provider speaks. It decides paths, credentials and error shapes.
