@@ -7,7 +7,6 @@ import (
 
 // builders write the answer of each operation. Those without one are unknown to the provider.
 var builders = [operationsEnd]func(*exchange, *answer){
-	opEcho:              (*exchange).echo,
 	opChat:              (*exchange).chat,
 	opCompletions:       (*exchange).completions,
 	opResponses:         (*exchange).responses,
@@ -35,7 +34,11 @@ var builders = [operationsEnd]func(*exchange, *answer){
 // build writes the answer a provider in good health gives.
 func (x *exchange) build(a *answer) {
 	x.seal(string(x.body)) // for the ids of answers that are not sealed more narrowly
-	if x.op != opEcho && !x.authorized() {
+	if x.d.echo || x.op == opEcho {
+		x.echo(a)
+		return
+	}
+	if !x.authorized() {
 		x.rejectKey(a)
 		return
 	}
@@ -107,9 +110,9 @@ func (x *exchange) rejectKey(a *answer) {
 	case dialectGemini:
 		a.reset()
 		if missing {
-			a.geminiError(403, "PERMISSION_DENIED", "Method doesn't allow unregistered callers (callers without established identity).")
+			a.geminiError(403, "PERMISSION_DENIED", "Method doesn't allow unregistered callers (callers without established identity).", 0)
 		} else {
-			a.geminiError(400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key.")
+			a.geminiError(400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key.", 0)
 		}
 	default:
 		a.reset()

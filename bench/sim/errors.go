@@ -1,6 +1,9 @@
 package sim
 
-import "time"
+import (
+	"strconv"
+	"time"
+)
 
 // failure makes a an error in the shape of the exchange's dialect, of the kind that goes with the status.
 func (a *answer) failure(x *exchange, status int, message string) {
@@ -9,7 +12,11 @@ func (a *answer) failure(x *exchange, status int, message string) {
 	case dialectAnthropic:
 		a.anthropicError(x, status, anthropicErrorType(status), message)
 	case dialectGemini:
-		a.geminiError(status, geminiStatus(status), message)
+		retry := time.Duration(0)
+		if status == 429 {
+			retry = x.retryAfter()
+		}
+		a.geminiError(status, geminiStatus(status), message, retry)
 	default:
 		kind, code := openAIErrorType(status)
 		a.openAIError(status, message, kind, "", code)
@@ -19,26 +26,22 @@ func (a *answer) failure(x *exchange, status int, message string) {
 // fail makes a what the provider answers with that status when it fails by itself.
 func (x *exchange) fail(a *answer, status int) {
 	a.failure(x, status, failureText[status])
-	switch status {
-	case 429:
-		x.appendRetryAfter(a, time.Second)
-	case 503, 529:
-		if x.d.retryAfter > 0 {
-			x.appendRetryAfter(a, x.d.retryAfter)
-		}
+	if status == 429 || (status == 503 || status == 529) && x.d.retryAfter > 0 {
+		d := x.retryAfter()
+		a.headerInt("retry-after", int((d+time.Second-1)/time.Second)) // whole seconds
+		a.headerInt("retry-after-ms", int(d/time.Millisecond))
 	}
 	if x.dialect == dialectAnthropic && (status == 429 || status >= 500) {
 		a.header("x-should-retry", "true")
 	}
 }
 
-// appendRetryAfter adds the time to wait in seconds, rounded up, and in milliseconds.
-func (x *exchange) appendRetryAfter(a *answer, d time.Duration) {
+// retryAfter is how long a refused client is told to wait.
+func (x *exchange) retryAfter() time.Duration {
 	if x.d.retryAfter > 0 {
-		d = x.d.retryAfter
+		return x.d.retryAfter
 	}
-	a.headerInt("retry-after", int((d+time.Second-1)/time.Second))
-	a.headerInt("retry-after-ms", int(d/time.Millisecond))
+	return time.Second
 }
 
 var failureText = map[int]string{
@@ -134,8 +137,8 @@ func anthropicErrorType(status int) string {
 	return "invalid_request_error"
 }
 
-// geminiError is google.rpc.Status as JSON.
-func (a *answer) geminiError(status int, word, message string) {
+// geminiError is google.rpc.Status as JSON, with the time to wait before another try if there is one.
+func (a *answer) geminiError(status int, word, message string, retry time.Duration) {
 	a.status, a.ctype, a.instant = status, "application/json; charset=UTF-8", true
 	a.str("{\n  \"error\": {\n    \"code\": ")
 	a.int(status)
@@ -143,6 +146,11 @@ func (a *answer) geminiError(status int, word, message string) {
 	a.quote(message)
 	a.str(",\n    \"status\": ")
 	a.quote(word)
+	if retry > 0 {
+		a.str(",\n    \"details\": [\n      {\n        \"@type\": \"type.googleapis.com/google.rpc.RetryInfo\",\n        \"retryDelay\": \"")
+		a.str(strconv.FormatFloat(retry.Seconds(), 'f', -1, 64))
+		a.str("s\"\n      }\n    ]")
+	}
 	a.str("\n  }\n}\n")
 }
 

@@ -196,6 +196,12 @@ func (x *exchange) runEarly() error {
 	x.took(faultEarlyStream)
 	x.in.stream = true
 	x.buildStreamUnread(a)
+	if !a.stream {
+		x.keep = false // refused: the body stays unread
+		err := x.transmit(a)
+		x.c.linger()
+		return err
+	}
 	a.readBodyAt = (len(a.frames) + 1) / 2
 	return x.transmit(a)
 }

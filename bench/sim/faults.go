@@ -112,7 +112,6 @@ func faultByName(name string) (fault, bool) {
 
 // Rates are probabilities of faults. Their sum is at most 1: a request suffers at most one of them.
 type Rates struct {
-	names  []string // as given; a status code or a fault's name
 	faults []fault
 	status []int
 	upTo   []float64 // cumulated
@@ -136,8 +135,7 @@ func ParseRates(s string) (Rates, error) {
 			return Rates{}, fmt.Errorf("rate of %s is %q: want a number from 0 to 1", name, value)
 		}
 		sum += p
-		r.names, r.faults = append(r.names, name), append(r.faults, f)
-		r.status, r.upTo = append(r.status, status), append(r.upTo, sum)
+		r.faults, r.status, r.upTo = append(r.faults, f), append(r.status, status), append(r.upTo, sum)
 	}
 	if sum > 1+1e-9 {
 		return Rates{}, fmt.Errorf("rates sum up to %v: want at most 1", sum)

@@ -13,13 +13,13 @@ func (x *exchange) geminiAdmits(a *answer, prompt gjson.Result, what string) boo
 	switch {
 	case !x.in.valid:
 		a.reset()
-		a.geminiError(400, "INVALID_ARGUMENT", "Invalid JSON payload received. Unexpected token.")
+		a.geminiError(400, "INVALID_ARGUMENT", "Invalid JSON payload received. Unexpected token.", 0)
 	case strings.HasPrefix(x.in.model, "missing"):
 		a.reset()
-		a.geminiError(404, "NOT_FOUND", "models/"+x.in.model+" is not found for API version v1beta, or is not supported for generateContent.")
+		a.geminiError(404, "NOT_FOUND", "models/"+x.in.model+" is not found for API version v1beta, or is not supported for generateContent.", 0)
 	case !prompt.Exists():
 		a.reset()
-		a.geminiError(400, "INVALID_ARGUMENT", "* "+what+": "+what+" is not specified\n")
+		a.geminiError(400, "INVALID_ARGUMENT", "* "+what+": "+what+" is not specified\n", 0)
 	default:
 		return true
 	}

@@ -56,7 +56,7 @@ func (s *Server) prepare() *prepared {
 func (s *Server) prepareOne(op operation, body, members, query string) *preparedAnswer {
 	x := &exchange{srv: s, c: &conn{srv: s}, op: op, dialect: preparedDialect(op), keep: true, d: s.opt.Directives}
 	x.d.faults, x.d.status = 0, 0
-	head := "POST /v1beta/models/sim:x" + query + " HTTP/1.1\r\nHost: sim\r\nAuthorization: Bearer sim\r\n" +
+	head := "POST /v1beta/models/sim:streamGenerateContent" + query + " HTTP/1.1\r\nHost: sim\r\nAuthorization: Bearer sim\r\n" +
 		"anthropic-version: 2023-06-01\r\n\r\n"
 	if err := x.req.parse([]byte(head)); err != nil {
 		panic("BUG: prepared request: " + err.Error())

@@ -114,7 +114,7 @@ func route(r *request) (operation, dialect) {
 	switch {
 	case bytes.HasPrefix(path, []byte("/sim/")):
 		return opControl, dialectOpenAI
-	case bytes.HasPrefix(path, []byte("/echo/")), string(path) == "/v1/echo", r.header("x-sim-echo") != nil:
+	case bytes.HasPrefix(path, []byte("/echo/")), string(path) == "/v1/echo":
 		return opEcho, dialectOpenAI
 	case bytes.HasSuffix(path, []byte("/messages")):
 		return opMessages, dialectAnthropic
@@ -136,25 +136,23 @@ func route(r *request) (operation, dialect) {
 	return routeShared(string(path), d)
 }
 
+// routeShared tells the operations of OpenAI, and the models of everyone.
 func routeShared(path string, d dialect) (operation, dialect) {
-	if d != dialectOpenAI {
-		if strings.HasSuffix(path, "/models") || strings.Contains(path, "/models/") {
-			return map[dialect]operation{dialectAnthropic: opAnthropicModels, dialectGemini: opGeminiModels}[d], d
+	if d != dialectOpenAI && (strings.HasSuffix(path, "/models") || strings.Contains(path, "/models/")) {
+		if d == dialectGemini {
+			return opGeminiModels, d
 		}
-		return opUnknown, d
+		return opAnthropicModels, d
 	}
 	for _, s := range openAISuffixes {
 		if strings.HasSuffix(path, s.suffix) {
-			return s.op, d
+			return s.op, dialectOpenAI
 		}
 	}
 	for _, f := range openAIFolders {
 		if strings.Contains(path, f.folder) {
-			return f.op, d
+			return f.op, dialectOpenAI
 		}
 	}
 	return opUnknown, d
 }
-
-// lastSegment is what stands behind the last '/' of a path.
-func lastSegment(path []byte) string { return string(path[bytes.LastIndexByte(path, '/')+1:]) }
