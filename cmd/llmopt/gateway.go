@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+	"github.com/rs/zerolog"
+
+	"llm-auto-optimizer/analysis/window"
+	"llm-auto-optimizer/config"
+	"llm-auto-optimizer/optimizer/control"
+	"llm-auto-optimizer/proxy"
+	"llm-auto-optimizer/proxy/policy"
+)
+
+// gateway is a whole server: the proxy, the admin service and what keeps them going.
+type gateway struct {
+	config  *config.Config
+	log     zerolog.Logger
+	proxy   *proxy.Proxy
+	admin   *control.Server
+	windows *window.Recorder
+	prices  *config.PriceBook
+	access  *proxy.AccessLog
+	logFile io.Closer // nil where the access log is no file of ours
+
+	proxyURL, adminURL string
+	proxyLn, adminLn   net.Listener
+	tls                *tls.Config
+	stopping           context.Context
+	stop               context.CancelFunc
+	background         sync.WaitGroup
+	failed             chan error // a listener that ended by itself
+}
+
+// newGateway builds a server and opens its listeners, so that its addresses are known. Nothing is served before start.
+func newGateway(c *config.Config, stdout, stderr io.Writer) (_ *gateway, err error) {
+	g := &gateway{config: c, failed: make(chan error, 2)}
+	g.log = newLogger(c.Log.Level, stderr)
+	g.stopping, g.stop = context.WithCancel(context.Background())
+	defer func() {
+		if err != nil {
+			g.release()
+		}
+	}()
+	embedded, err := config.EmbeddedPrices()
+	if err != nil {
+		return nil, fmt.Errorf("built-in prices: %w", err)
+	}
+	if g.prices, err = config.NewPriceBook(embedded, c.Prices.File, c.Prices.Refresh, g.pricesReloaded); err != nil {
+		return nil, fmt.Errorf("%w: prices.file: %w", errUsage, err)
+	}
+	if g.tls, err = serverTLS(&c.Server); err != nil {
+		return nil, err
+	}
+	to, closer, err := openAccessLog(&c.Log, stdout, stderr)
+	if err != nil {
+		return nil, err
+	}
+	g.logFile = closer
+	g.access = proxy.NewAccessLog(to)
+	g.windows = window.NewRecorder(c.Windows.MaxSeries)
+	holder := policy.NewHolder(proxy.PolicyOf(c))
+	if g.proxy, err = proxy.New(proxy.Options{
+		Config: c, Policy: holder, Prices: g.prices.Table, Windows: g.windows, Access: g.access, Log: g.log,
+	}); err != nil {
+		return nil, fmt.Errorf("%w: %w", errUsage, err)
+	}
+	if g.proxyLn, err = net.Listen("tcp", c.Server.Listen); err != nil {
+		return nil, fmt.Errorf("server.listen: %w", err)
+	}
+	if g.adminLn, err = net.Listen("tcp", c.Admin.Listen); err != nil {
+		return nil, fmt.Errorf("admin.listen: %w", err)
+	}
+	g.proxyURL = listenURL(g.proxyLn.Addr().String(), g.tls != nil)
+	g.adminURL = listenURL(g.adminLn.Addr().String(), false)
+	host, _, _ := net.SplitHostPort(c.Admin.Listen)
+	g.admin = control.New(control.Options{
+		Version: buildVersion(), ProxyURL: g.proxyURL, AdminURL: g.adminURL,
+		Token: c.Admin.Token, Host: host, Pprof: c.Admin.Pprof,
+		Providers: c.Providers, Policy: holder, Ready: g.ready, Windows: g.windows,
+		Metrics: []*metrics.Set{g.proxy.Metrics(), g.priceMetrics()}, Log: g.log,
+	})
+	return g, nil
+}
+
+// start serves until shutdown.
+func (g *gateway) start() {
+	g.background.Go(func() { g.proxy.Run(g.stopping) })
+	g.background.Go(func() { g.prices.Run(g.stopping) })
+	g.background.Go(g.keepTime)
+	g.background.Go(func() {
+		if err := g.proxy.Serve(g.proxyLn, g.tls); err != nil {
+			g.failed <- fmt.Errorf("proxy: %w", err)
+		}
+	})
+	g.background.Go(func() {
+		if err := g.admin.Serve(g.adminLn); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			g.failed <- fmt.Errorf("admin: %w", err)
+		}
+	})
+}
+
+// keepTime lets the windows seal what is over, off the request path.
+func (g *gateway) keepTime() {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case now := <-tick.C:
+			g.windows.Advance(now)
+		case <-g.stopping.Done():
+			return
+		}
+	}
+}
+
+var errShuttingDown = errors.New("shutting down")
+
+func (g *gateway) ready() error {
+	if g.stopping.Err() != nil {
+		return errShuttingDown
+	}
+	return nil
+}
+
+// shutdown ends the server: no new connections, the exchanges under way may finish within the configured time, then they are
+// cut; the admin service goes last.
+func (g *gateway) shutdown() error {
+	g.stop()
+	grace, cancel := context.WithTimeout(context.Background(), g.config.Server.ShutdownTimeout)
+	defer cancel()
+	err := g.proxy.Shutdown(grace)
+	last, cancelLast := context.WithTimeout(context.Background(), time.Second)
+	defer cancelLast()
+	err = errors.Join(err, g.admin.Shutdown(last))
+	g.background.Wait()
+	g.release()
+	return err
+}
+
+// release lets go of what newGateway took.
+func (g *gateway) release() {
+	g.stop()
+	for _, ln := range []net.Listener{g.proxyLn, g.adminLn} {
+		if ln != nil {
+			_ = ln.Close()
+		}
+	}
+	if g.access != nil {
+		g.access.Close()
+	}
+	if g.logFile != nil {
+		_ = g.logFile.Close()
+	}
+}
+
+func (g *gateway) pricesReloaded(t *config.PriceTable, err error) {
+	if err != nil {
+		g.log.Error().Err(err).Str("file", g.config.Prices.File).Msg("price file refused, the last good prices stay")
+		return
+	}
+	g.log.Info().Str("file", g.config.Prices.File).Int("models", t.Len()).Msg("prices reloaded")
+}
+
+// priceMetrics tells how the price table is kept.
+func (g *gateway) priceMetrics() *metrics.Set {
+	set := metrics.NewSet()
+	set.NewGauge("llmopt_price_models", func() float64 { return float64(g.prices.Table().Len()) })
+	set.RegisterMetricsWriter(func(w io.Writer) {
+		metrics.WriteCounterUint64(w, "llmopt_price_reloads_total", g.prices.Reloads())
+		metrics.WriteCounterUint64(w, "llmopt_price_reload_errors_total", g.prices.Failures())
+	})
+	return set
+}

@@ -1,0 +1,76 @@
+// Command llmopt is the LLM Auto-Optimizer: a reverse proxy for LLM APIs, its simulator and its tools.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// cli is the command line. One command, one file.
+type cli struct {
+	Serve   serveCmd   `cmd:"" help:"Run the proxy."`
+	Check   checkCmd   `cmd:"" help:"Validate the configuration and say what would happen."`
+	Status  statusCmd  `cmd:"" help:"Show the last minutes of a running proxy, per target."`
+	Sim     simCmd     `cmd:"" help:"Run the provider simulator."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+// environment is what a command may use of the process that runs it.
+type environment struct {
+	ctx            context.Context
+	stdout, stderr io.Writer
+	environ        []string // KEY=value, as os.Environ
+}
+
+// errUsage marks errors of usage or configuration: exit status 2.
+var errUsage = errors.New("usage")
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run executes one command line and returns its exit status: 0 fine, 1 failed, 2 usage or configuration. It returns
+// when the command is done or ctx is. It is what the end-to-end tests call.
+func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+	var c cli
+	exited := -1
+	parser, err := kong.New(&c,
+		kong.Name("llmopt"),
+		kong.Description("An LLM API reverse proxy that optimizes inline."),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { exited = code }),
+		kong.UsageOnError(),
+	)
+	if err != nil {
+		panic("BUG: command line: " + err.Error())
+	}
+	parsed, err := parser.Parse(args)
+	if exited >= 0 { // --help printed and asked to exit
+		return exited
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "llmopt: %v\n", err)
+		return 2
+	}
+	err = parsed.Run(&environment{ctx: ctx, stdout: stdout, stderr: stderr, environ: environ})
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errUsage):
+		fmt.Fprintf(stderr, "llmopt: %v\n", err)
+		return 2
+	default:
+		fmt.Fprintf(stderr, "llmopt: %v\n", err)
+		return 1
+	}
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+	"gopkg.in/natefinch/lumberjack.v2"
+
+	"llm-auto-optimizer/config"
+)
+
+type serveCmd struct {
+	Config string `placeholder:"FILE" help:"TOML file with settings; the environment wins over it."`
+}
+
+// Run serves until the environment's context is done or a listener fails.
+func (c *serveCmd) Run(env *environment) error {
+	settings, err := config.Load(config.Options{File: c.Config, Environ: env.environ})
+	if err != nil {
+		return fmt.Errorf("%w: configuration: %w", errUsage, err)
+	}
+	g, err := newGateway(settings, env.stdout, env.stderr)
+	if err != nil {
+		return err
+	}
+	g.start()
+	if err := announce(env.stdout, g); err != nil {
+		return err
+	}
+	greet(env.stderr, g)
+	select {
+	case <-env.ctx.Done():
+		g.log.Info().Dur("grace", settings.Server.ShutdownTimeout).Msg("shutting down")
+		return g.shutdown()
+	case err := <-g.failed:
+		_ = g.shutdown()
+		return err
+	}
+}
+
+// announce prints the one line that programs wait for.
+func announce(w io.Writer, g *gateway) error {
+	line := struct {
+		Event string `json:"event"`
+		Proxy string `json:"proxy"`
+		Admin string `json:"admin"`
+	}{"listening", g.proxyURL, g.adminURL}
+	return json.NewEncoder(w).Encode(line)
+}
+
+// greet tells a person what to do next.
+func greet(w io.Writer, g *gateway) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "llmopt %s listens on %s, admin on %s\n", buildVersion().Version, g.proxyURL, g.adminURL)
+	fmt.Fprintf(&b, "Point an SDK's base URL here; its own key goes through:\n")
+	for _, name := range g.config.ProviderNames() {
+		p := g.config.Providers[name]
+		variable, known := sdkVariables[p.Dialect]
+		if !known || name != p.Dialect {
+			variable = "base URL"
+		}
+		fmt.Fprintf(&b, "  %-12s %s=%s/%s   → %s\n", name, variable, g.proxyURL, name, p.BaseURL)
+	}
+	fmt.Fprintf(&b, "Look: llmopt status, or %s/metrics\n", g.adminURL)
+	_, _ = io.WriteString(w, b.String())
+}
+
+// newLogger writes the program's own log as JSON lines.
+func newLogger(level string, w io.Writer) zerolog.Logger {
+	l, err := zerolog.ParseLevel(level)
+	if err != nil {
+		panic("BUG: log level passed validation: " + level)
+	}
+	return zerolog.New(w).Level(l).With().Timestamp().Logger()
+}
+
+// openAccessLog opens where the access log goes; a nil writer means nowhere.
+func openAccessLog(c *config.Log, stdout, stderr io.Writer) (io.Writer, io.Closer, error) {
+	switch c.Access {
+	case "off":
+		return nil, nil, nil
+	case "stdout":
+		return stdout, nil, nil
+	case "stderr":
+		return stderr, nil, nil
+	}
+	// Opened once here, so that a path that can't be written is told at the start and not by the first line.
+	if err := os.MkdirAll(filepath.Dir(c.Access), 0o755); err != nil {
+		return nil, nil, fmt.Errorf("%w: log.access: %w", errUsage, err)
+	}
+	f, err := os.OpenFile(c.Access, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: log.access: %w", errUsage, err)
+	}
+	if err := f.Close(); err != nil {
+		return nil, nil, fmt.Errorf("log.access: %w", err)
+	}
+	const mebibyte, day = 1 << 20, 24 * time.Hour
+	l := &lumberjack.Logger{
+		Filename: c.Access, MaxSize: max(1, int(c.MaxSize/mebibyte)), MaxBackups: c.MaxBackups,
+		MaxAge: int(c.MaxAge / day), Compress: c.Compress,
+	}
+	return l, l, nil
+}
+
+// serverTLS is nil where the proxy speaks plain HTTP.
+func serverTLS(c *config.Server) (*tls.Config, error) {
+	if c.TLSCert == "" {
+		return nil, nil //nolint:nilnil // no TLS is a valid answer
+	}
+	cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+	if err != nil {
+		return nil, fmt.Errorf("%w: server.tls_cert: %w", errUsage, err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}, nil
+}

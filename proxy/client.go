@@ -1,0 +1,180 @@
+package proxy
+
+import (
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"llm-auto-optimizer/proxy/upstream"
+)
+
+const (
+	// lingerTimeout and lingerBytes bound how long a connection whose request was not read to its end is read on after
+	// the answer, so that the answer is not lost to a reset (compare nginx's lingering_close).
+	lingerTimeout = 2 * time.Second
+	lingerBytes   = 64 << 20
+)
+
+// clientConn is an accepted connection. It carries the tether by which the upstream work of its current exchange ends
+// when the client leaves.
+type clientConn struct {
+	*net.TCPConn
+	tether upstream.Tether
+
+	clients *clients
+	slot    int    // index in clients.slots
+	gen     uint32 // tells this connection from an earlier one of the same slot
+	linger  bool   // set by the connection's goroutine before Close
+
+	writeUntil time.Time // write deadline as last set by armWrite
+
+	close sync.Once
+}
+
+// leave runs when the client's end of the connection is seen closed, or the server gives up on it.
+func (c *clientConn) leave() {
+	c.tether.Cut()
+	_ = c.SetWriteDeadline(time.Unix(1, 0)) // a writer that waits for this client waits in vain
+}
+
+// armWrite gives the client timeout to take what is written next. The deadline is moved only when a sixteenth of
+// the time has passed since it was last set, so a steady stream of writes costs next to nothing. Only the
+// connection's goroutine may call it.
+func (c *clientConn) armWrite(now time.Time, timeout time.Duration) {
+	if c.writeUntil.Sub(now) > timeout-timeout/16 {
+		return
+	}
+	c.writeUntil = now.Add(timeout)
+	_ = c.SetWriteDeadline(c.writeUntil)
+	if c.tether.IsCut() { // leave has marked the tether first, so its deadline must win
+		_ = c.SetWriteDeadline(time.Unix(1, 0))
+	}
+}
+
+// Close ends the watch and closes the connection.
+func (c *clientConn) Close() (err error) {
+	c.close.Do(func() {
+		c.clients.remove(c)
+		if c.linger {
+			_ = c.CloseWrite()
+			_ = c.SetReadDeadline(time.Now().Add(lingerTimeout))
+			_, _ = io.CopyN(io.Discard, c.TCPConn, lingerBytes)
+		}
+		err = c.TCPConn.Close()
+	})
+	return err
+}
+
+// watcher tells when the peers of accepted connections close their end.
+type watcher interface {
+	add(c *clientConn) error
+	// close ends the watch. Connections are removed by closing them.
+	close()
+}
+
+// clients are the accepted connections, watched from accept to close: no work per request.
+type clients struct {
+	watch watcher
+
+	mu    sync.Mutex
+	slots []*clientConn // nil where free
+	free  []int
+	gens  []uint32
+}
+
+func newClients() (*clients, error) {
+	cs := &clients{}
+	w, err := newWatcher(cs)
+	if err != nil {
+		return nil, err
+	}
+	cs.watch = w
+	return cs, nil
+}
+
+func (cs *clients) add(tcp *net.TCPConn) *clientConn {
+	c := &clientConn{TCPConn: tcp, clients: cs}
+	cs.mu.Lock()
+	if n := len(cs.free); n > 0 {
+		c.slot = cs.free[n-1]
+		cs.free = cs.free[:n-1]
+	} else {
+		c.slot = len(cs.slots)
+		cs.slots = append(cs.slots, nil)
+		cs.gens = append(cs.gens, 0)
+	}
+	cs.gens[c.slot]++
+	c.gen = cs.gens[c.slot]
+	cs.slots[c.slot] = c
+	cs.mu.Unlock()
+	if err := cs.watch.add(c); err != nil {
+		c.leave() // an unwatched client would keep its upstream running; refuse it
+	}
+	return c
+}
+
+func (cs *clients) remove(c *clientConn) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	cs.slots[c.slot] = nil
+	cs.free = append(cs.free, c.slot)
+}
+
+// at is the connection that holds a slot in that generation, or nil.
+func (cs *clients) at(slot int, gen uint32) *clientConn {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if slot >= len(cs.slots) || cs.gens[slot] != gen {
+		return nil
+	}
+	return cs.slots[slot]
+}
+
+// all are the connections of this moment.
+func (cs *clients) all() []*clientConn {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	var open []*clientConn
+	for _, c := range cs.slots {
+		if c != nil {
+			open = append(open, c)
+		}
+	}
+	return open
+}
+
+// count is the number of open connections.
+func (cs *clients) count() int {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return len(cs.slots) - len(cs.free)
+}
+
+// listener hands every accepted connection to clients.
+type listener struct {
+	net.Listener
+	clients *clients
+}
+
+// Accept waits for the next connection.
+func (l *listener) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return l.clients.add(nc.(*net.TCPConn)), nil //nolint:forcetypeassert // Serve refuses other listeners
+}
+
+// clientOf finds the accepted connection below TLS.
+func clientOf(nc net.Conn) *clientConn {
+	if c, ok := nc.(*clientConn); ok {
+		return c
+	}
+	if t, ok := nc.(interface{ NetConn() net.Conn }); ok {
+		if c, ok := t.NetConn().(*clientConn); ok {
+			return c
+		}
+	}
+	panic("BUG: connection was not accepted by our listener")
+}

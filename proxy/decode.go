@@ -1,0 +1,205 @@
+package proxy
+
+import (
+	"bytes"
+	"errors"
+
+	"github.com/valyala/fasthttp"
+
+	"llm-auto-optimizer/proxy/provider"
+	"llm-auto-optimizer/proxy/upstream"
+)
+
+// The bounds of the workload classes, in estimated input tokens.
+const (
+	lightTokens  = 1_000
+	mediumTokens = 8_000
+)
+
+// decode reads the request: where it goes, what it asks for and its body, and refuses what could be read in two ways.
+func (p *Proxy) decode(ctx *fasthttp.RequestCtx, x *Exchange) error {
+	h := &ctx.Request.Header
+	x.method = h.Method()
+	x.http10, x.isHead = !h.IsHTTP11(), h.IsHead()
+	x.provider = p.fallback // for the shape of errors until the real one is known
+
+	facts, err := inspect(h)
+	if err != nil {
+		return fail(&badRequest, err)
+	}
+	uri := h.RequestURI()
+	if len(uri) == 0 || uri[0] != '/' {
+		return fail(&badRequest, errNotOriginForm)
+	}
+	if hash := bytes.IndexByte(uri, '#'); hash >= 0 {
+		uri = uri[:hash] // a fragment is never sent (RFC 9110, section 4.2.5)
+	}
+	x.path, x.query, _ = bytes.Cut(uri, []byte("?"))
+	if err := p.resolve(x, &facts); err != nil {
+		return err
+	}
+	x.limits = x.policy.Providers[x.provider.name]
+	x.upgrade = facts.upgrade
+	x.operation = provider.OperationOf(x.provider.dialect, x.method, x.path)
+	if err := p.readBody(ctx, x); err != nil {
+		return err
+	}
+	x.request = provider.Scan(x.operation, x.path, x.body)
+	x.bodyLen = len(x.body)
+	x.class = classOf(x.bodyLen)
+	return nil
+}
+
+// class is the workload class of an exchange.
+type class uint8
+
+const (
+	light class = iota
+	medium
+	heavy
+	classes // number of classes
+)
+
+func (c class) String() string { return [classes]string{"light", "medium", "heavy"}[c] }
+
+// classOf sorts requests by size. Four bytes make a token here: it is a coarse cut, not a count.
+func classOf(bodyBytes int) class {
+	switch tokens := bodyBytes / 4; {
+	case tokens <= lightTokens:
+		return light
+	case tokens <= mediumTokens:
+		return medium
+	default:
+		return heavy
+	}
+}
+
+// resolve tells the provider: by the first segment of the path where that is a provider's name, else by the path and
+// headers of the dialects' own APIs.
+func (p *Proxy) resolve(x *Exchange, facts *headerFacts) error {
+	first, rest := firstSegment(x.path)
+	if s := p.providers[string(first)]; s != nil {
+		x.provider, x.path = s, rest
+		return nil
+	}
+	d := provider.Detect(x.path, facts.anthropicVersion, facts.googAPIKey)
+	s := p.builtin[d]
+	if s == nil || (d == provider.OpenAI && string(first) != "v1") {
+		return fail(&unknownRoute, nil)
+	}
+	x.provider = s
+	return nil
+}
+
+// firstSegment splits "/a/b" into "a" and "/b".
+func firstSegment(path []byte) (first, rest []byte) {
+	path = path[1:]
+	if i := bytes.IndexByte(path, '/'); i >= 0 {
+		return path[:i], path[i:]
+	}
+	return path, nil
+}
+
+// headerFacts is what decode needs of the headers.
+type headerFacts struct {
+	anthropicVersion bool
+	googAPIKey       bool
+	upgrade          bool
+}
+
+var (
+	errNotOriginForm = errors.New("request target does not start with a slash")
+	errFolded        = errors.New("header line is folded")
+	errHeaderName    = errors.New("header name holds characters that are not allowed")
+	errHeaderValue   = errors.New("header value holds a control character")
+	errFraming       = errors.New("request carries both Content-Length and Transfer-Encoding")
+	errEncoding      = errors.New("transfer encoding is not chunked")
+	errDuplicate     = errors.New("header that must be single is repeated")
+)
+
+// inspect looks at every header line as the client sent it. fasthttp is lenient in places where two servers may read
+// the same bytes differently, which is how requests are smuggled; whatever is ambiguous is refused.
+func inspect(h *fasthttp.RequestHeader) (f headerFacts, err error) {
+	var length, encoding, host, connectionUpgrade, hasUpgrade bool
+	for raw := h.RawHeaders(); len(raw) > 0; {
+		var line []byte
+		line, raw = nextLine(raw)
+		if len(line) == 0 {
+			break
+		}
+		if line[0] == ' ' || line[0] == '\t' {
+			return f, errFolded
+		}
+		name, value, ok := splitLine(line)
+		if !ok {
+			return f, errHeaderName
+		}
+		for _, c := range value {
+			if c < ' ' && c != '\t' || c == 0x7f {
+				return f, errHeaderValue
+			}
+		}
+		switch len(name) {
+		case 4:
+			if upstream.EqualFold(name, "host") {
+				if host {
+					return f, errDuplicate
+				}
+				host = true
+			}
+		case 7:
+			hasUpgrade = hasUpgrade || upstream.EqualFold(name, "upgrade")
+		case 10:
+			if upstream.EqualFold(name, "connection") && upstream.HasToken(value, "upgrade") {
+				connectionUpgrade = true
+			}
+		case 14:
+			if upstream.EqualFold(name, "content-length") {
+				if length {
+					return f, errDuplicate
+				}
+				length = true
+			} else {
+				f.googAPIKey = f.googAPIKey || upstream.EqualFold(name, "x-goog-api-key")
+			}
+		case 17:
+			if upstream.EqualFold(name, "transfer-encoding") {
+				if encoding {
+					return f, errDuplicate
+				}
+				if encoding = true; !upstream.EqualFold(value, "chunked") {
+					return f, errEncoding
+				}
+			} else {
+				f.anthropicVersion = f.anthropicVersion || upstream.EqualFold(name, "anthropic-version")
+			}
+		}
+	}
+	if length && encoding {
+		return f, errFraming
+	}
+	f.upgrade = connectionUpgrade && hasUpgrade
+	return f, nil
+}
+
+// nextLine cuts the first line off, without its line end.
+func nextLine(p []byte) (line, rest []byte) {
+	i := bytes.IndexByte(p, '\n')
+	if i < 0 {
+		return p, nil
+	}
+	line, rest = p[:i], p[i+1:]
+	if i > 0 && line[i-1] == '\r' {
+		line = line[:i-1]
+	}
+	return line, rest
+}
+
+// splitLine splits a header line into its name and its value without surrounding white space.
+func splitLine(line []byte) (name, value []byte, ok bool) {
+	colon := bytes.IndexByte(line, ':')
+	if colon <= 0 || !upstream.IsToken(line[:colon]) {
+		return nil, nil, false
+	}
+	return line[:colon], upstream.Trim(line[colon+1:]), true
+}

@@ -1,0 +1,137 @@
+package proxy
+
+import (
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"llm-auto-optimizer/analysis/window"
+	"llm-auto-optimizer/config"
+	"llm-auto-optimizer/proxy/policy"
+	"llm-auto-optimizer/proxy/provider"
+	"llm-auto-optimizer/proxy/upstream"
+)
+
+// maxPooledBuffer bounds what an exchange's buffers may hold when it returns to the pool: one huge prompt must not pin
+// its memory there.
+const maxPooledBuffer = 64 << 10
+
+// Exchange is one client request and its answer. It is owned by the client connection's goroutine from Handle until
+// record.
+type Exchange struct {
+	p      *Proxy
+	policy *policy.Snapshot
+	client *clientConn
+
+	// decode
+	start     time.Time
+	id        [idLen]byte
+	provider  *providerState
+	limits    policy.Provider
+	operation provider.Operation
+	method    []byte // aliases the request, valid until Handle returns; so do path and query
+	path      []byte // raw path behind the provider's prefix
+	query     []byte // raw query, without '?'
+	bodyless  bool   // the request has no body and announces none
+	isHead    bool
+	http10    bool
+	upgrade   bool
+	body      []byte      // buffered request body, all of it unless rest is set
+	rest      *clientBody // what is left of a body over the replay limit; nil otherwise
+	restLen   int64       // of the whole body; -1 when it is chunked
+	bodyLen   int         // bytes of body seen, also after the buffer was let go
+	request   provider.Request
+	class     class
+
+	// admit
+	caller  hashID
+	session hashID
+
+	// route
+	target *target
+	series *window.Series
+	price  *config.Price // nil: unpriced
+	tier   config.Tier
+
+	// dispatch
+	conn       *upstream.Conn
+	head       []byte // request head as sent upstream; scratch before that
+	edited     []byte // request body as sent upstream, where it differs from body; later scrubbed bytes
+	askedUsage bool   // the stream was asked for usage on the client's behalf
+	upload     *upload
+	attempts   int
+	attempt    attempt
+	waited     time.Duration // time spent waiting for the client's body and for connections
+
+	// receive, stream
+	meter     provider.Meter
+	scrubber  provider.Scrubber
+	scrub     bool
+	identity  bool // the answer's body is not compressed
+	format    provider.Format
+	status    int
+	length    int64     // of the body as the client gets it; -1 when not known
+	held      []byte    // answer body taken before its head goes out
+	streamed  bool      // the answer's body is relayed piece by piece
+	lastRead  time.Time // when the last read from the provider returned
+	armed     time.Time // when the idle deadline was last moved
+	delivered int64     // bytes of body given to the client
+	ended     bool      // the answer was written to its end
+
+	// record
+	kind      *kindOfFailure // nil when all went well, or the provider's own error went through
+	failure   error          // the detail behind kind, for the log
+	usage     provider.Usage
+	estimated bool
+	unpriced  bool
+	cost      config.NanoUSD // of the attempt
+	total     config.NanoUSD // of all attempts
+	accounted bool           // usage and cost of the attempt are known
+	settled   bool           // the attempt has been observed
+	overhead  time.Duration
+
+	scratch    [256]byte
+	headSource *headSource
+}
+
+// attempt is what is measured of the try under way.
+type attempt struct {
+	start     time.Time
+	sent      time.Time // request on its way
+	answered  time.Time // head of the answer read
+	content   time.Time // first piece with content
+	status    int       // of the answer; 0 when none was seen
+	delivered bool      // the request went out in full, so the provider may charge for it
+	uploadErr error     // the client's body could not be read
+}
+
+func (p *Proxy) acquire(ctx *fasthttp.RequestCtx) *Exchange {
+	x := p.exchanges.Get().(*Exchange) //nolint:forcetypeassert // the pool holds nothing else
+	x.p = p
+	x.policy = p.policy.Load()
+	x.client = clientOf(ctx.Conn())
+	x.start = time.Now()
+	appendID(x.id[:0], x.start)
+	p.metrics.inFlight.Add(1)
+	return x
+}
+
+// release resets by assignment, so that a new field cannot be forgotten. record is the only caller.
+func (p *Proxy) release(x *Exchange) {
+	body, head, edited, held := x.body[:0], x.head[:0], x.edited[:0], x.held[:0]
+	if cap(body) > maxPooledBuffer {
+		body = nil
+	}
+	if cap(head) > maxPooledBuffer {
+		head = nil
+	}
+	if cap(edited) > maxPooledBuffer {
+		edited = nil
+	}
+	if cap(held) > maxPooledBuffer {
+		held = nil
+	}
+	meter, scrubber, source := x.meter, x.scrubber, x.headSource // keep their buffers; all are reset before use
+	*x = Exchange{body: body, head: head, edited: edited, held: held, meter: meter, scrubber: scrubber, headSource: source}
+	p.exchanges.Put(x)
+}

@@ -1,0 +1,93 @@
+package proxy
+
+import (
+	"cmp"
+	"fmt"
+	"sort"
+	"strings"
+
+	"llm-auto-optimizer/config"
+	"llm-auto-optimizer/proxy/policy"
+	"llm-auto-optimizer/proxy/provider"
+	"llm-auto-optimizer/proxy/upstream"
+)
+
+// providerState is a configured provider as the request path needs it. It is immutable but for the origin's pool.
+type providerState struct {
+	name      string
+	dialect   provider.Dialect
+	priceHint string // whose prices apply
+	origin    *upstream.Origin
+
+	hasKey     bool   // the configured key replaces whatever the client sent
+	headerLine []byte // header lines to add to each request, CRLF at each end: credential and extra headers
+	replaced   []string
+}
+
+// credentialHeaders are the ways in which the dialects carry a key. With a configured key all of them are taken out of the
+// client's request, so that its own key cannot reach the provider beside ours.
+var credentialHeaders = []string{"authorization", "x-api-key", "api-key", "x-goog-api-key"}
+
+func newProviderState(c *config.Provider) (*providerState, error) {
+	s := &providerState{name: c.Name, priceHint: c.PriceHint()}
+	var known bool
+	if s.dialect, known = provider.ParseDialect(c.Dialect); !known {
+		return nil, fmt.Errorf("providers.%s.dialect: %q is not a dialect", c.Name, c.Dialect)
+	}
+	var err error
+	if s.origin, err = upstream.NewOrigin(c); err != nil {
+		return nil, fmt.Errorf("providers.%s.%w", c.Name, err)
+	}
+	var line strings.Builder
+	if key := c.APIKey.Reveal(); key != "" {
+		s.hasKey = true
+		s.replaced = append(s.replaced, credentialHeaders...)
+		switch auth := cmp.Or(c.Auth, defaultAuth[s.dialect]); auth {
+		case "bearer":
+			fmt.Fprintf(&line, "Authorization: Bearer %s\r\n", key)
+		default:
+			fmt.Fprintf(&line, "%s: %s\r\n", auth, key)
+		}
+	}
+	names := make([]string, 0, len(c.Headers))
+	for name := range c.Headers {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	for _, name := range names {
+		s.replaced = append(s.replaced, strings.ToLower(name))
+		fmt.Fprintf(&line, "%s: %s\r\n", name, c.Headers[name].Reveal())
+	}
+	s.headerLine = []byte(line.String())
+	return s, nil
+}
+
+var defaultAuth = map[provider.Dialect]string{
+	provider.OpenAI:    "bearer",
+	provider.Anthropic: "x-api-key",
+	provider.Gemini:    "x-goog-api-key",
+}
+
+// replaces tells whether a client's header gives way to a configured one.
+func (s *providerState) replaces(name []byte) bool {
+	for _, r := range s.replaced {
+		if upstream.EqualFold(name, r) {
+			return true
+		}
+	}
+	return false
+}
+
+// PolicyOf is the policy that the configuration itself asks for: what is in force until somebody publishes another.
+func PolicyOf(c *config.Config) policy.Snapshot {
+	s := policy.Snapshot{Providers: make(map[string]policy.Provider, len(c.Providers))}
+	for name, p := range c.Providers {
+		s.Providers[name] = policy.Provider{
+			Timeouts: policy.Timeouts{
+				Connect: p.Timeouts.Connect, FirstByte: p.Timeouts.FirstByte, Idle: p.Timeouts.Idle, Total: p.Timeouts.Total,
+			},
+			RequestUsage: p.RequestUsage,
+		}
+	}
+	return s
+}

@@ -1,0 +1,116 @@
+package proxy
+
+import (
+	"strconv"
+
+	"github.com/valyala/fasthttp"
+
+	"llm-auto-optimizer/proxy/provider"
+	"llm-auto-optimizer/proxy/upstream"
+)
+
+// ownPrefix starts the headers that are meant for the gateway and go no further.
+const ownPrefix = "x-llmopt-"
+
+// buildHead writes the request line and headers for the provider into x.head: the client's own lines in their order and
+// spelling, without those that concern one hop only, with the host, the framing and the configured headers of ours.
+func (x *Exchange) buildHead(h *fasthttp.RequestHeader) {
+	o := x.provider.origin
+	b := append(x.head[:0], x.method...)
+	b = append(b, ' ')
+	b = provider.AppendPath(b, o.BasePath, x.path)
+	if len(x.query) > 0 {
+		mark := len(b)
+		b = append(b, '?')
+		if x.provider.hasKey && x.provider.dialect == provider.Gemini {
+			b = appendWithoutKey(b, x.query)
+		} else {
+			b = append(b, x.query...)
+		}
+		if len(b) == mark+1 {
+			b = b[:mark]
+		}
+	}
+	b = append(b, " HTTP/1.1\r\nHost: "...)
+	b = append(b, o.Host...)
+	b = append(b, "\r\n"...)
+	b = x.appendClientLines(b, h)
+	b = append(b, x.provider.headerLine...)
+	switch {
+	case x.upgrade:
+		b = append(b, "Connection: Upgrade\r\nUpgrade: "...)
+		b = append(b, peekFold(h, "upgrade")...)
+		b = append(b, "\r\n"...)
+	case x.bodyless:
+	case x.rest != nil && x.restLen < 0:
+		b = append(b, "Transfer-Encoding: chunked\r\n"...)
+	default:
+		n := int64(len(x.upstreamBody()))
+		if x.rest != nil {
+			n = x.restLen
+		}
+		b = append(b, "Content-Length: "...)
+		b = strconv.AppendInt(b, n, 10)
+		b = append(b, "\r\n"...)
+	}
+	x.head = append(b, "\r\n"...)
+}
+
+// appendClientLines copies the header lines that go through.
+func (x *Exchange) appendClientLines(b []byte, h *fasthttp.RequestHeader) []byte {
+	named := peekFold(h, "connection")
+	for raw := h.RawHeaders(); len(raw) > 0; {
+		var line []byte
+		line, raw = nextLine(raw)
+		if len(line) == 0 {
+			break
+		}
+		name, _, _ := splitLine(line)
+		if x.drops(name, named) {
+			continue
+		}
+		b = append(b, line...)
+		b = append(b, "\r\n"...)
+	}
+	return b
+}
+
+// drops tells whether a client's header stays here.
+func (x *Exchange) drops(name, named []byte) bool {
+	switch {
+	case upstream.IsHopByHop(name), upstream.EqualFold(name, "host"), upstream.EqualFold(name, "expect"):
+		return true
+	case len(name) > len(ownPrefix) && upstream.EqualFold(name[:len(ownPrefix)], ownPrefix):
+		return true
+	case len(x.provider.replaced) > 0 && x.provider.replaces(name):
+		return true
+	}
+	return len(named) > 0 && upstream.HasTokenFold(named, name)
+}
+
+// peekFold is the value of a header by its name in any case; several lines of that name are joined.
+func peekFold(h *fasthttp.RequestHeader, name string) (value []byte) {
+	for raw := h.RawHeaders(); len(raw) > 0; {
+		var line []byte
+		line, raw = nextLine(raw)
+		if len(line) == 0 {
+			break
+		}
+		if n, v, _ := splitLine(line); upstream.EqualFold(n, name) {
+			if value == nil {
+				value = v
+			} else {
+				value = append(append(append([]byte(nil), value...), ", "...), v...)
+			}
+		}
+	}
+	return value
+}
+
+// upstreamBody is the buffered part of the body as it goes to the provider.
+func (x *Exchange) upstreamBody() []byte {
+	if len(x.edited) > 0 {
+		return x.edited
+	}
+	return x.body
+}

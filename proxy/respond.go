@@ -1,0 +1,226 @@
+package proxy
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"llm-auto-optimizer/proxy/provider"
+	"llm-auto-optimizer/proxy/upstream"
+)
+
+// holdLimit is the size up to which an answer that is no stream is taken whole before its head goes out: then its cost can
+// stand in the head, and a break in the middle is still a clean error.
+const holdLimit = 256 << 10
+
+// receive takes over the head of the answer, and the body too where it is held.
+func (p *Proxy) receive(ctx *fasthttp.RequestCtx, x *Exchange) error {
+	head := &x.conn.Head
+	x.status, x.attempt.status = head.Status, head.Status
+	x.lastRead = x.attempt.answered
+	if err := x.copyHead(&ctx.Response.Header); err != nil {
+		return fail(&brokenAnswer, err)
+	}
+	x.length = head.Length
+	x.format = provider.FormatOf(x.operation, x.request.Stream, head.ContentType)
+	x.meter.Reset(x.operation, x.format)
+	x.meter.SetEncoding(head.ContentEncoding)
+	x.identity = len(head.ContentEncoding) == 0 || upstream.EqualFold(head.ContentEncoding, "identity")
+	stream := x.isStream()
+	x.scrub = x.askedUsage && stream && x.identity
+	if x.scrub {
+		x.scrubber.Reset()
+		x.length = -1 // what is scrubbed away makes the body shorter than announced
+	}
+	if stream || x.operation == provider.Opaque && x.status < 400 || x.length > holdLimit {
+		x.streamed = true
+		return nil
+	}
+	return x.hold()
+}
+
+// isStream tells whether the answer is a stream of events.
+func (x *Exchange) isStream() bool {
+	return x.format == provider.EventStream || x.format == provider.JSONArray
+}
+
+// copyHead gives the provider's status and headers to the client's answer.
+func (x *Exchange) copyHead(to *fasthttp.ResponseHeader) error {
+	head := &x.conn.Head
+	if err := x.startHead(to, head); err != nil {
+		return err
+	}
+	for _, f := range head.Fields() {
+		if !upstream.EqualFold(f.Name, "date") {
+			to.AddBytesKV(f.Name, f.Value)
+		}
+	}
+	return nil
+}
+
+// startHead sets the status line and Date. fasthttp keeps a Date only if it has parsed it itself, so these two go through its
+// parser.
+func (x *Exchange) startHead(to *fasthttp.ResponseHeader, head *upstream.Head) error {
+	b := append(x.scratch[:0], "HTTP/1.1 "...)
+	b = strconv.AppendInt(b, int64(head.Status), 10)
+	b = append(b, ' ')
+	if len(head.Reason) > 0 {
+		b = append(b, head.Reason...)
+	} else {
+		b = append(b, http.StatusText(head.Status)...)
+	}
+	b = append(b, "\r\n"...)
+	if date := head.Get("date"); date != nil {
+		b = append(append(append(b, "Date: "...), date...), "\r\n"...)
+	}
+	b = append(b, "\r\n"...)
+	if x.headSource == nil {
+		x.headSource = &headSource{}
+		x.headSource.buffered = bufio.NewReaderSize(&x.headSource.bytes, 512)
+	}
+	x.headSource.bytes.Reset(b)
+	x.headSource.buffered.Reset(&x.headSource.bytes)
+	if err := to.Read(x.headSource.buffered); err != nil {
+		return err
+	}
+	to.ResetConnectionClose() // a head without a length looked like one whose body ends the connection
+	return nil
+}
+
+// headSource lets fasthttp parse bytes from memory.
+type headSource struct {
+	bytes    bytes.Reader
+	buffered *bufio.Reader
+}
+
+// hold reads the body up to the hold limit. If there is more, the answer is relayed piece by piece after all.
+func (x *Exchange) hold() error {
+	for len(x.held) <= holdLimit {
+		piece, err := x.next()
+		x.held = append(x.held, piece...)
+		x.meter.Write(piece)
+		switch {
+		case errors.Is(err, io.EOF):
+			x.meter.Close()
+			x.length = int64(len(x.held))
+			if x.isHead || x.status == 304 {
+				x.length = x.conn.Head.Length
+			}
+			x.releaseConn()
+			return nil
+		case err != nil:
+			x.endUpload()
+			return fail(x.bodyFailure(err), err)
+		}
+	}
+	x.streamed = true
+	return nil
+}
+
+// next reads the next piece of the answer's body under the idle and total deadlines. The idle deadline is moved only
+// when a sixteenth of it has passed, so a stall is seen between 15/16 and the whole of it.
+func (x *Exchange) next() ([]byte, error) {
+	idle := x.limits.Timeouts.Idle
+	if !x.armed.IsZero() && (idle == 0 || x.lastRead.Sub(x.armed) < idle/16) {
+		piece, err := x.conn.Next()
+		x.lastRead = time.Now()
+		return piece, err
+	}
+	x.armed = x.lastRead
+	if err := x.conn.SetReadDeadline(x.deadline(x.lastRead, idle)); err != nil {
+		return nil, err
+	}
+	piece, err := x.conn.Next()
+	x.lastRead = time.Now()
+	return piece, err
+}
+
+// bodyFailure says what an error in the middle of the answer's body means.
+func (x *Exchange) bodyFailure(err error) *kindOfFailure {
+	switch {
+	case errors.Is(err, upstream.ErrCut) || x.client.tether.IsCut():
+		if x.p.stopping.Load() {
+			return &shuttingDown
+		}
+		return &clientLeft
+	case upstream.Timeout(err):
+		if x.totalPassed() {
+			return &totalTooLong
+		}
+		return &idleTooLong
+	default:
+		return &brokenAnswer
+	}
+}
+
+// releaseConn lets go of the connection after the answer was read to its end.
+func (x *Exchange) releaseConn() {
+	if x.endUpload() {
+		x.conn.Release()
+	} else {
+		x.conn.Discard()
+	}
+	x.conn = nil
+}
+
+// respond hands the answer to fasthttp, which will ask the exchange to write it once Handle has returned.
+func (p *Proxy) respond(ctx *fasthttp.RequestCtx, x *Exchange) {
+	if x.status == http.StatusSwitchingProtocols {
+		p.tunnel(ctx, x)
+		return
+	}
+	if !x.streamed {
+		x.account()
+	}
+	if p.responseHeaders {
+		x.appendOwnHeaders(&ctx.Response.Header)
+	}
+	size := int(x.length)
+	if x.http10 && size < 0 {
+		p.respondUntilClose(ctx, x)
+		return
+	}
+	x.dropBody()
+	ctx.Response.ImmediateHeaderFlush = x.streamed && x.conn.Buffered() == 0
+	ctx.Response.SetBodyStream(x, size)
+}
+
+// dropBody lets a large request body go while the answer streams: no repetition can need it any more.
+func (x *Exchange) dropBody() {
+	if x.upload == nil && cap(x.body) > maxPooledBuffer {
+		x.body, x.request = nil, provider.Request{Stream: x.request.Stream}
+	}
+}
+
+// appendOwnHeaders says what the gateway knows by now.
+func (x *Exchange) appendOwnHeaders(h *fasthttp.ResponseHeader) {
+	h.SetBytesV("x-llmopt-id", x.id[:])
+	if x.target != nil {
+		h.Set("x-llmopt-target", x.target.name)
+	}
+	h.SetBytesV("x-llmopt-attempts", strconv.AppendInt(x.scratch[:0], int64(x.attempts), 10))
+	h.SetBytesV("x-llmopt-overhead-us", strconv.AppendInt(x.scratch[:0], x.overheadUntil(time.Now()).Microseconds(), 10))
+	if !x.streamed && x.metered() && !x.unpriced {
+		h.SetBytesV("x-llmopt-cost-usd", appendUSD(x.scratch[:0], x.cost))
+	}
+}
+
+// respondUntilClose serves a body of unknown length to an HTTP/1.0 client, which knows no chunks: the end of the connection
+// is the end of the body.
+func (p *Proxy) respondUntilClose(ctx *fasthttp.RequestCtx, x *Exchange) {
+	ctx.Response.Header.SetContentLength(-2)
+	ctx.Response.Header.SetConnectionClose()
+	head := append([]byte(nil), ctx.Response.Header.Header()...)
+	p.hijack(ctx, x, func(conn io.ReadWriter) {
+		defer func() { _ = x.Close() }()
+		if _, err := conn.Write(head); err == nil && !x.isHead {
+			_, _ = x.WriteTo(conn)
+		}
+	})
+}

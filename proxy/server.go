@@ -1,0 +1,155 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"llm-auto-optimizer/config"
+	"llm-auto-optimizer/proxy/provider"
+	"llm-auto-optimizer/proxy/upstream"
+)
+
+// writeBuffer takes an upstream read of 8 KiB with its chunk header in one system call.
+const writeBuffer = 8<<10 + 64
+
+func (p *Proxy) newServer(c *config.Server) *fasthttp.Server {
+	return &fasthttp.Server{
+		Handler:       p.Handle,
+		ErrorHandler:  p.unreadable,
+		ExpectHandler: p.expect,
+		Logger:        quietLogger{p},
+
+		Concurrency:                   c.MaxConnections,
+		ReadBufferSize:                int(c.MaxHeader), // also the limit of a request's head
+		WriteBufferSize:               writeBuffer,
+		ReadTimeout:                   c.HeaderTimeout,
+		IdleTimeout:                   c.IdleTimeout,
+		MaxRequestBodySize:            math.MaxInt, // decode knows the limit and answers in the dialect's shape
+		StreamRequestBody:             true,
+		DisablePreParseMultipartForm:  true,
+		DisableHeaderNamesNormalizing: true,
+		NoDefaultServerHeader:         true,
+		NoDefaultDate:                 true,
+		NoDefaultContentType:          true,
+		LazyRequestTime:               true,
+		SecureErrorLogMessage:         true,
+		CloseOnShutdown:               true,
+		TCPKeepalive:                  true,
+	}
+}
+
+// Serve accepts connections from a TCP listener until Shutdown. With a TLS configuration clients must speak TLS.
+func (p *Proxy) Serve(ln net.Listener, t *tls.Config) error {
+	if _, ok := ln.(*net.TCPListener); !ok {
+		return fmt.Errorf("serve %T: not a TCP listener", ln)
+	}
+	ln = &listener{Listener: ln, clients: p.clients}
+	if t != nil {
+		t = t.Clone()
+		t.NextProtos = []string{"http/1.1"}
+		ln = tls.NewListener(ln, t)
+	}
+	return p.server.Serve(ln)
+}
+
+// Shutdown stops accepting and waits for the exchanges and tunnels under way; when ctx is done first it cuts them, streams
+// with their dialect's error event. It returns when all are recorded.
+func (p *Proxy) Shutdown(ctx context.Context) error {
+	err := p.server.ShutdownWithContext(ctx)
+	if err == nil {
+		p.waitTunnels(ctx)
+	}
+	p.stopping.Store(true)
+	for _, c := range p.clients.all() {
+		c.tether.Cut()
+	}
+	if err != nil { // the exchanges end now: give them the time to say so
+		last, cancel := context.WithTimeout(context.Background(), lingerTimeout+time.Second)
+		defer cancel()
+		err = p.server.ShutdownWithContext(last)
+	}
+	p.hijacked.Wait()
+	p.clients.watch.close()
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("shut down: %d connections still open", p.clients.count())
+	}
+	return err
+}
+
+// waitTunnels waits for the connections that fasthttp has handed over.
+func (p *Proxy) waitTunnels(ctx context.Context) {
+	ended := make(chan struct{})
+	go func() {
+		p.hijacked.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+	}
+}
+
+// expect answers "Expect: 100-continue" before the client sends its body.
+func (p *Proxy) expect(ctx *fasthttp.RequestCtx) int {
+	clientOf(ctx.Conn()).armWrite(time.Now(), p.writeTimeout)
+	if ctx.Request.Header.ContentLength() > p.maxBody {
+		writeError(ctx, p.dialectOf(ctx), &tooLarge)
+		return tooLarge.status
+	}
+	return fasthttp.StatusContinue
+}
+
+// unreadable answers a request whose head, or the start of whose body, could not be read.
+func (p *Proxy) unreadable(ctx *fasthttp.RequestCtx, err error) {
+	kind := &badRequest
+	var small *fasthttp.ErrSmallBuffer
+	var netErr net.Error
+	switch {
+	case errors.As(err, &small):
+		kind = &headersTooLarge
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():
+		kind = &requestTimeout
+	}
+	c := clientOf(ctx.Conn())
+	c.linger = true
+	c.armWrite(time.Now(), p.writeTimeout)
+	p.metrics.rejected(kind)
+	writeError(ctx, p.dialectOf(ctx), kind)
+}
+
+// dialectOf guesses the dialect of a request that has not been decoded.
+func (p *Proxy) dialectOf(ctx *fasthttp.RequestCtx) provider.Dialect {
+	uri := ctx.Request.Header.RequestURI()
+	if len(uri) == 0 || uri[0] != '/' {
+		return provider.OpenAI
+	}
+	if first, _ := firstSegment(uri); p.providers[string(first)] != nil {
+		return p.providers[string(first)].dialect
+	}
+	var f headerFacts
+	for raw := ctx.Request.Header.RawHeaders(); len(raw) > 0; {
+		var line []byte
+		line, raw = nextLine(raw)
+		name, _, _ := splitLine(line)
+		f.anthropicVersion = f.anthropicVersion || upstream.EqualFold(name, "anthropic-version")
+		f.googAPIKey = f.googAPIKey || upstream.EqualFold(name, "x-goog-api-key")
+	}
+	return provider.Detect(uri, f.anthropicVersion, f.googAPIKey)
+}
+
+// quietLogger takes fasthttp's own messages. Connections that break are everyday life and counted elsewhere.
+type quietLogger struct{ p *Proxy }
+
+// Printf implements fasthttp.Logger.
+func (l quietLogger) Printf(format string, args ...any) {
+	l.p.oplog.Debug().Str("from", "fasthttp").Msg(strings.TrimSpace(fmt.Sprintf(format, args...)))
+}
