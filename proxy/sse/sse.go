@@ -26,11 +26,13 @@ const maxIdle = 16 << 10
 type Part uint8
 
 // Whole is the zero value and the rule. An event longer than MaxKept that was split comes as any number of More and
-// one Last; its data is the parts' data put together, and the Name and ID of every part are empty.
+// one Last; its data is the parts' data put together, and the Name and ID of every part are empty. A Tail is one LF,
+// of the CRLF that ended the block before and was split.
 const (
 	Whole Part = iota
 	More
 	Last
+	Tail
 )
 
 // Event is one block of a stream: everything up to and including a blank line. Its slices are valid until the next
@@ -91,7 +93,7 @@ func (s *Scanner) Next(p []byte) (ev Event, rest []byte, ok bool) {
 	if s.lf {
 		s.lf = false
 		if p[0] == '\n' {
-			return Event{Raw: p[:1], At: -1}, p[1:], true
+			return Event{Raw: p[:1], At: -1, Part: Tail}, p[1:], true
 		}
 	}
 	if s.parting {

@@ -28,7 +28,10 @@ func scan(t testing.TB, limit int, pieces ...[]byte) []event {
 		if ev.At >= 0 && !bytes.Equal(ev.Raw[ev.At:ev.At+len(ev.Data)], ev.Data) {
 			t.Fatalf("At %d does not point at the data %q in %q", ev.At, ev.Data, ev.Raw)
 		}
-		if string(ev.Raw) == "\n" && ev.Part == Whole && len(all) > 0 && strings.HasSuffix(all[len(all)-1].raw, "\r") {
+		if ev.Part == Tail {
+			if last := &all[len(all)-1]; string(ev.Raw) != "\n" || ev.Data != nil || !strings.HasSuffix(last.raw, "\r") {
+				t.Fatalf("%q is no tail of %q", ev.Raw, last.raw)
+			}
 			all[len(all)-1].raw += "\n"
 			return
 		}
@@ -153,6 +156,7 @@ func TestScanner_Events(t *testing.T) {
 	check("\xEF\xBB\xBFdata: x\n\n", "|x|")
 	check("\xEF\xBBdata: y\n\ndata: x\n\n", "|x|")
 	check("\n\n\ndata: x\n\n\n\n", "|x|")
+	check("id: :x\n: data: no\ndata: x: y\n\n", "|x: y|:x")
 	check("retry: 10\nunknown: y\ndatax: z\ndata: x\n\n", "|x|")
 	check("data: unterminated", "|unterminated|")
 	check("id: a\x00b\ndata: x\n\n", "|x|")
