@@ -97,12 +97,20 @@ func startTLS(t *testing.T, c *config.Config) (g *gateway, pool *x509.CertPool) 
 
 func startWith(t *testing.T, c *config.Config, serverTLS *tls.Config) *gateway {
 	t.Helper()
+	log := &syncBuffer{}
+	g := startTB(t, c, serverTLS, log)
+	g.t, g.log = t, log
+	return g
+}
+
+func startTB(t testing.TB, c *config.Config, serverTLS *tls.Config, log io.Writer) *gateway {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &gateway{t: t, addr: ln.Addr().String(), log: &syncBuffer{}}
-	access := NewAccessLog(g.log)
+	g := &gateway{addr: ln.Addr().String()}
+	access := NewAccessLog(log)
 	g.p, err = New(Options{
 		Config: c, Policy: policy.NewHolder(PolicyOf(c)), Prices: embedded, Windows: window.NewRecorder(c.Windows.MaxSeries),
 		Access: access, Log: zerolog.Nop(),

@@ -34,30 +34,40 @@ func (x *Exchange) buildHead(h *fasthttp.RequestHeader) {
 	b = append(b, " HTTP/1.1\r\nHost: "...)
 	b = append(b, o.Host...)
 	b = append(b, "\r\n"...)
-	b = x.appendClientLines(b, h)
+	length, known := x.contentLength()
+	b, placed := x.appendClientLines(b, h, length)
 	b = append(b, x.provider.headerLine...)
 	switch {
 	case x.upgrade:
 		b = append(b, "Connection: Upgrade\r\nUpgrade: "...)
 		b = append(b, peekFold(h, "upgrade")...)
 		b = append(b, "\r\n"...)
-	case x.bodyless:
-	case x.rest != nil && x.restLen < 0:
+	case x.bodyless || placed:
+	case !known:
 		b = append(b, "Transfer-Encoding: chunked\r\n"...)
 	default:
-		n := int64(len(x.upstreamBody()))
-		if x.rest != nil {
-			n = x.restLen
-		}
-		b = append(b, "Content-Length: "...)
-		b = strconv.AppendInt(b, n, 10)
-		b = append(b, "\r\n"...)
+		b = appendLength(b, []byte("Content-Length"), length)
 	}
 	x.head = append(b, "\r\n"...)
 }
 
-// appendClientLines copies the header lines that go through.
-func (x *Exchange) appendClientLines(b []byte, h *fasthttp.RequestHeader) []byte {
+// contentLength is the length of the body as it goes to the provider; not known when it passes through in chunks.
+func (x *Exchange) contentLength() (n int64, known bool) {
+	if x.rest != nil {
+		return x.restLen, x.restLen >= 0
+	}
+	return int64(len(x.upstreamBody())), true
+}
+
+func appendLength(b, name []byte, n int64) []byte {
+	b = append(append(b, name...), ": "...)
+	b = strconv.AppendInt(b, n, 10)
+	return append(b, "\r\n"...)
+}
+
+// appendClientLines copies the header lines that go through. The client's Content-Length keeps its place and takes the
+// length that the body has now; placed tells whether there was one.
+func (x *Exchange) appendClientLines(b []byte, h *fasthttp.RequestHeader, length int64) (_ []byte, placed bool) {
 	named := peekFold(h, "connection")
 	for raw := h.RawHeaders(); len(raw) > 0; {
 		var line []byte
@@ -66,13 +76,15 @@ func (x *Exchange) appendClientLines(b []byte, h *fasthttp.RequestHeader) []byte
 			break
 		}
 		name, _, _ := splitLine(line)
-		if x.drops(name, named) {
-			continue
+		switch {
+		case len(name) == len("content-length") && upstream.EqualFold(name, "content-length") && !x.bodyless:
+			b, placed = appendLength(b, name, length), true
+		case x.drops(name, named):
+		default:
+			b = append(append(b, line...), "\r\n"...)
 		}
-		b = append(b, line...)
-		b = append(b, "\r\n"...)
 	}
-	return b
+	return b, placed
 }
 
 // drops tells whether a client's header stays here.

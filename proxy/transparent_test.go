@@ -32,6 +32,7 @@ func TestForward_RequestReachesTheProviderAsItWasSent(t *testing.T) {
 		"Host: " + strings.TrimPrefix(url, "http://"), "authorization: Bearer sk-1", "X-Custom:  spaced ", "x-custom: twice",
 		"Content-Type: application/json", "User-Agent: sdk/1", "Accept-Encoding: gzip", fmt.Sprintf("Content-Length: %d", len(body)),
 	}
+	// post writes Content-Length last, and there it stays.
 	if !slices.Equal(m.headers, want) {
 		t.Errorf("headers:\n got %q\nwant %q", m.headers, want)
 	}
