@@ -1,6 +1,10 @@
 package provider
 
-import "bytes"
+import (
+	"bytes"
+	"encoding/binary"
+	"math/bits"
+)
 
 // This file walks JSON in place: no copies, no allocation, no tree. It is lenient where a mistake cannot hurt (the
 // kinds of brackets are not matched, scalars are not validated) and strict about bounds: on input that ends early or
@@ -21,20 +25,44 @@ func skipSpace(b []byte, i int) int {
 
 // skipString returns the index after the string whose opening quote is b[i], or -1 if it does not end in b.
 func skipString(b []byte, i int) int {
-	for i++; i < len(b); {
+	if end := closingQuote(b, i+1); end >= 0 {
+		return end + 1
+	}
+	return -1
+}
+
+// closingQuote returns the index of the quote that ends the string whose text begins at b[i], or -1 if it does not end
+// in b.
+func closingQuote(b []byte, i int) int {
+	// Most strings are keys and short values, where a call of IndexByte costs more than the search: look at three words
+	// first. A byte of x is zero where b has the byte looked for; the lowest bit of hit is exact (Mycroft).
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	for end := i + 24; i < end && i+8 <= len(b); i += 8 {
+		word := binary.LittleEndian.Uint64(b[i:])
+		quote, back := word^ones*'"', word^ones*'\\'
+		hit := (quote-ones)&^quote&highs | (back-ones)&^back&highs
+		if hit == 0 {
+			continue
+		}
+		if n := i + bits.TrailingZeros64(hit)/8; b[n] == '"' {
+			return n
+		}
+		break
+	}
+	for start := i; i < len(b); i++ {
 		n := bytes.IndexByte(b[i:], '"')
 		if n < 0 {
 			return -1
 		}
-		quote := i + n
-		back := quote
-		for back > i && b[back-1] == '\\' {
+		i += n
+		back := i
+		for back > start && b[back-1] == '\\' {
 			back--
 		}
-		if (quote-back)&1 == 0 { // an odd run of backslashes escapes the quote
-			return quote + 1
+		if (i-back)&1 == 0 { // an odd run of backslashes escapes the quote
+			return i
 		}
-		i = quote + 1
+		start = i + 1
 	}
 	return -1
 }

@@ -33,6 +33,30 @@ func TestSkipValue(t *testing.T) {
 	check(`x`, -1)
 }
 
+// The quote is found in every word of the fast path and behind it, and not where a backslash escapes it.
+func TestClosingQuote(t *testing.T) {
+	t.Parallel()
+	for n := range 60 {
+		text := strings.Repeat("x", n)
+		for escapes := range 6 {
+			in := `"` + text + strings.Repeat(`\`, escapes) + `"`
+			want := len(in) - 1
+			if escapes%2 != 0 {
+				in += `y"`
+				want += 2
+			}
+			for _, tail := range []string{"", `,"next":"\""}`} {
+				if got := closingQuote([]byte(in+tail), 1); got != want {
+					t.Errorf("closingQuote(%s): got %d, want %d", in+tail, got, want)
+				}
+			}
+			if got := closingQuote([]byte(in[:want]), 1); got != -1 {
+				t.Errorf("closingQuote(%s): got %d, want -1", in[:want], got)
+			}
+		}
+	}
+}
+
 func TestObject_WalksMembersInOrder(t *testing.T) {
 	t.Parallel()
 	check := func(in, want string, closed bool) {
