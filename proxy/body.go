@@ -39,7 +39,8 @@ func (p *Proxy) readBody(ctx *fasthttp.RequestCtx, x *Exchange) error {
 	if length > p.replayLimit {
 		limit = min(streamedPrefix, p.replayLimit)
 	}
-	r := &clientBody{client: x.client, stream: stream, timeout: p.bodyTimeout, left: p.maxBody, started: x.start, timed: length < 0 || length > prefetched}
+	r := &x.source
+	*r = clientBody{client: x.client, stream: stream, timeout: p.bodyTimeout, left: p.maxBody, started: x.start, timed: length < 0 || length > prefetched}
 	if err := x.buffer(r, length, limit); err != nil {
 		x.client.linger = true
 		return bodyError(err)

@@ -36,8 +36,9 @@ type Exchange struct {
 	isHead    bool
 	http10    bool
 	upgrade   bool
-	body      []byte      // buffered request body, all of it unless rest is set
-	rest      *clientBody // what is left of a body over the replay limit; nil otherwise
+	body      []byte // buffered request body, all of it unless rest is set
+	source    clientBody
+	rest      *clientBody // &source: what is left of a body over the replay limit; nil otherwise
 	restLen   int64       // of the whole body; -1 when it is chunked
 	bodyLen   int         // bytes of body seen, also after the buffer was let go
 	request   provider.Request

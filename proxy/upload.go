@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"io"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -41,6 +42,9 @@ func (x *Exchange) startUpload() error {
 	if x.rest == nil && len(body) <= inlineUpload {
 		if err := x.conn.SetDeadline(x.deadline(x.attempt.sent, t.FirstByte)); err != nil {
 			return err
+		}
+		if len(body) <= upstream.JoinLimit {
+			x.head = slices.Grow(x.head, len(body)) // once: the room stays with the pooled buffer
 		}
 		x.attempt.delivered = x.conn.WriteRequest(x.head, body) == nil
 		return nil

@@ -14,9 +14,9 @@ const (
 	readBuffer = 8 << 10
 	// maxHead bounds an answer's status line and headers.
 	maxHead = 256 << 10
-	// joinLimit is the body size up to which head and body are copied together into one write; above it they go out
+	// JoinLimit is the body size up to which head and body are copied together into one write; above it they go out
 	// as one vector.
-	joinLimit = 4 << 10
+	JoinLimit = 4 << 10
 )
 
 // countedConn counts the bytes that were given to the kernel, so that they can be compared with those that the
@@ -90,7 +90,7 @@ func (c *Conn) WriteRequest(head, body []byte) error {
 	switch _, isTCP := c.nc.(*countedConn); {
 	case len(body) == 0:
 		_, err = c.nc.Write(head)
-	case len(body) <= joinLimit:
+	case len(body) <= JoinLimit:
 		_, err = c.nc.Write(append(head, body...))
 	case isTCP:
 		c.pieces = [2][]byte{head, body}

@@ -367,7 +367,7 @@ func TestConn_WritesBodiesOfEverySize(t *testing.T) {
 	o := origin(t, "http://"+ln.Addr().String())
 	c := dial(t, o, &Tether{})
 	defer c.Discard()
-	for _, size := range []int{0, 1, joinLimit, joinLimit + 1, 1 << 20} {
+	for _, size := range []int{0, 1, JoinLimit, JoinLimit + 1, 1 << 20} {
 		body := strings.Repeat("b", size)
 		if err := c.WriteRequest(fmt.Appendf(nil, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", size), []byte(body)); err != nil {
 			t.Fatal(err)
