@@ -1,0 +1,118 @@
+package load
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"strconv"
+	"strings"
+	"time"
+
+	"llm-auto-optimizer/analysis/window"
+)
+
+// result is what became of one exchange.
+type result struct {
+	outcome     window.Outcome
+	latency     time.Duration // from the intended sending
+	ttft        time.Duration // likewise, to the first content of a stream
+	hasContent  bool
+	overhead    time.Duration
+	hasOverhead bool
+}
+
+// exchange sends one request and takes its answer, or leaves it as planned. When ctx is done it leaves, too.
+func (d *Driver) exchange(ctx context.Context, r *request, intended time.Time) {
+	ctx, leave := context.WithCancel(ctx)
+	defer leave()
+	if r.leaveWait > 0 {
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+			WroteRequest: func(httptrace.WroteRequestInfo) { time.AfterFunc(r.leaveWait, leave) },
+		})
+	}
+	d.begin()
+	var res result
+	res.outcome = d.try(ctx, leave, r, intended, &res)
+	res.latency = time.Since(intended)
+	d.end(&res)
+}
+
+// try makes the exchange and tells its outcome.
+func (d *Driver) try(ctx context.Context, leave func(), r *request, intended time.Time, res *result) window.Outcome {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.urls[r.kind], bytes.NewReader(r.body))
+	if err != nil {
+		panic("BUG: kind was checked: " + err.Error())
+	}
+	req.Header = d.headers[r.kind]
+	resp, err := d.transport.RoundTrip(req)
+	if err != nil {
+		return outcomeOf(ctx, err)
+	}
+	defer resp.Body.Close()
+	if us, err := strconv.ParseInt(resp.Header.Get("x-llmopt-overhead-us"), 10, 64); err == nil {
+		res.overhead, res.hasOverhead = time.Duration(us)*time.Microsecond, true
+	}
+	k := &d.kinds[r.kind]
+	if !k.Stream || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream") {
+		_, err := io.Copy(io.Discard, resp.Body)
+		switch {
+		case err != nil:
+			return outcomeOf(ctx, err)
+		case k.Stream && resp.StatusCode < 300:
+			return window.StreamError // a stream was asked for
+		default:
+			return outcomeOfStatus(resp.StatusCode)
+		}
+	}
+	s := stream{api: k.API}
+	err = s.read(resp.Body, func() bool {
+		if !res.hasContent && s.content > 0 {
+			res.hasContent, res.ttft = true, time.Since(intended)
+		}
+		if s.ended || r.leaveContent == 0 || s.content < r.leaveContent {
+			return true
+		}
+		leave()
+		return false
+	})
+	switch {
+	case s.failed: // goes first: after such an event the connection may be cut
+		return window.StreamError
+	case ctx.Err() != nil && !s.ended:
+		return window.Canceled
+	case err != nil:
+		return outcomeOf(ctx, err)
+	default:
+		return outcomeOfStatus(resp.StatusCode)
+	}
+}
+
+// outcomeOf tells what an error of the transport means.
+func outcomeOf(ctx context.Context, err error) window.Outcome {
+	var op *net.OpError
+	switch {
+	case ctx.Err() != nil:
+		return window.Canceled
+	case errors.As(err, &op) && op.Op == "dial":
+		return window.Connect
+	default:
+		return window.Broken
+	}
+}
+
+func outcomeOfStatus(status int) window.Outcome {
+	switch {
+	case status == http.StatusTooManyRequests:
+		return window.RateLimited
+	case status >= 500:
+		return window.UpstreamError
+	case status >= 400:
+		return window.ClientError
+	default:
+		return window.OK
+	}
+}
