@@ -107,7 +107,7 @@ func (x *exchange) sections() []section {
 	)
 	add := func(block gjson.Result, ttl time.Duration, raw string) {
 		bytes += len(raw)
-		countMedia(gjson.Parse("["+raw+"]"), &m, 0)
+		m.count(gjson.Parse("["+raw+"]"), 0)
 		h = fold(h, []byte(raw))
 		list = append(list, section{h, countTokens(max(0, bytes-m.bytes)) + m.image + m.audio, ttl})
 	}

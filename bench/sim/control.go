@@ -14,6 +14,7 @@ type Directives struct {
 	ttft, perToken, tokens dist
 
 	chunk     int // tokens per frame
+	batch     int // frames per write
 	reasoning setting
 	input     setting
 	cached    setting
@@ -85,6 +86,7 @@ var setters = map[string]func(d *Directives, v string) error{
 	"tpot":      func(d *Directives, v string) (err error) { d.perToken, err = parseDist(v, duration); return },
 	"tokens":    func(d *Directives, v string) (err error) { d.tokens, err = parseDist(v, number); return },
 	"chunk":     func(d *Directives, v string) (err error) { d.chunk, err = positive(v); return },
+	"batch":     func(d *Directives, v string) (err error) { d.batch, err = positive(v); return },
 	"reasoning": func(d *Directives, v string) error { return d.reasoning.parse(v) },
 	"input":     func(d *Directives, v string) error { return d.input.parse(v) },
 	"cached":    func(d *Directives, v string) error { return d.cached.parse(v) },
@@ -161,6 +163,7 @@ func (d *Directives) overlay(over *Directives) {
 	pick(&d.perToken, over.perToken, over.perToken.set)
 	pick(&d.tokens, over.tokens, over.tokens.set)
 	pick(&d.chunk, over.chunk, over.chunk != 0)
+	pick(&d.batch, over.batch, over.batch != 0)
 	pick(&d.reasoning, over.reasoning, over.reasoning.set)
 	pick(&d.input, over.input, over.input.set)
 	pick(&d.cached, over.cached, over.cached.set)

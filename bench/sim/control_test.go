@@ -5,6 +5,8 @@ import (
 	"math"
 	"strings"
 	"testing"
+
+	"github.com/tidwall/gjson"
 )
 
 func TestDirectives_RefuseWhatTheyDoNotKnow(t *testing.T) {
@@ -190,5 +192,35 @@ func TestTools_ExamplesFitTheirSchema(t *testing.T) {
 	arguments := chat.Choices[0].Message.ToolCalls[0].Function.Arguments
 	if err := json.Unmarshal([]byte(arguments), &v); err != nil || v.S == "" || !v.B || len(v.A) != 1 || v.A[0].E != 7 {
 		t.Errorf("%s, %v", arguments, err)
+	}
+}
+
+func TestMedia_AreCountedInEveryDialect(t *testing.T) {
+	t.Parallel()
+	check := func(content string, image, audio int) {
+		t.Helper()
+		var m media
+		m.count(gjson.Parse(`[{"role":"user","content":[{"type":"text","text":"x"},`+content+`]}]`), 0)
+		if m.image != image || m.audio != audio || m.bytes != len(content) {
+			t.Errorf("%.80s: got %+v, want %d image and %d audio tokens in %d bytes", content, m, image, audio, len(content))
+		}
+	}
+	data := strings.Repeat("A", 4998)
+	check(`{"type":"image_url","image_url":{"url":"https://x"}}`, openAIImageHigh, 0)
+	check(`{"type":"image_url","image_url":{"url":"https://x","detail":"low"}}`, openAIImageLow, 0)
+	check(`{"type":"input_image","image_url":"https://x","detail":"low"}`, openAIImageLow, 0)
+	check(`{"type":"input_audio","input_audio":{"data":"`+data+`","format":"wav"}}`, 0, 6)
+	check(`{"type":"image","source":{"type":"base64","media_type":"image/png","data":"`+data+`"}}`, anthropicImage, 0)
+	check(`{"inlineData":{"mimeType":"image/png","data":"`+data+`"}}`, geminiImage, 0)
+	check(`{"inline_data":{"mime_type":"audio/wav","data":"`+data+`"}}`, 0, 6)
+	check(`{"fileData":{"mimeType":"video/mp4","fileUri":"x"}}`, geminiImage, 0)
+	document := `{"type":"document","source":{"type":"base64","data":"` + data + `"}}`
+	check(document, 1+len(document)/documentBytesPerToken, 0)
+
+	const image = `{"type":"image","source":{"type":"url","url":"x"}}`
+	var m media
+	m.count(gjson.Parse(`[{"type":"tool_result","content":[`+image+`]}]`), 0)
+	if m.image != anthropicImage || m.bytes != len(image) {
+		t.Errorf("image in a tool's result: %+v", m)
 	}
 }

@@ -38,7 +38,11 @@ func TestAnswers_AreFunctionsOfTheRequest(t *testing.T) {
 	other := start(t, options)
 	for _, call := range everyCall {
 		ask := func(s *simulator) string {
-			raw, err := s.raw(call.method, call.path, call.body, "anthropic-version: 2023-06-01")
+			var headers []string
+			if strings.Contains(call.path, "/messages") {
+				headers = []string{"anthropic-version: 2023-06-01"}
+			}
+			raw, err := s.raw(call.method, call.path, call.body, headers...)
 			if err != nil || !strings.HasPrefix(raw, "HTTP/1.1 200 OK\r\n") {
 				t.Fatalf("%s: %.300q, %v", call.path, raw, err)
 			}

@@ -30,6 +30,7 @@
 //	tpot=D          time per output token, likewise
 //	tokens=N        length of the answer in tokens, or median~sigma
 //	chunk=N         tokens in a frame of a stream (1)
+//	batch=N         frames that go into one write when no time passes between them (1)
 //	reasoning=N     reasoning tokens, instead of what effort or budget ask for
 //	input=N         input tokens that usage states
 //	cached=N        input tokens that usage states as read from the cache

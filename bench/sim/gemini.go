@@ -101,7 +101,7 @@ func (x *exchange) countContentTokens(a *answer) {
 	}
 	var p plan
 	var m media
-	countMedia(x.in.contents, &m, 0)
+	m.count(x.in.contents, 0)
 	x.account(&p, len(x.in.contents.Raw)+len(x.in.system.Raw)+len(x.in.tools.Raw), m)
 	a.ctype, a.instant = geminiJSON, true
 	a.str("{\n  \"totalTokens\": ")

@@ -92,6 +92,9 @@ func (x *exchange) record(a *answer) *preparedAnswer {
 		if i == len(a.frames)-1 && fr == framedChunked {
 			c.out = append(c.out, "0\r\n\r\n"...)
 		}
+		if i < len(a.frames)-1 && !x.d.perToken.set && (i+1)%x.batch() != 0 {
+			continue
+		}
 		p.pieces, p.waits = append(p.pieces, c.out), append(p.waits, f.wait)
 		c.out = nil
 	}
@@ -128,7 +131,8 @@ func (x *exchange) runPrepared(p *prepared) error {
 	return nil
 }
 
-// choosePrepared tells by a few bytes of the body what is asked for.
+// choosePrepared tells by the ends of the body what is asked for: the members in question stand before or behind the
+// prompt.
 func (x *exchange) choosePrepared(a *preparedAnswers) *preparedAnswer {
 	if x.op == opStreamGenerate {
 		if x.req.queryValue("alt") == "sse" {
@@ -145,6 +149,12 @@ func (x *exchange) choosePrepared(a *preparedAnswers) *preparedAnswer {
 	return a.stream
 }
 
+// searched is how many bytes at each end of a body are looked at.
+const searched = 512
+
 func contains(body []byte, compact, spaced string) bool {
+	if len(body) > 2*searched {
+		return contains(body[:searched], compact, spaced) || contains(body[len(body)-searched:], compact, spaced)
+	}
 	return bytes.Contains(body, []byte(compact)) || bytes.Contains(body, []byte(spaced))
 }

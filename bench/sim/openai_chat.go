@@ -62,7 +62,7 @@ func (x *exchange) planChat() plan {
 // accountOpenAI counts the prompt and looks it up in the cache of the caller's key.
 func (x *exchange) accountOpenAI(p *plan, withMedia gjson.Result, parts ...string) {
 	var m media
-	countMedia(withMedia, &m, 0)
+	m.count(withMedia, 0)
 	size := 0
 	for _, s := range parts {
 		size += len(s)

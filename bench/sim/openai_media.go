@@ -183,7 +183,7 @@ func (x *exchange) transcriptions(a *answer) {
 
 // transcriptionUsage is the usage member, its comma in front.
 func transcriptionUsage(audio, text int) string {
-	in, out := 1+audio/audioBytesPerTok, countTokens(text)
+	in, out := 1+audio/audioBytesPerToken, countTokens(text)
 	return `,"usage":{"type":"tokens","total_tokens":` + itoa(in+out) + `,"input_tokens":` + itoa(in) +
 		`,"input_token_details":{"text_tokens":0,"audio_tokens":` + itoa(in) + `},"output_tokens":` + itoa(out) + `}`
 }

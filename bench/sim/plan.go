@@ -115,70 +115,88 @@ type media struct {
 
 // Tokens that media cost, near the providers' own tables.
 const (
-	openAIImageLow    = 85
-	openAIImageHigh   = 765
-	anthropicImage    = 1024
-	geminiImage       = 258
-	audioBytesPerTok  = 1000 // of base64
-	documentBytesTok  = 100  // of base64
-	mediaNestingLimit = 8
+	openAIImageLow  = 85
+	openAIImageHigh = 765
+	anthropicImage  = 1024
+	geminiImage     = 258
+
+	audioBytesPerToken    = 1000 // of base64
+	documentBytesPerToken = 100  // of base64
 )
 
-// countMedia walks content parts, and containers of content parts, of any dialect.
-func countMedia(v gjson.Result, m *media, depth int) {
-	if depth > mediaNestingLimit || !v.IsArray() && !v.IsObject() {
+// mediaNesting is how deep content parts may stand in content parts.
+const mediaNesting = 8
+
+// count adds the media in v, which is a list of messages or whatever holds content parts, of any dialect.
+func (m *media) count(v gjson.Result, depth int) {
+	if depth > mediaNesting || !v.IsArray() && !v.IsObject() {
 		return
 	}
-	v.ForEach(func(key, part gjson.Result) bool {
-		if !part.IsObject() && !part.IsArray() {
-			return true
+	var (
+		inside media
+		p      = contentPart{json: v}
+		object = v.IsObject()
+	)
+	v.ForEach(func(key, child gjson.Result) bool {
+		if object {
+			p.member(key.Str, child)
 		}
-		if part.IsObject() && m.part(part) {
-			return true
-		}
-		countMedia(part, m, depth+1)
+		inside.count(child, depth+1)
 		return true
 	})
+	if !object || !m.part(&p) {
+		m.bytes += inside.bytes
+		m.image += inside.image
+		m.audio += inside.audio
+	}
 }
 
-// part counts one content part and tells whether it was a medium.
-func (m *media) part(part gjson.Result) bool {
-	image := 0
-	switch part.Get("type").Str {
-	case "image_url", "input_image":
-		image = openAIImageHigh
-		if part.Get("image_url.detail").Str == "low" || part.Get("detail").Str == "low" {
-			image = openAIImageLow
-		}
-	case "image":
-		image = anthropicImage
+// contentPart is what matters of an object that may be a medium.
+type contentPart struct {
+	json, audio, inline gjson.Result
+	kind                string
+	low                 bool // detail
+}
+
+func (p *contentPart) member(name string, v gjson.Result) {
+	switch name {
+	case "type":
+		p.kind = v.Str
+	case "detail":
+		p.low = v.Str == "low"
+	case "image_url":
+		p.low = p.low || v.Get("detail").Str == "low"
 	case "input_audio":
-		m.audio += 1 + len(part.Get("input_audio.data").Raw)/audioBytesPerTok
-	case "document", "file", "input_file":
-		m.image += 1 + len(part.Raw)/documentBytesTok
-	case "":
-		return m.geminiPart(part)
+		p.audio = v
+	case "inlineData", "inline_data", "fileData", "file_data":
+		p.inline = v
+	}
+}
+
+// part counts an object and tells whether it was a medium.
+func (m *media) part(p *contentPart) bool {
+	switch {
+	case p.kind == "image_url" || p.kind == "input_image":
+		if p.low {
+			m.image += openAIImageLow
+		} else {
+			m.image += openAIImageHigh
+		}
+	case p.kind == "image":
+		m.image += anthropicImage
+	case p.kind == "input_audio":
+		m.audio += 1 + len(p.audio.Get("data").Raw)/audioBytesPerToken
+	case p.kind == "document" || p.kind == "file" || p.kind == "input_file":
+		m.image += 1 + len(p.json.Raw)/documentBytesPerToken
+	case p.kind == "" && p.inline.Exists():
+		if strings.HasPrefix(either(p.inline, "mimeType", "mime_type").Str, "audio/") {
+			m.audio += 1 + len(p.inline.Get("data").Raw)/audioBytesPerToken
+		} else {
+			m.image += geminiImage
+		}
 	default:
 		return false
 	}
-	m.image += image
-	m.bytes += len(part.Raw)
-	return true
-}
-
-// geminiPart counts inlineData and fileData by their media type.
-func (m *media) geminiPart(part gjson.Result) bool {
-	data := either(part, "inlineData", "inline_data")
-	if !data.Exists() {
-		if data = either(part, "fileData", "file_data"); !data.Exists() {
-			return false
-		}
-	}
-	if mime := either(data, "mimeType", "mime_type").Str; strings.HasPrefix(mime, "audio/") {
-		m.audio += 1 + len(data.Get("data").Raw)/audioBytesPerTok
-	} else {
-		m.image += geminiImage
-	}
-	m.bytes += len(part.Raw)
+	m.bytes += len(p.json.Raw)
 	return true
 }

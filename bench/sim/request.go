@@ -75,7 +75,9 @@ func (r *request) parseHeaders(rest []byte) error {
 		if !ok || !isToken(name) || bytes.ContainsAny(value, "\r\n\x00") {
 			return errMalformed
 		}
-		value = bytes.Trim(value, " \t")
+		if value = bytes.Trim(value, " \t"); value == nil {
+			value = line[len(line):] // empty, but there
+		}
 		r.headers = append(r.headers, header{name, value})
 		if equalFold(name, "host") {
 			hosts++

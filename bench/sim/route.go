@@ -1,9 +1,6 @@
 package sim
 
-import (
-	"bytes"
-	"strings"
-)
+import "bytes"
 
 // dialect is the family of wire formats an answer is written in.
 type dialect uint8
@@ -126,33 +123,42 @@ func route(r *request) (operation, dialect) {
 			return op, dialectGemini
 		}
 	}
-	d := dialectOpenAI
-	switch {
-	case r.header("x-goog-api-key") != nil, bytes.Contains(path, []byte("/v1beta/")), r.queryValue("key") != "":
-		d = dialectGemini
-	case r.header("anthropic-version") != nil, r.header("x-api-key") != nil:
-		d = dialectAnthropic
+	switch op := routeOpenAI(path); op {
+	case opModels, opFiles, opBatches, opUnknown: // other providers have these paths, too
+		return routeShared(op, r)
+	default:
+		return op, dialectOpenAI
 	}
-	return routeShared(string(path), d)
 }
 
-// routeShared tells the operations of OpenAI, and the models of everyone.
-func routeShared(path string, d dialect) (operation, dialect) {
-	if d != dialectOpenAI && (strings.HasSuffix(path, "/models") || strings.Contains(path, "/models/")) {
-		if d == dialectGemini {
-			return opGeminiModels, d
-		}
-		return opAnthropicModels, d
-	}
-	for _, s := range openAISuffixes {
-		if strings.HasSuffix(path, s.suffix) {
-			return s.op, dialectOpenAI
+func routeOpenAI(path []byte) operation {
+	for i := range openAISuffixes {
+		if s := &openAISuffixes[i]; len(path) > len(s.suffix) && string(path[len(path)-len(s.suffix):]) == s.suffix {
+			return s.op
 		}
 	}
 	for _, f := range openAIFolders {
-		if strings.Contains(path, f.folder) {
-			return f.op, dialectOpenAI
+		if bytes.Contains(path, []byte(f.folder)) {
+			return f.op
 		}
 	}
-	return opUnknown, d
+	return opUnknown
+}
+
+// routeShared tells by the credential whose operation is meant. Of other providers only the models are known.
+func routeShared(op operation, r *request) (operation, dialect) {
+	models := op == opModels
+	switch {
+	case r.header("x-goog-api-key") != nil, bytes.Contains(r.path, []byte("/v1beta/")), r.queryValue("key") != "":
+		if models {
+			return opGeminiModels, dialectGemini
+		}
+		return opUnknown, dialectGemini
+	case r.header("anthropic-version") != nil, r.header("x-api-key") != nil:
+		if models {
+			return opAnthropicModels, dialectAnthropic
+		}
+		return opUnknown, dialectAnthropic
+	}
+	return op, dialectOpenAI
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -68,14 +69,20 @@ func (s *Server) Serve(ln net.Listener) error {
 	}
 	s.listeners[ln] = struct{}{}
 	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.listeners, ln)
+		s.mu.Unlock()
+	}()
 	for {
 		nc, err := ln.Accept()
 		if err != nil {
-			s.mu.Lock()
-			delete(s.listeners, ln)
-			s.mu.Unlock()
 			if s.closing.Load() {
 				return ErrServerClosed
+			}
+			if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+				_ = s.sleep(10 * time.Millisecond) // until connections are closed; being cut shows in the next Accept
+				continue
 			}
 			return err
 		}

@@ -83,6 +83,33 @@ func TestTiming_FirstByteAndTokensComeWhenOrdered(t *testing.T) {
 	})
 }
 
+func TestTiming_BatchesAreOneWriteEach(t *testing.T) {
+	t.Parallel()
+	inVirtualTime(t, Options{}, func(s *Server, dial func() net.Conn) {
+		nc := dial()
+		defer nc.Close()
+		check := func(directives string, want int) {
+			t.Helper()
+			io.WriteString(nc, wire("POST", chatPath, streamChat, "x-sim: tokens=29,"+directives)) // 32 frames
+			reads, buf := 0, make([]byte, 1<<20)
+			for all := ""; !strings.HasSuffix(all, "0\r\n\r\n"); reads++ { // a read of a pipe is a write of the other end
+				n, err := nc.Read(buf)
+				if err != nil {
+					t.Fatal(err)
+				}
+				all += string(buf[:n])
+			}
+			if reads != want {
+				t.Errorf("%s: %d writes, want %d", directives, reads, want)
+			}
+		}
+		check("batch=1", 32)
+		check("batch=8", 4)
+		check("batch=100", 1)
+		check("batch=100,tpot=1ms", 29) // the first word waits for nothing, the last frames come with the last word
+	})
+}
+
 func TestTiming_LoadStretchesEverything(t *testing.T) {
 	t.Parallel()
 	inVirtualTime(t, Options{Capacity: 2, Directives: MustDirectives("ttft=100ms")}, func(s *Server, dial func() net.Conn) {

@@ -194,6 +194,9 @@ func (x *exchange) sendFrames(a *answer, fr framing, p pace) error {
 			at = time.Now()
 		}
 		if a.readBodyAt > 0 && i == a.readBodyAt {
+			if err := x.flush(); err != nil {
+				return err
+			}
 			if err := x.readBody(); err != nil {
 				return errGone
 			}
@@ -209,8 +212,8 @@ func (x *exchange) sendFrames(a *answer, fr framing, p pace) error {
 		}
 		x.c.appendChunk(a.body[start:frame.end], fr)
 		start = frame.end
-		if i == len(a.frames)-1 {
-			break // transmit sends it with what ends the body
+		if i == len(a.frames)-1 || (i+1)%x.batch() != 0 {
+			continue // goes with the next, or with what ends the body
 		}
 		if err := x.flush(); err != nil {
 			return err
@@ -218,6 +221,9 @@ func (x *exchange) sendFrames(a *answer, fr framing, p pace) error {
 	}
 	return nil
 }
+
+// batch is the number of frames in a write, as long as no time passes between them.
+func (x *exchange) batch() int { return max(x.d.batch, 1) }
 
 // appendChunk puts a piece of the body into the buffer.
 func (c *conn) appendChunk(p []byte, fr framing) {
