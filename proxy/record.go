@@ -12,6 +12,12 @@ import (
 // record ends the exchange: it settles the last attempt, writes the log line and gives the exchange back. It must be
 // called exactly once; x is not to be used afterwards.
 func (p *Proxy) record(x *Exchange) {
+	defer func() {
+		p.metrics.inFlight.Add(-1)
+		if r := recover(); r != nil {
+			_ = p.recovered(x, r)
+		}
+	}()
 	if x.attempts > 0 {
 		p.settle(x)
 	}
@@ -20,7 +26,6 @@ func (p *Proxy) record(x *Exchange) {
 	p.metrics.exchange(o)
 	p.metrics.overhead.Update(x.overheadUntil(now).Seconds())
 	p.log.exchange(x, now, o)
-	p.metrics.inFlight.Add(-1)
 	p.release(x)
 }
 

@@ -138,8 +138,8 @@ func (x *Exchange) Close() (err error) {
 			err = x.p.recovered(x, r)
 		}
 	}()
-	if x.isHead || x.conn != nil && x.conn.Done() && x.delivered == 0 {
-		x.ended = true // nothing was to be written
+	if x.isHead || x.delivered == 0 && len(x.held) == 0 && (x.conn == nil || x.conn.Done()) {
+		x.ended = true // nothing was to be written, so WriteTo may not have been called
 	}
 	if !x.ended {
 		x.endWith(&internal, errUnfinished) // WriteTo has panicked, unless it has said why it stopped

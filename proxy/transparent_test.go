@@ -173,6 +173,17 @@ func TestForward_MethodsAndBodylessAnswers(t *testing.T) {
 	check("GET", "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", 200, "ok")
 }
 
+func TestForward_AnswersWithoutABodyAreFine(t *testing.T) {
+	t.Parallel()
+	for _, status := range []string{"204 No Content", "304 Not Modified", "200 OK\r\nContent-Length: 0"} {
+		g := start(t, testConfig(fixed(t, "HTTP/1.1 "+status+"\r\n\r\n")))
+		g.send(post("/v1/chat/completions", `{"model":"gpt-4o-mini"}`))
+		if line := g.lines(1)[0]; line["outcome"] != "ok" || line["error"] != nil {
+			t.Errorf("%s: log %v", status, line)
+		}
+	}
+}
+
 func TestForward_HeadKeepsTheLength(t *testing.T) {
 	t.Parallel()
 	g := start(t, testConfig(fixed(t, "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n")))
