@@ -12,7 +12,7 @@ func TestRewrite(t *testing.T) {
 	t.Parallel()
 	check := func(body string, e Edits, want string) {
 		t.Helper()
-		r := Scan(ChatCompletions, nil, nil, []byte(body))
+		r := Scan(ChatCompletions, nil, []byte(body))
 		if got := string(Rewrite([]byte("> "), []byte(body), &r, e)); got != "> "+want {
 			t.Errorf("Rewrite(%s, %+v):\n got %s\nwant %s", body, e, got[2:], want)
 		}
@@ -62,7 +62,7 @@ func TestRewrite_AsksForUsageOnlyWhereThatIsKnown(t *testing.T) {
 	t.Parallel()
 	body := []byte(`{"model":"a","stream":true}`)
 	for op := Opaque; op < operationsEnd; op++ {
-		r := Scan(op, nil, nil, body)
+		r := Scan(op, nil, body)
 		changed := !bytes.Equal(Rewrite(nil, body, &r, Edits{IncludeUsage: true}), body)
 		if want := op == ChatCompletions || op == Completions; changed != want {
 			t.Errorf("%v: changed %v, want %v", op, changed, want)
@@ -73,7 +73,7 @@ func TestRewrite_AsksForUsageOnlyWhereThatIsKnown(t *testing.T) {
 func TestRewrite_LeavesTheModelOfAPathAlone(t *testing.T) {
 	t.Parallel()
 	body := []byte(`{"model":"x","contents":[]}`)
-	r := Scan(GenerateContent, []byte("/v1beta/models/m:generateContent"), nil, body)
+	r := Scan(GenerateContent, []byte("/v1beta/models/m:generateContent"), body)
 	if got := Rewrite(nil, body, &r, Edits{Model: "y"}); !bytes.Equal(got, body) {
 		t.Errorf("got %s", got)
 	}
@@ -81,7 +81,7 @@ func TestRewrite_LeavesTheModelOfAPathAlone(t *testing.T) {
 
 func TestRewrite_AllocatesNothing(t *testing.T) {
 	body := requestOf(ChatCompletions, "prose", 4096, rand.New(rand.NewPCG(1, 2)))
-	r := Scan(ChatCompletions, nil, nil, body)
+	r := Scan(ChatCompletions, nil, body)
 	dst := make([]byte, 0, 2*len(body))
 	if n := testing.AllocsPerRun(100, func() { Rewrite(dst, body, &r, Edits{Model: "m", IncludeUsage: true}) }); n != 0 {
 		t.Errorf("%v allocations", n)
@@ -93,7 +93,7 @@ func FuzzRewrite(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, body []byte) {
 		const model = "new/\"model\""
-		r := Scan(ChatCompletions, nil, nil, body)
+		r := Scan(ChatCompletions, nil, body)
 		if got := Rewrite(nil, body, &r, Edits{}); !bytes.Equal(got, body) {
 			t.Fatalf("no edits: %q became %q", body, got)
 		}
@@ -125,7 +125,7 @@ func FuzzRewrite(f *testing.F) {
 		askForUsage(want)
 		sameDocument(t, withUsage, want)
 
-		again := Scan(ChatCompletions, nil, nil, withModel)
+		again := Scan(ChatCompletions, nil, withModel)
 		if two := Rewrite(nil, withModel, &again, Edits{IncludeUsage: true}); !bytes.Equal(two, withBoth) {
 			t.Errorf("%q: both edits give %q, one after the other %q", body, withBoth, two)
 		}

@@ -2,8 +2,8 @@ package provider
 
 import "bytes"
 
-// Scan reads what the proxy needs to know of a request. path is raw. query is not read: no dialect puts anything there
-// that a Request holds.
+// Scan reads what the proxy needs to know of a request. path is raw, without its query: no
+// dialect puts anything there that a Request holds.
 //
 // The body is passed once. Members are found by their key at the top level, however the key is spelled
 // ("mod\u0065l"); of keys that repeat the last counts, as in the JSON parsers of the providers. A value of the wrong
@@ -11,7 +11,7 @@ import "bytes"
 // has no use for is skipped, so that Valid may be true for a body that the provider refuses.
 //
 // Nothing is allocated unless a key, the model or the service tier is spelled with escapes.
-func Scan(op Operation, path, _ /* query */, body []byte) Request {
+func Scan(op Operation, path, body []byte) Request {
 	if op >= operationsEnd {
 		op = Opaque
 	}

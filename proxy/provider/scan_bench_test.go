@@ -88,7 +88,7 @@ func BenchmarkScan(b *testing.B) {
 				b.Run(fmt.Sprintf("op=%v/size=%dKB/mix=%s", op, size>>10, mix), func(b *testing.B) {
 					b.ReportAllocs()
 					for i := 0; b.Loop(); i++ {
-						if r := Scan(op, path, nil, bodies[i%len(bodies)]); !r.Valid {
+						if r := Scan(op, path, bodies[i%len(bodies)]); !r.Valid {
 							b.Fatal("the body is not valid")
 						}
 					}
@@ -101,7 +101,7 @@ func BenchmarkScan(b *testing.B) {
 func BenchmarkRewrite(b *testing.B) {
 	for _, size := range []int{1 << 10, 32 << 10} {
 		body := requestOf(ChatCompletions, "prose", size, rand.New(rand.NewPCG(1, 2)))
-		r := Scan(ChatCompletions, nil, nil, body)
+		r := Scan(ChatCompletions, nil, body)
 		var dst []byte
 		b.Run(fmt.Sprintf("op=chat/size=%dKB", size>>10), func(b *testing.B) {
 			b.ReportAllocs()

@@ -26,7 +26,7 @@ func TestScan(t *testing.T) {
 	t.Parallel()
 	check := func(op Operation, body string, want facts) {
 		t.Helper()
-		r := Scan(op, []byte("/v1/x"), nil, []byte(body))
+		r := Scan(op, []byte("/v1/x"), []byte(body))
 		if got := factsOf(&r); got != want || !r.Valid {
 			t.Errorf("Scan(%v, %s):\n got %+v, valid %v\nwant %+v", op, body, got, r.Valid, want)
 		}
@@ -98,7 +98,7 @@ func TestScan_ReadsThePath(t *testing.T) {
 	t.Parallel()
 	check := func(op Operation, path, body string, want facts, valid bool) {
 		t.Helper()
-		r := Scan(op, []byte(path), nil, []byte(body))
+		r := Scan(op, []byte(path), []byte(body))
 		if got := factsOf(&r); got != want || r.Valid != valid {
 			t.Errorf("Scan(%v, %q, %s):\n got %+v, valid %v\nwant %+v, valid %v", op, path, body, got, r.Valid, want, valid)
 		}
@@ -144,13 +144,13 @@ func TestScan_RefusesWhatIsNoObject(t *testing.T) {
 		`{"a":"\"}`, `{"a\":1}`, "\xef\xbb\xbf{}",
 	} {
 		for op := ChatCompletions; op < operationsEnd; op++ {
-			r := Scan(op, nil, nil, []byte(body))
+			r := Scan(op, nil, []byte(body))
 			if got := factsOf(&r); r.Valid && !strings.Contains(body, "stream_options") && !strings.Contains(body, "messages") ||
 				!r.Valid && got != (facts{}) {
 				t.Errorf("Scan(%v, %q): got %+v, valid %v", op, body, got, r.Valid)
 			}
 		}
-		if r := Scan(ChatCompletions, nil, nil, []byte(body)); r.Valid {
+		if r := Scan(ChatCompletions, nil, []byte(body)); r.Valid {
 			t.Errorf("Scan(chat, %q): valid", body)
 		}
 	}
@@ -163,7 +163,7 @@ func TestScan_RefusesEveryCut(t *testing.T) {
 		for _, mix := range []string{"prose", "escapes", "tools"} {
 			body := requestOf(op, mix, 600, rand.New(rand.NewPCG(3, 4)))
 			for n := range body {
-				if r := Scan(op, nil, nil, body[:n:n]); r.Valid {
+				if r := Scan(op, nil, body[:n:n]); r.Valid {
 					t.Fatalf("%v, %s, cut to %d of %d bytes: valid", op, mix, n, len(body))
 				}
 			}
@@ -175,7 +175,7 @@ func TestScan_AllocatesNothing(t *testing.T) {
 	for op := Opaque; op < operationsEnd; op++ {
 		body := requestOf(op, "tools", 4096, rand.New(rand.NewPCG(5, 6)))
 		path := []byte("/v1beta/models/gemini-2.5-pro:streamGenerateContent")
-		if n := testing.AllocsPerRun(100, func() { Scan(op, path, nil, body) }); n != 0 {
+		if n := testing.AllocsPerRun(100, func() { Scan(op, path, body) }); n != 0 {
 			t.Errorf("%v: %v allocations", op, n)
 		}
 	}
@@ -280,7 +280,7 @@ func FuzzScan(f *testing.F) {
 			if op == GenerateContent && (bytes.Contains(body, []byte("_")) || bytes.Contains(body, []byte(`\`))) {
 				continue // the reference knows camelCase only
 			}
-			r := Scan(op, nil, nil, body)
+			r := Scan(op, nil, body)
 			want, ok := reference(op, body)
 			if !ok || !utf8.Valid(body) { // encoding/json replaces invalid UTF-8, Scan keeps it
 				continue

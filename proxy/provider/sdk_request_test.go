@@ -34,7 +34,7 @@ func TestScan_ReadsWhatSDKsSend(t *testing.T) {
 		path := []byte(r.URL.EscapedPath())
 		d := provider.Detect(path, r.Header.Get("Anthropic-Version") != "", r.Header.Get("X-Goog-Api-Key") != "")
 		op := provider.OperationOf(d, []byte(r.Method), path)
-		q := provider.Scan(op, path, []byte(r.URL.RawQuery), body)
+		q := provider.Scan(op, path, body)
 		edited := provider.Rewrite(nil, body, &q, provider.Edits{IncludeUsage: true})
 		got = seen{d, op, string(q.Model), string(q.FirstUser), string(q.ServiceTier), q.MaxOutput, q.Stream, q.IncludeUsage,
 			len(edited) != len(body)}
