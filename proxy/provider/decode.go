@@ -128,14 +128,20 @@ var piecePool = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 // unpack undoes the codings of packed and gives what comes out to read in pieces of constant size.
 func unpack(packed []byte, codings []coding, read func([]byte)) error {
 	src := bytes.NewReader(packed)
-	defer src.Reset(nil) // pooled decoders hold on to what they read from
+	var open [maxCodings]decoder
+	defer func() {
+		for _, d := range open {
+			d.close()
+		}
+		src.Reset(nil) // pooled decoders hold on to what they read from
+	}()
 	var r io.Reader = src
 	for i := len(codings) - 1; i >= 0; i-- {
 		d, err := openDecoder(codings[i], r)
 		if err != nil {
 			return err
 		}
-		defer d.close()
+		open[i] = d
 		r = &limited{r: d, left: maxUnpacked}
 	}
 	piece := piecePool.Get().(*[32 << 10]byte)
@@ -143,7 +149,7 @@ func unpack(packed []byte, codings []coding, read func([]byte)) error {
 	for {
 		n, err := r.Read(piece[:])
 		read(piece[:n])
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
@@ -172,8 +178,11 @@ type decoder struct {
 	pool *sync.Pool
 }
 
-// close gives the decoder back to its pool.
+// close gives the decoder back to its pool, if it is one.
 func (d decoder) close() {
+	if d.pool == nil {
+		return
+	}
 	if z, ok := d.Reader.(*zstd.Decoder); ok {
 		_ = z.Reset(nil) // lets go of the input; a decoder without input cannot fail
 	}

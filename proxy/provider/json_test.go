@@ -194,9 +194,14 @@ func FuzzJSON(f *testing.F) {
 				t.Fatalf("object %q: not closed", b)
 			}
 			d := json.NewDecoder(bytes.NewReader(b))
-			d.Token()
+			if _, err := d.Token(); err != nil {
+				t.Fatal(err)
+			}
 			for i := 0; d.More(); i += 2 {
-				key, _ := d.Token()
+				key, err := d.Token()
+				if err != nil {
+					t.Fatal(err)
+				}
 				var want json.RawMessage
 				if err := d.Decode(&want); err != nil {
 					t.Fatal(err)

@@ -103,11 +103,14 @@ func (m *Meter) read(p []byte) {
 // event reads one event of a stream, or a part of one.
 func (m *Meter) event(ev *sse.Event) {
 	if ev.Part == sse.Whole {
-		if ev.Data == nil {
-			return
-		}
 		if string(ev.Data) == "[DONE]" {
 			m.complete = true
+			return
+		}
+		if ev.Data == nil {
+			if ev.Raw[0] == '{' { // Gemini, for one, breaks off with an error that is no event
+				m.frame(ev.Raw)
+			}
 			return
 		}
 		if string(ev.Name) == "error" {

@@ -1,48 +1,80 @@
 package provider
 
 import (
+	"bytes"
 	"fmt"
+	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 )
 
-// chatFrame is a frame of a chat stream of 296 bytes, the size they have on average.
+// chatFrame is a frame of a chat stream of about 300 bytes, the size they have on average.
 const chatFrame = `data: {"id":"chatcmpl-BxW5sWQ2Yk7vYyYq0lXJ3TnJ4mKpA","object":"chat.completion.chunk","created":1753357200,` +
 	`"model":"gpt-4o-mini-2024-07-18","service_tier":"default","system_fingerprint":"fp_34a54ae93c","choices":[{"index":0,` +
 	`"delta":{"content":" world"},"logprobs":null,"finish_reason":null}],"usage":null}` + "\n\n"
 
-const messagesFrame = "event: content_block_delta\n" +
-	`data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"ello, how are you"} }` + "\n\n"
+// Frames of the other streams: TEXT, NUMBER and NOISE stand for what differs from one frame to the next.
+const (
+	chatNoisyFrame = `data: {"id":"chatcmpl-BxW5sWQ2Yk7vYyYq0lXJ3TnJ4mKpA","object":"chat.completion.chunk","created":1753357200,` +
+		`"model":"gpt-4o-mini-2024-07-18","service_tier":"default","system_fingerprint":"fp_34a54ae93c","choices":[{"index":0,` +
+		`"delta":{"content":"TEXT"},"logprobs":null,"finish_reason":null}],"usage":null,"obfuscation":"NOISE"}` + "\n\n"
+	messagesFrame = "event: content_block_delta\n" +
+		`data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"TEXT"} }` + "\n\n"
+	responsesFrame = "event: response.output_text.delta\n" +
+		`data: {"type":"response.output_text.delta","sequence_number":NUMBER,"item_id":"msg_68a1b2c3d4e5f60718293a4b5c6d7e8f9a",` +
+		`"output_index":0,"content_index":0,"delta":"TEXT","logprobs":[],"obfuscation":"NOISE"}` + "\n\n"
+	geminiFrame = `data: {"candidates": [{"content": {"parts": [{"text": "TEXT and all that is in it"}],"role": "model"},"index": 0}],` +
+		`"usageMetadata": {"promptTokenCount": 12,"candidatesTokenCount": NUMBER,"totalTokenCount": NUMBER,"promptTokensDetails": ` +
+		`[{"modality": "TEXT","tokenCount": 12}]},"modelVersion": "gemini-2.5-flash","responseId": "abcDEF"}` + "\r\n\r\n"
+)
 
-const responsesFrame = "event: response.output_text.delta\n" +
-	`data: {"type":"response.output_text.delta","sequence_number":6,"item_id":"msg_68a1b2c3d4e5f60718293a4b5c6d7e8f9a",` +
-	`"output_index":0,"content_index":0,"delta":" world","logprobs":[],"obfuscation":"eWkqPRKwpz"}` + "\n\n"
-
-const geminiFrame = `data: {"candidates": [{"content": {"parts": [{"text": " world and all that is in it"}],"role": "model"},"index": 0}],` +
-	`"usageMetadata": {"promptTokenCount": 12,"candidatesTokenCount": 27,"totalTokenCount": 39,"promptTokensDetails": ` +
-	`[{"modality": "TEXT","tokenCount": 12}]},"modelVersion": "gemini-2.5-flash","responseId": "abcDEF"}` + "\r\n\r\n"
+// frames are n frames of a stream that differ as those of a model do.
+func frames(frame string, n int) []byte {
+	words := []string{"the", " quick", " brown", ",", " fox", "\\n\\n", " jumps", " over", " \\\"lazy\\\"", " dog", ".", " größe"}
+	r := rand.New(rand.NewPCG(1, 2))
+	var b strings.Builder
+	for i := range n {
+		text := words[r.IntN(len(words))]
+		b.WriteString(strings.NewReplacer(
+			`"modality": "TEXT"`, `"modality": "TEXT"`, "TEXT", text,
+			"NUMBER", strconv.Itoa(10+i),
+			"NOISE", "aZ0bY1cX2dW3"[:12-min(len(text), 11)],
+		).Replace(frame))
+	}
+	return []byte(b.String())
+}
 
 func BenchmarkMeter_Frame(b *testing.B) {
+	const n = 1 << 10
 	for _, c := range []struct {
+		name  string
 		op    Operation
 		frame string
 	}{
-		{ChatCompletions, chatFrame},
-		{Messages, messagesFrame},
-		{Responses, responsesFrame},
-		{GenerateContent, geminiFrame},
+		{"chat", ChatCompletions, strings.Replace(chatFrame, " world", "TEXT", 1)},
+		{"chat-obfuscated", ChatCompletions, chatNoisyFrame},
+		{"messages", Messages, messagesFrame},
+		{"responses", Responses, responsesFrame},
+		{"gemini", GenerateContent, geminiFrame},
 	} {
-		for _, perWrite := range []int{1, 8} {
-			b.Run(fmt.Sprintf("op=%v/frames=%d", c.op, perWrite), func(b *testing.B) {
-				p := []byte(strings.Repeat(c.frame, perWrite))
-				b.SetBytes(int64(len(p)))
+		stream := frames(c.frame, n)
+		for _, size := range []int{300, 8 << 10} { // one frame at a time, as they come, and a full read
+			b.Run(fmt.Sprintf("stream=%s/write=%d", c.name, size), func(b *testing.B) {
+				all := pieces(stream, size)
+				if size == 300 {
+					all = bytes.SplitAfter(stream, []byte("\n\n"))
+				}
+				b.SetBytes(int64(len(stream)))
 				b.ReportAllocs()
 				var m Meter
-				m.Reset(c.op, EventStream)
 				for b.Loop() {
-					m.Write(p)
+					m.Reset(c.op, EventStream)
+					for _, p := range all {
+						m.Write(p)
+					}
 				}
-				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*perWrite), "ns/frame")
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/frame")
 			})
 		}
 	}
