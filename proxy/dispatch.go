@@ -26,7 +26,6 @@ func (p *Proxy) dispatch(ctx *fasthttp.RequestCtx, x *Exchange) error {
 	p.settle(x)
 	x.waitedForAnswer()
 	x.askedUsage, x.edited, x.held = false, x.edited[:0], x.held[:0]
-	ctx.Response.Reset()
 	return p.attempt(ctx, x)
 }
 

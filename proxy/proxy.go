@@ -146,7 +146,7 @@ func (p *Proxy) refuse(ctx *fasthttp.RequestCtx, x *Exchange, err error) {
 	}
 	x.endWith(kind, err)
 	x.closeConn()
-	ctx.Response.Reset()
+	x.clearHead(&ctx.Response.Header, kind.status)
 	writeError(ctx, x.provider.dialect, kind)
 	if p.responseHeaders {
 		x.appendOwnHeaders(&ctx.Response.Header)
@@ -166,7 +166,7 @@ func (p *Proxy) panicked(ctx *fasthttp.RequestCtx, x *Exchange, r any, answering
 		ctx.Response.SetConnectionClose() // fasthttp calls Close, which records
 		return
 	}
-	ctx.Response.Reset()
+	x.clearHead(&ctx.Response.Header, internal.status)
 	ctx.SetConnectionClose()
 	writeError(ctx, provider.OpenAI, &internal)
 	x.endWith(&internal, fmt.Errorf("panic: %v", r))

@@ -93,6 +93,14 @@ func (x *Exchange) startHead(to *fasthttp.ResponseHeader, head *upstream.Head) e
 	return nil
 }
 
+// clearHead forgets the head of an answer that is not going to be given. fasthttp's own Reset would also bring back its
+// default headers.
+func (x *Exchange) clearHead(to *fasthttp.ResponseHeader, status int) {
+	if err := x.startHead(to, &upstream.Head{Status: status}); err != nil {
+		panic("BUG: empty head: " + err.Error())
+	}
+}
+
 // headSource lets fasthttp parse bytes from memory.
 type headSource struct {
 	bytes    bytes.Reader

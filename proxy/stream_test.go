@@ -185,7 +185,7 @@ func TestUsage_ProviderThatRefusesIsNotAskedAgain(t *testing.T) {
 				_, _ = fmt.Fprintf(c, "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(e), e)
 				continue
 			}
-			_, _ = io.WriteString(c, chunkedHead+chunk(chatFrame("hi")+chatStop+chatDone)+"0\r\n\r\n")
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\ndate: Mon, 01 Jan 2024 00:00:00 GMT\r\n"+chunkedHead[len("HTTP/1.1 200 OK\r\n"):]+chunk(chatFrame("hi")+chatStop+chatDone)+"0\r\n\r\n")
 		}
 	})))
 	body := `{"model":"gpt-4o-mini","stream":true,"messages":[{"role":"user","content":"hello you"}]}`
@@ -193,6 +193,9 @@ func TestUsage_ProviderThatRefusesIsNotAskedAgain(t *testing.T) {
 		resp, got := g.send(post("/v1/chat/completions", body))
 		if resp.StatusCode != 200 || string(got) != chatFrame("hi")+chatStop+chatDone {
 			t.Errorf("got %d %q", resp.StatusCode, got)
+		}
+		if date := resp.Header.Values("Date"); len(date) != 1 || date[0] != "Mon, 01 Jan 2024 00:00:00 GMT" {
+			t.Errorf("Date: got %q, want the provider's", date)
 		}
 	}
 	if len(asked) != 3 {
