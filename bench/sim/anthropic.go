@@ -105,7 +105,7 @@ func (x *exchange) sections() []section {
 		m     media
 		h     = fold(uint64(x.dialect), x.credential())
 	)
-	add := func(block gjson.Result, ttl time.Duration, raw string) {
+	add := func(ttl time.Duration, raw string) {
 		bytes += len(raw)
 		m.count(gjson.Parse("["+raw+"]"), 0)
 		h = fold(h, []byte(raw))
@@ -113,12 +113,12 @@ func (x *exchange) sections() []section {
 	}
 	addMarked := func(block gjson.Result) {
 		ttl, raw := cacheMark(block)
-		add(block, ttl, raw)
+		add(ttl, raw)
 	}
 	addBlocks := func(v gjson.Result) {
 		if !v.IsArray() {
 			if v.Exists() {
-				add(v, 0, v.Raw)
+				add(0, v.Raw)
 			}
 			return
 		}

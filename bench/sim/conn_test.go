@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net/http"
 	"net/http/httptest"
 	"runtime"
 	"strings"
@@ -20,13 +19,13 @@ import (
 func (s *simulator) echoed(raw string) Echo {
 	s.t.Helper()
 	nc := s.dial()
-	io.WriteString(nc, raw)
-	resp, err := http.ReadResponse(bufio.NewReader(nc), nil)
+	send(s.t, nc, raw)
+	resp, err := receive(bufio.NewReader(nc))
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	var e Echo
-	if err := json.NewDecoder(resp.Body).Decode(&e); err != nil {
+	if err := json.Unmarshal([]byte(resp.Body), &e); err != nil {
 		s.t.Fatal(err)
 	}
 	return e
@@ -78,8 +77,8 @@ func TestConn_RefusesWhatTwoServersCouldReadDifferently(t *testing.T) {
 	}
 	for _, raw := range bad {
 		nc := s.dial()
-		io.WriteString(nc, raw)
-		resp, err := http.ReadResponse(bufio.NewReader(nc), nil)
+		send(t, nc, raw)
+		resp, err := receive(bufio.NewReader(nc))
 		if err != nil || resp.StatusCode != 400 || !resp.Close {
 			t.Errorf("%q: %v, %v", raw, resp, err)
 		}
@@ -97,18 +96,17 @@ func TestConn_PipelinedRequestsAreAnsweredInOrder(t *testing.T) {
 	for i := range 20 {
 		raw.WriteString("GET /echo/" + itoa(i) + " HTTP/1.1\r\nHost: h\r\nx-sim-ttft: 100us\r\n\r\n")
 	}
-	io.WriteString(nc, raw.String())
+	send(t, nc, raw.String())
 	r := bufio.NewReader(nc)
 	for i := range 20 {
-		resp, err := http.ReadResponse(r, nil)
+		resp, err := receive(r)
 		if err != nil {
 			t.Fatal(err)
 		}
 		var e Echo
-		if err := json.NewDecoder(resp.Body).Decode(&e); err != nil || e.Target != "/echo/"+itoa(i) || e.Earlier != i {
+		if err := json.Unmarshal([]byte(resp.Body), &e); err != nil || e.Target != "/echo/"+itoa(i) || e.Earlier != i {
 			t.Fatalf("answer %d: %+v, %v", i, e, err)
 		}
-		io.Copy(io.Discard, resp.Body)
 	}
 }
 
@@ -126,7 +124,7 @@ func TestConn_MethodsAndVersions(t *testing.T) {
 		t.Errorf("unknown path: %d", resp.StatusCode)
 	}
 	nc := s.dial()
-	io.WriteString(nc, "POST "+chatPath+" HTTP/1.0\r\nAuthorization: Bearer k\r\nContent-Length: "+itoa(len(streamChat))+"\r\n\r\n"+streamChat)
+	send(t, nc, "POST "+chatPath+" HTTP/1.0\r\nAuthorization: Bearer k\r\nContent-Length: "+itoa(len(streamChat))+"\r\n\r\n"+streamChat)
 	b, err := io.ReadAll(nc)
 	if err != nil || strings.Contains(string(b), "chunked") || !strings.HasSuffix(string(b), "data: [DONE]\n\n") {
 		t.Errorf("HTTP/1.0: %q, %v", b, err)
@@ -137,14 +135,16 @@ func TestConn_AsksForTheBodyWhenTheClientWaits(t *testing.T) {
 	t.Parallel()
 	s := start(t, Options{})
 	nc := s.dial()
-	io.WriteString(nc, "POST /v1/echo HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+	send(t, nc, "POST /v1/echo HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
 	r := bufio.NewReader(nc)
 	if line, err := r.ReadString('\n'); err != nil || line != "HTTP/1.1 100 Continue\r\n" {
 		t.Fatalf("%q, %v", line, err)
 	}
-	r.ReadString('\n')
-	io.WriteString(nc, "ok")
-	if resp, err := http.ReadResponse(r, nil); err != nil || resp.StatusCode != 200 {
+	if line, err := r.ReadString('\n'); err != nil || line != "\r\n" {
+		t.Fatalf("%q, %v", line, err)
+	}
+	send(t, nc, "ok")
+	if resp, err := receive(r); err != nil || resp.StatusCode != 200 {
 		t.Errorf("%v, %v", resp, err)
 	}
 }
@@ -154,8 +154,8 @@ func TestConn_RefusesBodiesBeyondTheLimit(t *testing.T) {
 	s := start(t, Options{MaxBody: 100})
 	for _, framing := range []string{"Content-Length: 101\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n65\r\n"} {
 		nc := s.dial()
-		io.WriteString(nc, "POST /v1/echo HTTP/1.1\r\nHost: h\r\n"+framing)
-		resp, err := http.ReadResponse(bufio.NewReader(nc), nil)
+		send(t, nc, "POST /v1/echo HTTP/1.1\r\nHost: h\r\n"+framing)
+		resp, err := receive(bufio.NewReader(nc))
 		if err != nil || resp.StatusCode != 413 {
 			t.Errorf("%v, %v", resp, err)
 		}
@@ -169,7 +169,7 @@ func TestConn_SeesClientsLeave(t *testing.T) {
 		t.Helper()
 		before := s.Stats()
 		nc := s.dial()
-		io.WriteString(nc, wire("POST", chatPath, request, "x-sim: "+directives))
+		send(t, nc, wire("POST", chatPath, request, "x-sim: "+directives))
 		s.await("the call", func(st Stats) bool { return st.InFlight == 1 })
 		if read {
 			if _, err := nc.Read(make([]byte, 1)); err != nil {
@@ -193,7 +193,7 @@ func TestConn_SeesClientsLeave(t *testing.T) {
 	leave("fault=drip,interval=1h", plainChat, true)
 
 	nc := s.dial() // in the middle of its own body
-	io.WriteString(nc, "POST /v1/echo HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhalf")
+	send(t, nc, "POST /v1/echo HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhalf")
 	s.await("the call", func(st Stats) bool { return st.InFlight == 1 })
 	nc.Close()
 	s.await("the cancel", func(st Stats) bool { return st.InFlight == 0 && st.Canceled == 8 })
@@ -211,17 +211,19 @@ func TestConn_TLS(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { nc.Close() })
-		nc.SetDeadline(time.Now().Add(20 * time.Second))
+		if err := nc.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
 		return nc
 	}
 	nc := dial()
-	io.WriteString(nc, "GET /v1/echo HTTP/1.1\r\nHost: h\r\n\r\n")
-	resp, err := http.ReadResponse(bufio.NewReader(nc), nil)
+	send(t, nc, "GET /v1/echo HTTP/1.1\r\nHost: h\r\n\r\n")
+	resp, err := receive(bufio.NewReader(nc))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var e Echo
-	if err := json.NewDecoder(resp.Body).Decode(&e); err != nil || e.ServerName != "api.example.com" {
+	if err := json.Unmarshal([]byte(resp.Body), &e); err != nil || e.ServerName != "api.example.com" {
 		t.Errorf("%+v, %v", e, err)
 	}
 	if p := nc.ConnectionState().NegotiatedProtocol; p != "http/1.1" {
@@ -229,15 +231,15 @@ func TestConn_TLS(t *testing.T) {
 	}
 	// Waiting in a read and being told by it that the client left must work below TLS, too.
 	nc = dial()
-	io.WriteString(nc, wire("POST", chatPath, streamChat, "x-sim: tpot=100us,tokens=5"))
-	resp, err = http.ReadResponse(bufio.NewReader(nc), nil)
+	send(t, nc, wire("POST", chatPath, streamChat, "x-sim: tpot=100us,tokens=5"))
+	resp, err = receive(bufio.NewReader(nc))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b, err := io.ReadAll(resp.Body); err != nil || !strings.HasSuffix(string(b), "[DONE]\n\n") {
-		t.Errorf("paced stream: %q, %v", b, err)
+	if !strings.HasSuffix(resp.Body, "[DONE]\n\n") {
+		t.Errorf("paced stream: %q", resp.Body)
 	}
-	io.WriteString(nc, wire("POST", chatPath, plainChat, "x-sim: ttft=1h"))
+	send(t, nc, wire("POST", chatPath, plainChat, "x-sim: ttft=1h"))
 	s.await("the call", func(st Stats) bool { return st.InFlight == 1 })
 	nc.Close()
 	s.await("the cancel", func(st Stats) bool { return st.Canceled == 1 })
@@ -247,17 +249,17 @@ func TestServer_ShutdownWaitsForAnswersButNotForIdleConnections(t *testing.T) {
 	t.Parallel()
 	s := start(t, Options{})
 	idle := s.dial()
-	io.WriteString(idle, "GET /v1/echo HTTP/1.1\r\nHost: h\r\n\r\n")
-	if _, err := http.ReadResponse(bufio.NewReader(idle), nil); err != nil {
+	send(t, idle, "GET /v1/echo HTTP/1.1\r\nHost: h\r\n\r\n")
+	if _, err := receive(bufio.NewReader(idle)); err != nil {
 		t.Fatal(err)
 	}
 	busy := s.dial()
-	io.WriteString(busy, wire("POST", chatPath, plainChat, "x-sim: ttft=30ms"))
+	send(t, busy, wire("POST", chatPath, plainChat, "x-sim: ttft=30ms"))
 	s.await("the call", func(st Stats) bool { return st.InFlight == 1 })
 	if err := s.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	resp, err := http.ReadResponse(bufio.NewReader(busy), nil)
+	resp, err := receive(bufio.NewReader(busy))
 	if err != nil || resp.StatusCode != 200 {
 		t.Errorf("answer in flight: %v, %v", resp, err)
 	}
@@ -271,7 +273,7 @@ func TestServer_ShutdownCutsWhatTakesTooLong(t *testing.T) {
 	s := start(t, Options{})
 	for _, d := range []string{"fault=stall-head", "fault=idle-close,idle=1h", "fault=drip,interval=1h"} {
 		nc := s.dial()
-		io.WriteString(nc, wire("POST", chatPath, plainChat, "x-sim: "+d))
+		send(t, nc, wire("POST", chatPath, plainChat, "x-sim: "+d))
 	}
 	s.await("the calls", func(st Stats) bool { return st.Total() == 3 && st.Completed == 1 })
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
@@ -290,7 +292,7 @@ func TestServer_LeavesNoGoroutine(t *testing.T) {
 	s := start(t, Options{})
 	for range 50 {
 		nc := s.dial()
-		io.WriteString(nc, wire("POST", chatPath, streamChat, "x-sim: tpot=1h"))
+		send(t, nc, wire("POST", chatPath, streamChat, "x-sim: tpot=1h"))
 	}
 	s.await("the calls", func(st Stats) bool { return st.InFlight == 50 })
 	s.Close()

@@ -24,14 +24,13 @@ const (
 )
 
 // body parses a raw response and reads its body.
-func body(t *testing.T, raw string) (*http.Response, string, error) {
+func body(t *testing.T, raw string) (*reply, string, error) {
 	t.Helper()
-	resp, err := http.ReadResponse(bufio.NewReader(strings.NewReader(raw)), nil)
-	if err != nil {
+	resp, err := receive(bufio.NewReader(strings.NewReader(raw)))
+	if resp == nil {
 		t.Fatalf("%v in %q", err, raw)
 	}
-	b, err := io.ReadAll(resp.Body)
-	return resp, string(b), err
+	return resp, resp.Body, err
 }
 
 func TestFaults_ThatEndTheConnection(t *testing.T) {
@@ -225,13 +224,12 @@ func TestFaults_IdleCloseComesWithoutWarning(t *testing.T) {
 	t.Parallel()
 	s := start(t, Options{})
 	nc := s.dial()
-	io.WriteString(nc, wire("POST", chatPath, plainChat, "x-sim-fault: idle-close"))
+	send(t, nc, wire("POST", chatPath, plainChat, "x-sim-fault: idle-close"))
 	r := bufio.NewReader(nc)
-	resp, err := http.ReadResponse(r, nil)
+	resp, err := receive(r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	io.Copy(io.Discard, resp.Body)
 	if resp.Close || resp.Header.Get("Connection") != "keep-alive" {
 		t.Errorf("the answer warns: %v", resp.Header)
 	}
@@ -241,13 +239,12 @@ func TestFaults_IdleCloseComesWithoutWarning(t *testing.T) {
 
 	// A request that arrives while the connection is about to close meets a reset.
 	nc = s.dial()
-	io.WriteString(nc, wire("POST", chatPath, plainChat, "x-sim: fault=idle-close,idle=20ms"))
+	send(t, nc, wire("POST", chatPath, plainChat, "x-sim: fault=idle-close,idle=20ms"))
 	r = bufio.NewReader(nc)
-	if resp, err = http.ReadResponse(r, nil); err != nil {
+	if _, err = receive(r); err != nil {
 		t.Fatal(err)
 	}
-	io.Copy(io.Discard, resp.Body)
-	io.WriteString(nc, wire("POST", chatPath, plainChat))
+	send(t, nc, wire("POST", chatPath, plainChat))
 	if _, err := r.ReadByte(); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("second request: %v, want a reset", err)
 	}
@@ -262,8 +259,8 @@ func TestFaults_EarlyAnswers(t *testing.T) {
 	head := "POST " + chatPath + " HTTP/1.1\r\nHost: sim\r\nAuthorization: Bearer key\r\nContent-Length: 1000000\r\nx-sim-fault: "
 	for _, fault := range []string{"early-413", "early-413-close"} {
 		nc := s.dial()
-		io.WriteString(nc, head+fault+"\r\n\r\n{")
-		resp, err := http.ReadResponse(bufio.NewReader(nc), nil)
+		send(t, nc, head+fault+"\r\n\r\n{")
+		resp, err := receive(bufio.NewReader(nc))
 		if err != nil {
 			t.Fatalf("%s: %v", fault, err)
 		}
@@ -273,11 +270,12 @@ func TestFaults_EarlyAnswers(t *testing.T) {
 	}
 
 	nc := s.dial()
-	io.WriteString(nc, head+"early-stream\r\n\r\n")
+	send(t, nc, head+"early-stream\r\n\r\n")
 	resp, err := http.ReadResponse(bufio.NewReader(nc), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer resp.Body.Close()
 	r := bufio.NewReader(resp.Body)
 	if line, err := r.ReadString('\n'); err != nil || !strings.HasPrefix(line, "data: {") {
 		t.Fatalf("before the body is sent: %q, %v", line, err)

@@ -20,11 +20,17 @@ func (x *exchange) geminiAdmits(a *answer, prompt gjson.Result, what string) boo
 	case !prompt.Exists():
 		a.reset()
 		a.geminiError(400, "INVALID_ARGUMENT", "* "+what+": "+what+" is not specified\n", 0)
+	case x.in.choices > maxCandidates:
+		a.reset()
+		a.geminiError(400, "INVALID_ARGUMENT", "Unable to submit request because candidateCount must be from 1 to 8.", 0)
 	default:
 		return true
 	}
 	return false
 }
+
+// maxCandidates is how many candidates the real API gives at most.
+const maxCandidates = 8
 
 // generate answers POST …:generateContent and …:streamGenerateContent.
 func (x *exchange) generate(a *answer) {
@@ -116,10 +122,14 @@ func (x *exchange) embedContent(a *answer) {
 	if !x.geminiAdmits(a, x.in.content, "EmbedContentRequest.content") {
 		return
 	}
+	dimensions, ok := geminiDimensions(a, x.in.dimensions)
+	if !ok {
+		return
+	}
 	x.countEmbedded(len(x.in.content.Raw))
 	a.ctype = geminiJSON
 	a.str(`{"embedding": {"values": `)
-	a.vector(vector(fold(x.srv.opt.Seed, []byte(x.in.content.Raw)), geminiDimensions(x.in.dimensions)))
+	a.vector(vector(fold(x.srv.opt.Seed, []byte(x.in.content.Raw)), dimensions))
 	a.str(`}}`)
 	a.indent()
 }
@@ -132,17 +142,25 @@ func (x *exchange) batchEmbedContents(a *answer) {
 	x.countEmbedded(len(x.in.requests.Raw))
 	a.ctype = geminiJSON
 	a.str(`{"embeddings": [`)
-	first := true
+	first, refused := true, false
 	x.in.requests.ForEach(func(_, r gjson.Result) bool {
+		dimensions, ok := geminiDimensions(a, r.Get("outputDimensionality"))
+		if !ok {
+			refused = true
+			return false
+		}
 		if !first {
 			a.str(",")
 		}
 		first = false
 		a.str(`{"values": `)
-		a.vector(vector(fold(x.srv.opt.Seed, []byte(r.Get("content").Raw)), geminiDimensions(r.Get("outputDimensionality"))))
+		a.vector(vector(fold(x.srv.opt.Seed, []byte(r.Get("content").Raw)), dimensions))
 		a.str(`}`)
 		return true
 	})
+	if refused {
+		return
+	}
 	a.str(`]}`)
 	a.indent()
 }
@@ -152,11 +170,18 @@ func (x *exchange) countEmbedded(bytes int) {
 	x.settle(&p)
 }
 
-func geminiDimensions(v gjson.Result) int {
-	if n := int(v.Int()); n > 0 {
-		return n
+// geminiDimensions is the length of an embedding; what cannot be is refused in a.
+func geminiDimensions(a *answer, v gjson.Result) (n int, ok bool) {
+	if !v.Exists() {
+		return defaultDimensions, true
 	}
-	return defaultDimensions
+	n = int(v.Int())
+	if n < 1 || n > maxDimensions {
+		a.reset()
+		a.geminiError(400, "INVALID_ARGUMENT", "outputDimensionality must be from 1 to 4096.", 0)
+		return 0, false
+	}
+	return n, true
 }
 
 var geminiModelNames = [...]string{"gemini-2.5-pro", "gemini-2.5-flash", "gemini-2.5-flash-lite", "gemini-embedding-001"}

@@ -3,9 +3,7 @@ package sim
 import (
 	"bufio"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"strings"
 	"testing"
 )
@@ -47,7 +45,7 @@ func TestMinimal_KeepsPaceAndSeesCancels(t *testing.T) {
 	t.Parallel()
 	s := start(t, Options{Minimal: true, Directives: MustDirectives("tpot=1h,tokens=5")})
 	nc := s.dial()
-	io.WriteString(nc, wire("POST", chatPath, streamChat))
+	send(t, nc, wire("POST", chatPath, streamChat))
 	s.await("the call", func(st Stats) bool { return st.InFlight == 1 })
 	nc.Close()
 	s.await("the cancel", func(st Stats) bool { return st.Canceled == 1 && st.InFlight == 0 })
@@ -63,7 +61,7 @@ func BenchmarkServe(b *testing.B) {
 					b.Fatal(err)
 				}
 				s := New(Options{Minimal: minimal, Directives: MustDirectives("tokens=64")})
-				go s.Serve(ln)
+				go func() { _ = s.Serve(ln) }() // until Close
 				defer s.Close()
 				nc, err := net.Dial("tcp", ln.Addr().String())
 				if err != nil {
@@ -73,12 +71,8 @@ func BenchmarkServe(b *testing.B) {
 				r, raw := bufio.NewReader(nc), wire("POST", chatPath, request)
 				b.ReportAllocs()
 				for b.Loop() {
-					io.WriteString(nc, raw)
-					resp, err := http.ReadResponse(r, nil)
-					if err != nil {
-						b.Fatal(err)
-					}
-					if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+					send(b, nc, raw)
+					if _, err := receive(r); err != nil {
 						b.Fatal(err)
 					}
 				}

@@ -54,17 +54,16 @@ func (o *objects) get(kind, id string) *object {
 	return nil
 }
 
-// remove forgets an object and tells whether it was there.
-func (o *objects) remove(kind, id string) bool {
+// remove forgets an object.
+func (o *objects) remove(kind, id string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for i, obj := range o.list {
 		if obj.kind == kind && obj.id == id {
 			o.list = append(o.list[:i], o.list[i+1:]...)
-			return true
+			return
 		}
 	}
-	return false
 }
 
 // all returns the objects of a kind, oldest first.

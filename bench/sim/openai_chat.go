@@ -32,11 +32,17 @@ func (x *exchange) openAIAdmits(a *answer, name string, prompt gjson.Result) boo
 	case !prompt.Exists():
 		a.reset()
 		a.openAIError(400, "Missing required parameter: '"+name+"'.", "invalid_request_error", name, "missing_required_parameter")
+	case x.in.choices < 1 || x.in.choices > maxChoices:
+		a.reset()
+		a.openAIError(400, "Invalid 'n': want an integer from 1 to 128.", "invalid_request_error", "n", "integer_out_of_range")
 	default:
 		return true
 	}
 	return false
 }
+
+// maxChoices is how many choices the real API gives at most.
+const maxChoices = 128
 
 // planChat decides what to say to a chat.
 func (x *exchange) planChat() plan {

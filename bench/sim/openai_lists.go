@@ -30,8 +30,10 @@ func (x *exchange) responseByID(a *answer) {
 	}
 }
 
-// defaultDimensions is the length of an embedding nobody ordered a length for.
-const defaultDimensions = 256
+const (
+	defaultDimensions = 256 // of an embedding nobody ordered a length for
+	maxDimensions     = 4096
+)
 
 // embeddings answers POST …/embeddings.
 func (x *exchange) embeddings(a *answer) {
@@ -44,8 +46,12 @@ func (x *exchange) embeddings(a *answer) {
 		inputs = list // a list of numbers is one input, in tokens
 	}
 	dimensions := defaultDimensions
-	if n := int(x.in.dimensions.Int()); n > 0 {
-		dimensions = n
+	if x.in.dimensions.Exists() {
+		dimensions = int(x.in.dimensions.Int())
+	}
+	if dimensions < 1 || dimensions > maxDimensions {
+		a.openAIError(400, "Invalid 'dimensions': want an integer from 1 to 4096.", "invalid_request_error", "dimensions", "integer_out_of_range")
+		return
 	}
 	p := plan{choices: 1}
 	x.account(&p, len(x.in.input.Raw), media{})

@@ -3,6 +3,7 @@ package sim
 import (
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -115,7 +116,7 @@ func (x *exchange) form() (parts []part, ok bool) {
 	r := multipart.NewReader(bytes.NewReader(x.body), params["boundary"])
 	for {
 		p, err := r.NextRawPart()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return parts, len(parts) > 0
 		}
 		if err != nil {

@@ -17,9 +17,9 @@ type payload struct {
 	maxTokens     int // 0: no limit
 
 	messages, system, input, prompt, contents, instructions gjson.Result
-	tools, toolChoice, reasoning, thinking, generation      gjson.Result
+	tools, toolChoice, reasoning, thinking                  gjson.Result
 	effort, format, tier, store, include, previous, meta    gjson.Result
-	requests, content, encoding, dimensions, voice, size    gjson.Result
+	requests, content, encoding, dimensions                 gjson.Result
 }
 
 // parsePayload reads the body of a JSON request; others have an empty payload.
@@ -67,11 +67,10 @@ func (p *payload) field(name string, v gjson.Result) {
 		obfuscation := v.Get("include_obfuscation")
 		p.noObfuscation = obfuscation.Exists() && !obfuscation.Bool()
 	case "n":
-		p.choices = max(1, int(v.Int()))
+		p.choices = int(v.Int())
 	case "max_tokens", "max_completion_tokens", "max_output_tokens":
 		p.maxTokens = int(v.Int())
 	case "generationConfig", "generation_config":
-		p.generation = v
 		p.maxTokens = int(either(v, "maxOutputTokens", "max_output_tokens").Int())
 		if n := int(either(v, "candidateCount", "candidate_count").Int()); n > 0 {
 			p.choices = n
@@ -113,7 +112,7 @@ func (p *payload) slot(name string) *gjson.Result {
 		return &p.effort
 	case "thinking":
 		return &p.thinking
-	case "text", "response_format":
+	case "response_format":
 		return &p.format
 	case "service_tier":
 		return &p.tier
@@ -129,10 +128,6 @@ func (p *payload) slot(name string) *gjson.Result {
 		return &p.encoding
 	case "dimensions", "outputDimensionality":
 		return &p.dimensions
-	case "voice":
-		return &p.voice
-	case "size":
-		return &p.size
 	}
 	return nil
 }

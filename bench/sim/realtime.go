@@ -33,7 +33,7 @@ func (x *exchange) serveWebSocket() error {
 		return w.finish()
 	}
 	x.sent = true
-	defer ws.CloseNow()
+	defer func() { _ = ws.CloseNow() }() // an error says that it is closed already
 	ws.SetReadLimit(maxMessage)
 	ctx := context.Background() // cutting closes the connection under it
 	if x.d.faults.has(faultCloseMid | faultResetMid) {

@@ -12,12 +12,13 @@ import (
 // realtimeConn opens a WebSocket to the simulator.
 func (s *simulator) realtimeConn(header http.Header) *websocket.Conn {
 	s.t.Helper()
-	ws, _, err := websocket.Dial(s.t.Context(), strings.Replace(s.url, "http", "ws", 1)+"/v1/realtime?model=gpt-realtime",
+	target := strings.Replace(s.url, "http", "ws", 1) + "/v1/realtime?model=gpt-realtime"
+	ws, _, err := websocket.Dial(s.t.Context(), target, //nolint:bodyclose // websocket says that it never has to be
 		&websocket.DialOptions{HTTPHeader: header, Subprotocols: []string{"realtime", "openai-insecure-api-key.key"}})
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.t.Cleanup(func() { ws.CloseNow() })
+	s.t.Cleanup(func() { _ = ws.CloseNow() }) // an error says that it is closed already
 	return ws
 }
 
@@ -42,7 +43,9 @@ func TestRealtime_EchoesMessagesOfBothKinds(t *testing.T) {
 			t.Errorf("%v, %d bytes, %v", kind, len(p), err)
 		}
 	}
-	ws.Close(websocket.StatusNormalClosure, "done")
+	if err := ws.Close(websocket.StatusNormalClosure, "done"); err != nil {
+		t.Error(err)
+	}
 	s.await("the end", func(st Stats) bool { return st.Completed == 1 && st.InFlight == 0 })
 }
 
@@ -50,7 +53,9 @@ func TestRealtime_EndsOfTheOtherKind(t *testing.T) {
 	t.Parallel()
 	s := start(t, Options{})
 	ws := s.realtimeConn(nil)
-	ws.CloseNow()
+	if err := ws.CloseNow(); err != nil {
+		t.Error(err)
+	}
 	s.await("the cancel", func(st Stats) bool { return st.Canceled == 1 && st.InFlight == 0 })
 
 	ws = s.realtimeConn(http.Header{"X-Sim-Fault": {"close-mid"}})

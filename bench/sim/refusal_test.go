@@ -2,9 +2,7 @@ package sim
 
 import (
 	"bufio"
-	"io"
 	"net"
-	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -25,6 +23,8 @@ func TestRefusals_AreThoseOfTheProvider(t *testing.T) {
 	check("POST", chatPath, `[]`, 400, "could not parse the JSON body")
 	check("POST", chatPath, `{"messages":[]}`, 400, "you must provide a model")
 	check("POST", chatPath, `{"model":"m"}`, 400, "Missing required parameter: 'messages'.")
+	check("POST", chatPath, `{"model":"m","messages":[],"n":129}`, 400, "'n'")
+	check("POST", "/v1/embeddings", `{"model":"m","input":"a","dimensions":5000}`, 400, "'dimensions'")
 	check("POST", "/v1/responses", `{"model":"m"}`, 400, "'input'")
 	check("POST", "/v1/completions", `{"model":"m"}`, 400, "'prompt'")
 	check("POST", "/v1/embeddings", `{"model":"m"}`, 400, "'input'")
@@ -45,6 +45,9 @@ func TestRefusals_AreThoseOfTheProvider(t *testing.T) {
 	check("POST", "/v1beta/models/g:countTokens", `{}`, 400, "contents is not specified")
 	check("POST", "/v1beta/models/g:embedContent", `{}`, 400, "content is not specified")
 	check("POST", "/v1beta/models/g:batchEmbedContents", `{}`, 400, "requests is not specified")
+	check("POST", "/v1beta/models/g:generateContent", `{"contents":[],"generationConfig":{"candidateCount":9}}`, 400, "candidateCount")
+	check("POST", "/v1beta/models/g:embedContent", `{"content":{},"outputDimensionality":5000}`, 400, "outputDimensionality")
+	check("POST", "/v1beta/models/g:batchEmbedContents", `{"requests":[{"content":{},"outputDimensionality":0}]}`, 400, "outputDimensionality")
 	check("GET", "/v1beta/models/missing", "", 404, "NOT_FOUND")
 	for status, word := range map[string]string{
 		"401": "authentication_error", "402": "billing_error", "403": "permission_error", "404": "not_found_error",
@@ -72,14 +75,13 @@ func TestRefusals_OfKeys(t *testing.T) {
 	check := func(target, key string, status int, holds string) {
 		t.Helper()
 		nc := s.dial()
-		io.WriteString(nc, "GET "+target+" HTTP/1.1\r\nHost: h\r\n"+key+"\r\n")
-		resp, err := http.ReadResponse(bufio.NewReader(nc), nil)
+		send(t, nc, "GET "+target+" HTTP/1.1\r\nHost: h\r\n"+key+"\r\n")
+		resp, err := receive(bufio.NewReader(nc))
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, err := io.ReadAll(resp.Body)
-		if err != nil || resp.StatusCode != status || !strings.Contains(string(b), holds) {
-			t.Errorf("%s %q: %d %s %v", target, key, resp.StatusCode, b, err)
+		if resp.StatusCode != status || !strings.Contains(resp.Body, holds) {
+			t.Errorf("%s %q: %d %s", target, key, resp.StatusCode, resp.Body)
 		}
 	}
 	check("/v1/models", "", 401, "You didn't provide an API key.")
@@ -97,21 +99,17 @@ func TestConn_ReadsRequestsThatComeInAnyPieces(t *testing.T) {
 	inVirtualTime(t, Options{}, func(s *Server, dial func() net.Conn) {
 		const raw = "POST /echo/x HTTP/1.1\r\nHost: h\r\nX-A: b\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n3\r\nefg\r\n0\r\nX-T: u\r\n\r\n"
 		whole := ""
-		for split := len(raw); split > 0; split-- {
+		for split := len(raw) - 1; split > 0; split-- {
 			nc := dial()
 			go func() {
-				io.WriteString(nc, raw[:split])
-				io.WriteString(nc, raw[split:])
+				send(t, nc, raw[:split])
+				send(t, nc, raw[split:])
 			}()
-			resp, err := http.ReadResponse(bufio.NewReader(nc), nil)
+			resp, err := receive(bufio.NewReader(nc))
 			if err != nil {
 				t.Fatalf("split at %d: %v", split, err)
 			}
-			b, err := io.ReadAll(resp.Body)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := string(b[:strings.Index(string(b), `"connection"`)])
+			got, _, _ := strings.Cut(resp.Body, `"connection"`)
 			if whole == "" {
 				whole = got
 			}
@@ -132,8 +130,8 @@ func TestConn_LongHeadsAreReadAndEndlessOnesRefused(t *testing.T) {
 		t.Error("a long header was not read")
 	}
 	nc := s.dial()
-	go io.WriteString(nc, "GET /v1/echo HTTP/1.1\r\nX: "+strings.Repeat("x", maxHead+initialBuffer))
-	resp, err := http.ReadResponse(bufio.NewReader(nc), nil)
+	go send(t, nc, "GET /v1/echo HTTP/1.1\r\nX: "+strings.Repeat("x", maxHead+initialBuffer))
+	resp, err := receive(bufio.NewReader(nc))
 	if err != nil || resp.StatusCode != 431 {
 		t.Errorf("%v, %v", resp, err)
 	}

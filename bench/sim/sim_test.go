@@ -3,6 +3,7 @@ package sim
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -31,7 +32,7 @@ func start(t *testing.T, o Options) *simulator {
 	go func() { served <- s.Serve(ln) }()
 	t.Cleanup(func() {
 		s.Close()
-		if err := <-served; err != ErrServerClosed {
+		if err := <-served; !errors.Is(err, ErrServerClosed) {
 			t.Errorf("Serve: got %v, want ErrServerClosed", err)
 		}
 		if st := s.Stats(); st.Open != 0 || st.InFlight != 0 {
@@ -79,29 +80,49 @@ func wire(method, target, body string, headers ...string) string {
 func (s *simulator) raw(method, target, body string, headers ...string) (string, error) {
 	s.t.Helper()
 	nc := s.dial()
-	if _, err := io.WriteString(nc, wire(method, target, body, append(headers, "Connection: close")...)); err != nil {
-		s.t.Fatal(err)
-	}
+	send(s.t, nc, wire(method, target, body, append(headers, "Connection: close")...))
 	b, err := io.ReadAll(nc)
 	return string(b), err
 }
 
-// do sends a request with net/http and returns the response and its body.
-func (s *simulator) do(method, path, body string, headers ...string) (*http.Response, string) {
+// reply is a response that has been read to the end.
+type reply struct {
+	StatusCode    int
+	Header        http.Header
+	ContentLength int64 // as stated
+	Close         bool  // the connection is not to be used again
+	Body          string
+}
+
+// receive reads a response. Of one whose body breaks off it returns what came, with the error.
+func receive(r *bufio.Reader) (*reply, error) {
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	return &reply{resp.StatusCode, resp.Header, resp.ContentLength, resp.Close, string(b)}, err
+}
+
+// send writes a request; a client that cannot is a failed test.
+func send(t testing.TB, w io.Writer, raw string) {
+	t.Helper()
+	if _, err := io.WriteString(w, raw); err != nil {
+		t.Errorf("send: %v", err)
+	}
+}
+
+// do sends a request on a connection of its own and returns the response and its body.
+func (s *simulator) do(method, path, body string, headers ...string) (*reply, string) {
 	s.t.Helper()
 	nc := s.dial()
-	if _, err := io.WriteString(nc, wire(method, path, body, headers...)); err != nil {
-		s.t.Fatal(err)
-	}
-	resp, err := http.ReadResponse(bufio.NewReader(nc), &http.Request{Method: method})
+	send(s.t, nc, wire(method, path, body, headers...))
+	resp, err := receive(bufio.NewReader(nc))
 	if err != nil {
 		s.t.Fatalf("%s %s: %v", method, path, err)
 	}
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		s.t.Fatalf("%s %s: body: %v", method, path, err)
-	}
-	return resp, string(b)
+	return resp, resp.Body
 }
 
 // await polls the counters until they are as expected.

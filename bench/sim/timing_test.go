@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"math"
 	"net"
@@ -39,7 +40,12 @@ func inVirtualTime(t *testing.T, o Options, f func(s *Server, dial func() net.Co
 		s := New(o)
 		ln := &pipes{conns: make(chan net.Conn)}
 		done := make(chan struct{})
-		go func() { s.Serve(ln); close(done) }()
+		go func() {
+			defer close(done)
+			if err := s.Serve(ln); !errors.Is(err, ErrServerClosed) {
+				t.Errorf("Serve: %v", err)
+			}
+		}()
 		f(s, func() net.Conn {
 			client, server := net.Pipe()
 			ln.conns <- server
@@ -55,11 +61,12 @@ func TestTiming_FirstByteAndTokensComeWhenOrdered(t *testing.T) {
 	inVirtualTime(t, Options{}, func(s *Server, dial func() net.Conn) {
 		nc := dial()
 		begin := time.Now()
-		io.WriteString(nc, wire("POST", chatPath, streamChat, "x-sim: ttft=300ms,tpot=20ms,tokens=11,chunk=5"))
+		send(t, nc, wire("POST", chatPath, streamChat, "x-sim: ttft=300ms,tpot=20ms,tokens=11,chunk=5"))
 		resp, err := http.ReadResponse(bufio.NewReader(nc), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer resp.Body.Close()
 		var at []time.Duration
 		for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
 			if strings.Contains(lines.Text(), `"delta":{"content"`) {
@@ -72,8 +79,8 @@ func TestTiming_FirstByteAndTokensComeWhenOrdered(t *testing.T) {
 		}
 
 		begin = time.Now()
-		io.WriteString(nc, wire("POST", chatPath, plainChat, "x-sim: ttft=100ms,tpot=10ms,tokens=7,reasoning=3"))
-		if _, err = http.ReadResponse(bufio.NewReader(nc), nil); err != nil {
+		send(t, nc, wire("POST", chatPath, plainChat, "x-sim: ttft=100ms,tpot=10ms,tokens=7,reasoning=3"))
+		if _, err := receive(bufio.NewReader(nc)); err != nil {
 			t.Fatal(err)
 		}
 		if got, want := time.Since(begin), 200*time.Millisecond; got != want {
@@ -90,7 +97,7 @@ func TestTiming_BatchesAreOneWriteEach(t *testing.T) {
 		defer nc.Close()
 		check := func(directives string, want int) {
 			t.Helper()
-			io.WriteString(nc, wire("POST", chatPath, streamChat, "x-sim: tokens=29,"+directives)) // 32 frames
+			send(t, nc, wire("POST", chatPath, streamChat, "x-sim: tokens=29,"+directives)) // 32 frames
 			reads, buf := 0, make([]byte, 1<<20)
 			for all := ""; !strings.HasSuffix(all, "0\r\n\r\n"); reads++ { // a read of a pipe is a write of the other end
 				n, err := nc.Read(buf)
@@ -119,17 +126,17 @@ func TestTiming_LoadStretchesEverything(t *testing.T) {
 			nc := dial()
 			go func() {
 				defer nc.Close()
-				io.WriteString(nc, wire("POST", chatPath, plainChat))
-				if _, err := http.ReadResponse(bufio.NewReader(nc), nil); err != nil {
+				send(t, nc, wire("POST", chatPath, plainChat))
+				if _, err := receive(bufio.NewReader(nc)); err != nil {
 					t.Error(err)
 				}
 				took <- time.Since(begin)
 			}()
 			synctest.Wait() // one after the other
 		}
-		for i, want := range []time.Duration{100, 100, 150, 200, 250, 300} {
-			if got := <-took; got != want*time.Millisecond {
-				t.Errorf("answer %d came after %v, want %v", i, got, want*time.Millisecond)
+		for i, want := range []int64{100, 100, 150, 200, 250, 300} {
+			if got := (<-took).Milliseconds(); got != want {
+				t.Errorf("answer %d came after %d ms, want %d", i, got, want)
 			}
 		}
 	})
@@ -140,15 +147,15 @@ func TestTiming_StallsEndAndClientsThatLeaveAreSeenAtOnce(t *testing.T) {
 	inVirtualTime(t, Options{}, func(s *Server, dial func() net.Conn) {
 		nc := dial()
 		begin := time.Now()
-		io.WriteString(nc, wire("POST", chatPath, plainChat, "x-sim: fault=stall-head,stall=90s"))
-		if _, err := http.ReadResponse(bufio.NewReader(nc), nil); err != nil || time.Since(begin) != 90*time.Second {
+		send(t, nc, wire("POST", chatPath, plainChat, "x-sim: fault=stall-head,stall=90s"))
+		if _, err := receive(bufio.NewReader(nc)); err != nil || time.Since(begin) != 90*time.Second {
 			t.Errorf("after %v: %v", time.Since(begin), err)
 		}
 		nc.Close()
 
 		nc = dial()
 		begin = time.Now()
-		io.WriteString(nc, wire("POST", chatPath, plainChat, "x-sim: ttft=1h"))
+		send(t, nc, wire("POST", chatPath, plainChat, "x-sim: ttft=1h"))
 		nc.Close()
 		synctest.Wait()
 		if st := s.Stats(); st.Canceled != 1 || st.CanceledWaiting != 1 || st.InFlight != 0 || time.Since(begin) != 0 {
@@ -161,13 +168,11 @@ func TestTiming_IdleConnectionsAreClosed(t *testing.T) {
 	t.Parallel()
 	inVirtualTime(t, Options{IdleTimeout: time.Minute}, func(s *Server, dial func() net.Conn) {
 		nc := dial()
-		io.WriteString(nc, "GET /sim/health HTTP/1.1\r\nHost: h\r\n\r\n")
+		send(t, nc, "GET /sim/health HTTP/1.1\r\nHost: h\r\n\r\n")
 		r := bufio.NewReader(nc)
-		resp, err := http.ReadResponse(r, nil)
-		if err != nil {
+		if _, err := receive(r); err != nil {
 			t.Fatal(err)
 		}
-		io.Copy(io.Discard, resp.Body)
 		begin := time.Now()
 		if _, err := r.ReadByte(); err != io.EOF || time.Since(begin) != time.Minute {
 			t.Errorf("after %v: %v", time.Since(begin), err)

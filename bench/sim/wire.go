@@ -188,7 +188,7 @@ func (x *exchange) sendFrames(a *answer, fr framing, p pace) error {
 	at, start, breakAt := time.Now(), 0, x.breakAt(a)
 	for i, frame := range a.frames {
 		if i == breakAt {
-			if err := x.failMid(a.body[start:frame.end], fr); err != nil {
+			if err := x.failMid(a.body[start:frame.end]); err != nil {
 				return err
 			}
 			at = time.Now()
@@ -252,7 +252,7 @@ func (x *exchange) breakAt(a *answer) int {
 }
 
 // failMid lets the faults happen that come in the middle of a body, in front of the frame next.
-func (x *exchange) failMid(next []byte, fr framing) error {
+func (x *exchange) failMid(next []byte) error {
 	c, f := x.c, x.d.faults
 	if f.has(faultTruncatedChunk) {
 		x.took(faultTruncatedChunk)
