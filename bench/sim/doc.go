@@ -45,7 +45,7 @@
 //	idle=D          between an answer and an idle-close (0)
 //	retry-after=D   what a 429 (1s), 503 or 529 says
 //	size=N          bytes of a huge answer, a big header, a sound, an image, a file
-//	echo=true       answer with the request itself, whatever the path; only as a header, x-sim-echo
+//	echo=true       answer with the request itself, whatever its path
 //
 // # Faults
 //

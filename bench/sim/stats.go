@@ -18,7 +18,7 @@ type Stats struct {
 	Canceled        int64            `json:"canceled"`         // answers that the client did not wait for
 	CanceledWaiting int64            `json:"canceled_waiting"` // of Canceled: before the first byte was sent
 	Malformed       int64            `json:"malformed"`        // requests that are not HTTP or not safe to understand
-	BytesIn         int64            `json:"bytes_in"`         // heads and bodies of requests, as they were on the wire
+	BytesIn         int64            `json:"bytes_in"`         // as they were on the wire, within TLS
 	BytesOut        int64            `json:"bytes_out"`
 	TokensInput     int64            `json:"tokens_input"` // sums of what usage in answers said, cached ones included
 	TokensCached    int64            `json:"tokens_cached"`
