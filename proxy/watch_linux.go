@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"syscall"
@@ -63,7 +64,7 @@ func (w *epollWatcher) run() {
 		err := raw.Read(func(fd uintptr) bool {
 			var err error
 			n, err = unix.EpollWait(int(fd), events, 0)
-			if err != nil && err != syscall.EINTR {
+			if err != nil && !errors.Is(err, syscall.EINTR) {
 				n = -1
 			}
 			return n != 0

@@ -116,7 +116,7 @@ func skipContainer(b []byte, i int) int {
 
 // object iterates over the members of an object in the order they stand:
 //
-//	o := openObject(b, 0)
+//	o := openObject(b)
 //	for o.next() {
 //		switch string(o.key) { … o.value() … }
 //	}
@@ -132,9 +132,9 @@ type object struct {
 	closed bool // the closing brace was reached
 }
 
-// openObject starts at the first byte of b at or after i that is not white space.
-func openObject(b []byte, i int) object {
-	o := object{buf: b, pos: skipSpace(b, i)}
+// openObject starts at the first byte of b that is not white space.
+func openObject(b []byte) object {
+	o := object{buf: b, pos: skipSpace(b, 0)}
 	if o.pos < len(b) && b[o.pos] == '{' {
 		o.pos++
 		o.open = true
@@ -192,9 +192,9 @@ type array struct {
 	closed bool
 }
 
-// openArray starts at the first byte of b at or after i that is not white space.
-func openArray(b []byte, i int) array {
-	a := array{buf: b, pos: skipSpace(b, i)}
+// openArray starts at the first byte of b that is not white space.
+func openArray(b []byte) array {
+	a := array{buf: b, pos: skipSpace(b, 0)}
 	if a.pos < len(b) && b[a.pos] == '[' {
 		a.pos++
 		a.open = true
@@ -229,7 +229,7 @@ func (a *array) value() []byte { return a.buf[a.at:a.end] }
 
 // member returns the raw value of the first member of the object b with this key; nil when there is none.
 func member(b []byte, key string) []byte {
-	for o := openObject(b, 0); o.next(); {
+	for o := openObject(b); o.next(); {
 		if string(o.key) == key {
 			return o.value()
 		}

@@ -62,7 +62,7 @@ func TestObject_WalksMembersInOrder(t *testing.T) {
 	check := func(in, want string, closed bool) {
 		t.Helper()
 		var got strings.Builder
-		o := openObject([]byte(in), 0)
+		o := openObject([]byte(in))
 		for o.next() {
 			if o.buf[o.keyAt] != '"' {
 				t.Errorf("object %q: keyAt %d is no quote", in, o.keyAt)
@@ -93,7 +93,7 @@ func TestArray_WalksElements(t *testing.T) {
 	check := func(in, want string, closed bool) {
 		t.Helper()
 		var got strings.Builder
-		a := openArray([]byte(in), 0)
+		a := openArray([]byte(in))
 		for a.next() {
 			got.WriteString(string(a.value()) + ";")
 		}
@@ -163,11 +163,11 @@ func FuzzJSON(f *testing.F) {
 			t.Fatalf("skipValue: %d beyond %d", end, len(b))
 		}
 		var members, elements [][]byte
-		o := openObject(b, 0)
+		o := openObject(b)
 		for o.next() {
 			members = append(members, o.key, o.value())
 		}
-		a := openArray(b, 0)
+		a := openArray(b)
 		for a.next() {
 			elements = append(elements, a.value())
 		}
@@ -224,8 +224,8 @@ func FuzzJSON(f *testing.F) {
 func TestJSON_DoesNotAllocate(t *testing.T) {
 	b := []byte(`{"model":"gpt-4o","messages":[{"role":"user","content":"hi \"you\""}],"n":1,"stream":true}`)
 	if n := testing.AllocsPerRun(100, func() {
-		for o := openObject(b, 0); o.next(); {
-			for a := openArray(o.value(), 0); a.next(); {
+		for o := openObject(b); o.next(); {
+			for a := openArray(o.value()); a.next(); {
 				member(a.value(), "content")
 			}
 			countOf(o.value())

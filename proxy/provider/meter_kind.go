@@ -39,7 +39,7 @@ func kindSet(names ...string) map[string]string {
 // else by the number its code is. It is empty when none is known.
 func kindOf(raw []byte) string {
 	var byType, byStatus, byNumber string
-	for o := openObject(raw, 0); o.next(); {
+	for o := openObject(raw); o.next(); {
 		switch string(o.key) {
 		case "code":
 			if _, number := countOf(o.value()); number {

@@ -86,7 +86,7 @@ var usageKey = []byte(`usage"`)
 func findUsage(data []byte) (from, to int, alone bool) {
 	var choices, failure, usage []byte
 	last := 0 // end of the member before
-	o := openObject(data, 0)
+	o := openObject(data)
 	for ; o.next(); last = o.end {
 		switch string(o.key) {
 		case "choices":
@@ -106,7 +106,7 @@ func findUsage(data []byte) (from, to int, alone bool) {
 	if !o.closed || len(usage) == 0 || usage[0] != '{' && !isNull(usage) {
 		return 0, 0, false
 	}
-	a := openArray(choices, 0)
+	a := openArray(choices)
 	empty := !a.next() && a.closed
 	return from, to, empty && usage[0] == '{' && (failure == nil || isNull(failure))
 }

@@ -140,7 +140,7 @@ func checkGemini(t *testing.T, err error, f provider.Failure) {
 		return
 	}
 	if e.Code != f.Status || e.Message != f.Message || e.Status == "" || len(e.Details) != 1 ||
-		e.Details[0]["reason"] != strings.ToUpper(f.Code) {
+		e.Details[0]["reason"] != any(strings.ToUpper(f.Code)) {
 		t.Errorf("%d: got code %d, message %q, status %q, details %v", f.Status, e.Code, e.Message, e.Status, e.Details)
 	}
 }

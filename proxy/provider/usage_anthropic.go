@@ -45,7 +45,7 @@ type anthropicUsage struct {
 func (u *anthropicUsage) parse(raw []byte) {
 	u.tier = nil
 	fast := false
-	for o := openObject(raw, 0); o.next(); {
+	for o := openObject(raw); o.next(); {
 		switch string(o.key) {
 		case "iterations":
 			u.parseIterations(o.value())
@@ -88,10 +88,10 @@ func (u *anthropicUsage) count(key, raw []byte) {
 // advisors, whose model may be another one.
 func (u *anthropicUsage) parseIterations(raw []byte) {
 	u.apart = Usage{}
-	for a := openArray(raw, 0); a.next(); {
+	for a := openArray(raw); a.next(); {
 		var one anthropicUsage
 		apart := false
-		for o := openObject(a.value(), 0); o.next(); {
+		for o := openObject(a.value()); o.next(); {
 			if string(o.key) == "type" {
 				kind, _ := stringOf(o.value())
 				apart = string(kind) == "compaction" || string(kind) == "advisor_message"

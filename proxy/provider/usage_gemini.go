@@ -64,7 +64,7 @@ type modalities struct{ audio, image int64 }
 // parse reads the usageMetadata object raw. tier aliases it.
 func (u *geminiUsage) parse(raw []byte) {
 	u.tier = nil
-	for o := openObject(raw, 0); o.next(); {
+	for o := openObject(raw); o.next(); {
 		switch string(o.key) {
 		case "promptTokenCount":
 			restate(&u.prompt, o.value())
@@ -94,7 +94,7 @@ func (u *geminiUsage) parse(raw []byte) {
 
 func (m *modalities) parse(raw []byte) {
 	*m = modalities{}
-	for a := openArray(raw, 0); a.next(); {
+	for a := openArray(raw); a.next(); {
 		switch kind, _ := stringOf(member(a.value(), "modality")); string(kind) {
 		case "AUDIO":
 			set(&m.audio, member(a.value(), "tokenCount"))

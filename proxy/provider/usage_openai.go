@@ -91,7 +91,7 @@ type openAIUsage struct {
 // parse reads the usage object raw.
 func (u *openAIUsage) parse(raw []byte) {
 	*u = openAIUsage{tool: u.tool}
-	for o := openObject(raw, 0); o.next(); {
+	for o := openObject(raw); o.next(); {
 		switch string(o.key) {
 		case "prompt_tokens", "input_tokens":
 			set(&u.prompt, o.value())
@@ -122,7 +122,7 @@ func (u *openAIUsage) parse(raw []byte) {
 }
 
 func (u *openAIUsage) parseInput(raw []byte) {
-	for o := openObject(raw, 0); o.next(); {
+	for o := openObject(raw); o.next(); {
 		switch string(o.key) {
 		case "cached_tokens":
 			raise(&u.cacheRead, o.value())
@@ -140,7 +140,7 @@ func (u *openAIUsage) parseInput(raw []byte) {
 }
 
 func (u *openAIUsage) parseOutput(raw []byte) {
-	for o := openObject(raw, 0); o.next(); {
+	for o := openObject(raw); o.next(); {
 		switch string(o.key) {
 		case "reasoning_tokens":
 			raise(&u.reasoning, o.value())

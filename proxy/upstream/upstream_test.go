@@ -392,8 +392,8 @@ func FuzzDechunk_EverySplitIsTheSame(f *testing.F) {
 		if len(wire) == 0 || len(wire) > 4096 {
 			return
 		}
-		whole, wholeErr, wholeRest := dechunkInPieces(wire, len(wire))
-		split, splitErr, splitRest := dechunkInPieces(wire, int(step)+1)
+		whole, wholeRest, wholeErr := dechunkInPieces(wire, len(wire))
+		split, splitRest, splitErr := dechunkInPieces(wire, int(step)+1)
 		if wholeErr == nil && splitErr == nil && (whole != split || wholeRest != splitRest) {
 			t.Errorf("whole: %q, %d left; in pieces of %d: %q, %d left", whole, wholeRest, step+1, split, splitRest)
 		}
@@ -404,7 +404,7 @@ func FuzzDechunk_EverySplitIsTheSame(f *testing.F) {
 }
 
 // dechunkInPieces returns the data, the first error and how many bytes behind the body were left.
-func dechunkInPieces(wire []byte, step int) (data string, err error, rest int) {
+func dechunkInPieces(wire []byte, step int) (data string, rest int, err error) {
 	c := &Conn{buf: make([]byte, 8192), body: body{mode: bodyChunked}}
 	var out []byte
 	for len(wire) > 0 && !c.body.done {
@@ -414,8 +414,8 @@ func dechunkInPieces(wire []byte, step int) (data string, err error, rest int) {
 		piece, err := c.dechunk()
 		out = append(out, piece...)
 		if err != nil {
-			return string(out), err, 0
+			return string(out), 0, err
 		}
 	}
-	return string(out), nil, len(wire) + c.w - c.r
+	return string(out), len(wire) + c.w - c.r, nil
 }
