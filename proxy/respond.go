@@ -23,7 +23,7 @@ const holdLimit = 256 << 10
 func (p *Proxy) receive(ctx *fasthttp.RequestCtx, x *Exchange) error {
 	head := &x.conn.Head
 	x.status, x.attempt.status = head.Status, head.Status
-	x.lastRead = x.attempt.answered
+	x.lastRead, x.armed = x.attempt.answered, time.Time{}
 	if err := x.copyHead(&ctx.Response.Header); err != nil {
 		return fail(&brokenAnswer, err)
 	}
