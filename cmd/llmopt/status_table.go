@@ -34,40 +34,85 @@ func appendStatus(out *bytes.Buffer, s *controlpb.GetStatusResponse) {
 	}
 	fmt.Fprintf(out, "providers %s\n\n", strings.Join(names, ", "))
 
-	span := shortDuration(s.GetSpan().AsDuration().Seconds())
 	if len(s.GetTargets()) == 0 {
-		fmt.Fprintf(out, "No requests in the last %s.\n", span)
+		fmt.Fprintf(out, "No requests in the last %s.\n", shortDuration(s.GetSpan().AsDuration().Seconds()))
 		return
 	}
-	rows := [][]string{{
-		"last " + span, "requests", "per s", "errors", "ttft p50", "p95", "duration p50", "p95",
-		"tok in", "cached", "tok out", "cost", "remarks",
-	}}
-	for _, t := range s.GetTargets() {
-		rows = append(rows, statusRow(t.GetTarget(), t.GetSummary()))
-	}
-	if len(s.GetTargets()) > 1 {
-		rows = append(rows, statusRow("total", s.GetTotal()))
-	}
-	appendTable(out, rows)
+	appendTargets(out, s, statusColumns)
 }
 
-func statusRow(name string, s *controlpb.Summary) []string {
-	return []string{
-		clip(printable(name)),
-		strconv.FormatInt(s.GetRequests(), 10),
-		strconv.FormatFloat(s.GetRequestsPerSecond(), 'f', 2, 64),
-		percent(s.GetErrors(), s.GetRequests()),
-		quantile(s.GetTtftSeconds(), (*controlpb.Quantiles).GetP50),
-		quantile(s.GetTtftSeconds(), (*controlpb.Quantiles).GetP95),
-		quantile(s.GetDurationSeconds(), (*controlpb.Quantiles).GetP50),
-		quantile(s.GetDurationSeconds(), (*controlpb.Quantiles).GetP95),
-		shortCount(s.GetTokensInput()),
-		shortCount(s.GetTokensCacheRead()),
-		shortCount(s.GetTokensOutput()),
-		dollars(s.GetCostNanousd()),
-		remarks(s),
+// column is one fact of a target.
+type column struct {
+	title string
+	text  bool // to the left; numbers go to the right
+	cell  func(*controlpb.Summary) string
+}
+
+var (
+	columnRequests = column{title: "requests", cell: func(s *controlpb.Summary) string {
+		return strconv.FormatInt(s.GetRequests(), 10)
+	}}
+	columnRate = column{title: "per s", cell: func(s *controlpb.Summary) string {
+		return strconv.FormatFloat(s.GetRequestsPerSecond(), 'f', 2, 64)
+	}}
+	columnErrors = column{title: "errors", cell: func(s *controlpb.Summary) string {
+		return percent(s.GetErrors(), s.GetRequests())
+	}}
+	columnTTFT = column{title: "ttft p50", cell: func(s *controlpb.Summary) string {
+		return quantile(s.GetTtftSeconds(), (*controlpb.Quantiles).GetP50)
+	}}
+	columnTTFT95 = column{title: "p95", cell: func(s *controlpb.Summary) string {
+		return quantile(s.GetTtftSeconds(), (*controlpb.Quantiles).GetP95)
+	}}
+	columnDuration = column{title: "duration p50", cell: func(s *controlpb.Summary) string {
+		return quantile(s.GetDurationSeconds(), (*controlpb.Quantiles).GetP50)
+	}}
+	columnDuration95 = column{title: "p95", cell: func(s *controlpb.Summary) string {
+		return quantile(s.GetDurationSeconds(), (*controlpb.Quantiles).GetP95)
+	}}
+	columnInput   = column{title: "tok in", cell: func(s *controlpb.Summary) string { return shortCount(s.GetTokensInput()) }}
+	columnCached  = column{title: "cached", cell: func(s *controlpb.Summary) string { return shortCount(s.GetTokensCacheRead()) }}
+	columnOutput  = column{title: "tok out", cell: func(s *controlpb.Summary) string { return shortCount(s.GetTokensOutput()) }}
+	columnCost    = column{title: "cost", cell: cost}
+	columnRemarks = column{title: "remarks", text: true, cell: remarks}
+)
+
+// statusColumns are all there are.
+var statusColumns = []column{
+	columnRequests, columnRate, columnErrors, columnTTFT, columnTTFT95, columnDuration, columnDuration95,
+	columnInput, columnCached, columnOutput, columnCost, columnRemarks,
+}
+
+// appendTargets writes a line for each target and one for all of them together.
+func appendTargets(out *bytes.Buffer, s *controlpb.GetStatusResponse, columns []column) {
+	head := []string{"last " + shortDuration(s.GetSpan().AsDuration().Seconds())}
+	text := []bool{true}
+	for _, c := range columns {
+		head, text = append(head, c.title), append(text, c.text)
 	}
+	rows := [][]string{head}
+	add := func(name string, sum *controlpb.Summary) {
+		row := []string{clip(printable(name))}
+		for _, c := range columns {
+			row = append(row, c.cell(sum))
+		}
+		rows = append(rows, row)
+	}
+	for _, t := range s.GetTargets() {
+		add(t.GetTarget(), t.GetSummary())
+	}
+	if len(s.GetTargets()) > 1 {
+		add("total", s.GetTotal())
+	}
+	appendTable(out, text, rows)
+}
+
+// cost is what the priced attempts cost; where no attempt had a price it says so and not zero.
+func cost(s *controlpb.Summary) string {
+	if s.GetCostNanousd() == 0 && s.GetUnpriced() > 0 {
+		return "unpriced"
+	}
+	return dollars(s.GetCostNanousd())
 }
 
 // remarks lists what the numbers alone do not say: the outcomes that were not ok, most frequent first, and how far the
@@ -92,9 +137,9 @@ func remarks(s *controlpb.Summary) string {
 	return strings.Join(parts, ", ")
 }
 
-// appendTable aligns columns: the first and the last to the left, those between, numbers, to the right.
-func appendTable(out *bytes.Buffer, rows [][]string) {
-	widths := make([]int, len(rows[0]))
+// appendTable aligns columns: text to the left, numbers to the right.
+func appendTable(out *bytes.Buffer, text []bool, rows [][]string) {
+	widths := make([]int, len(text))
 	for _, row := range rows {
 		for i, cell := range row {
 			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
@@ -103,14 +148,14 @@ func appendTable(out *bytes.Buffer, rows [][]string) {
 	for _, row := range rows {
 		var line strings.Builder
 		for i, cell := range row {
+			if i > 0 {
+				line.WriteString("  ")
+			}
 			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
-			switch {
-			case i == 0:
+			if text[i] {
 				line.WriteString(cell + pad)
-			case i == len(row)-1:
-				line.WriteString("  " + cell)
-			default:
-				line.WriteString("  " + pad + cell)
+			} else {
+				line.WriteString(pad + cell)
 			}
 		}
 		out.WriteString(strings.TrimRight(line.String(), " ") + "\n")

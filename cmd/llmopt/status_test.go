@@ -272,6 +272,9 @@ func TestShortNumbers(t *testing.T) {
 	check(dollars(99_999), "<$0.0001")
 	check(dollars(1_234_567_890), "$1.2346")
 	check(dollars(123_456_000_000), "$123.46")
+	check(cost(&controlpb.Summary{CostNanousd: 5_000_000, Unpriced: 1}), "$0.0050")
+	check(cost(&controlpb.Summary{Unpriced: 1}), "unpriced") // unknown is not zero
+	check(cost(&controlpb.Summary{}), "$0")
 	check(percent(0, 0), "-")
 	check(percent(1, 8), "12.5%")
 	check(quantile(&controlpb.Quantiles{}, (*controlpb.Quantiles).GetP50), "-")
