@@ -20,7 +20,7 @@ BUF  := bin/buf-$(BUF_VERSION)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run demo build test race vet lint fmt fmt-check check check-long fuzz soak bench generate generate-check image clean
+.PHONY: help run demo build test test-sdk race vet lint fmt fmt-check check check-long fuzz soak bench generate generate-check image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ build: ## build bin/llmopt, static
 
 test: ## all tests, in random order
 	go test -shuffle=on ./...
+
+test-sdk: build ## the official Node SDKs through the proxy: the same as without it
+	cd bench/sdk && npm ci --ignore-scripts --no-audit --no-fund && node --test --test-reporter=spec
 
 race: ## all tests under the race detector
 	CGO_ENABLED=1 go test -race -shuffle=on -timeout 20m ./...
