@@ -63,6 +63,7 @@ func BenchmarkRecord(b *testing.B) {
 			}
 			now := warm(r, series, all, 100_000)
 			b.ReportAllocs()
+			b.ResetTimer()
 			b.RunParallel(func(pb *testing.PB) {
 				for i := rand.IntN(len(all)); pb.Next(); i++ {
 					series[i%n].Record(now, &all[i%len(all)])

@@ -75,9 +75,9 @@ func TestSealed_Size(t *testing.T) {
 			t.Errorf("%d observations take %d bytes sealed, want at most %d", n, got, most)
 		}
 	}
-	check(0, 40)
-	check(1, 80)
-	check(10, 120)
-	check(360, 600)
-	check(36_000, 2_000)
+	check(0, 30)
+	check(1, 48)
+	check(10, 104)
+	check(360, 440)
+	check(36_000, 1_600) // varints take twice that
 }

@@ -197,7 +197,8 @@ func TestRecord_DoesNotWaitForReaders(t *testing.T) {
 	}
 }
 
-// However far apart the times of records are, and with or without Advance, every read gives exactly what was recorded in the slots it says it covers.
+// However far apart records are, and with or without Advance, every read gives exactly what was recorded in the slots it says it
+// covers.
 func TestReadsMatchWhatWasRecorded(t *testing.T) {
 	t.Parallel()
 	const days, seconds = 24 * time.Hour, time.Second

@@ -98,8 +98,8 @@ func (r *Recorder) Steps(span Span, step time.Duration, series ...*Series) []*Su
 	return steps
 }
 
-// clipBegin returns the start of slot from, or of the slot the first observation fell into when that is later: a recorder that has run for a
-// minute cannot tell the rate of an hour.
+// clipBegin returns the start of slot from, or of the slot of the first observation when that is later: a recorder that has run
+// for a minute cannot tell the rate of an hour.
 func (r *Recorder) clipBegin(span Span, from int64) time.Time {
 	if since := r.since.Load(); since > from && since < span.end {
 		from = since
