@@ -34,11 +34,12 @@ func appendStatus(out *bytes.Buffer, s *controlpb.GetStatusResponse) {
 	}
 	fmt.Fprintf(out, "providers %s\n\n", strings.Join(names, ", "))
 
+	span := shortDuration(s.GetSpan().AsDuration().Seconds())
 	if len(s.GetTargets()) == 0 {
-		fmt.Fprintf(out, "No requests in the last %s.\n", shortDuration(s.GetSpan().AsDuration().Seconds()))
+		fmt.Fprintf(out, "No requests in the last %s.\n", span)
 		return
 	}
-	appendTargets(out, s, statusColumns)
+	appendTargets(out, "last "+span, s, statusColumns)
 }
 
 // column is one fact of a target.
@@ -83,9 +84,9 @@ var statusColumns = []column{
 	columnInput, columnCached, columnOutput, columnCost, columnRemarks,
 }
 
-// appendTargets writes a line for each target and one for all of them together.
-func appendTargets(out *bytes.Buffer, s *controlpb.GetStatusResponse, columns []column) {
-	head := []string{"last " + shortDuration(s.GetSpan().AsDuration().Seconds())}
+// appendTargets writes a line for each target and one for all of them together. The title stands above the names.
+func appendTargets(out *bytes.Buffer, title string, s *controlpb.GetStatusResponse, columns []column) {
+	head := []string{title}
 	text := []bool{true}
 	for _, c := range columns {
 		head, text = append(head, c.title), append(text, c.text)

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"llm-auto-optimizer/analysis/window"
+	"llm-auto-optimizer/bench/load"
+	"llm-auto-optimizer/bench/sim"
+	"llm-auto-optimizer/config"
+)
+
+// conclude prints what the demo has shown.
+func (c *demoCmd) conclude(env *environment, st *demoState) error {
+	if c.JSON {
+		report, err := c.report(st)
+		if err != nil {
+			return err
+		}
+		encoder := json.NewEncoder(env.stdout)
+		encoder.SetIndent("", "  ")
+		if err := encoder.Encode(report); err != nil {
+			return fmt.Errorf("print the summary: %w", err)
+		}
+		return nil
+	}
+	pen := inkFor(env)
+	defaults, err := config.Load(config.Options{})
+	if err != nil {
+		panic("BUG: defaults: " + err.Error())
+	}
+	var out bytes.Buffer
+	appendDemoSummary(&out, st, pen)
+	fmt.Fprintf(&out, "\n%s\n", pen.bold("Next: your own traffic. The keys stay with your programs."))
+	out.WriteString("  llmopt serve\n")
+	appendBaseURLs(&out, listenURL(defaults.Server.Listen, false))
+	out.WriteString("  llmopt status --watch\n")
+	_, err = env.stdout.Write(out.Bytes())
+	return err
+}
+
+func appendDemoSummary(out *bytes.Buffer, st *demoState, pen ink) {
+	t := st.status.GetTotal()
+	fmt.Fprintf(out, "%s\n", pen.bold(fmt.Sprintf("%d requests in %s.", t.GetRequests(), config.FormatDuration(st.elapsed.Round(100*time.Millisecond)))))
+	if t.GetRequests() > 0 {
+		out.WriteByte('\n')
+		appendInkedTargets(out, st, pen)
+	}
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(out, "%s  %s\n", pen.dim(fmt.Sprintf("%-12s", name)), fmt.Sprintf(format, args...))
+	}
+	out.WriteByte('\n')
+	row("outcomes", "%d ok, %d left by their client, errors: %s",
+		t.GetOutcomes()[window.OK.String()], t.GetOutcomes()[window.Canceled.String()], errorKinds(st))
+	read, write := t.GetTokensCacheRead(), t.GetTokensCacheWrite()
+	row("tokens", "%s in (%s of them from the providers' caches), %s out (%s of them reasoning)",
+		shortCount(t.GetTokensInput()+read+write), shortCount(read), shortCount(t.GetTokensOutput()), shortCount(t.GetTokensReasoning()))
+	row("cost", "%s%s", dollars(t.GetCostNanousd()), costRemarks(st))
+	row("own overhead", "p50 %s, p99 %s of %d answers", overheadAt(st.load, .5), overheadAt(st.load, .99), st.load.Overhead.Count())
+	row("clients", "provider calls cancelled because the client left: seen %d of %d", st.cancelled, st.left)
+}
+
+// costRemarks says how far the cost can be trusted.
+func costRemarks(st *demoState) string {
+	t := st.status.GetTotal()
+	var parts []string
+	if n := t.GetEstimated(); n > 0 {
+		parts = append(parts, fmt.Sprintf("%d estimated, as the answers ended early", n))
+	}
+	if n := t.GetUnpriced(); n > 0 {
+		parts = append(parts, fmt.Sprintf("%d of a model without a known price", n))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "; " + strings.Join(parts, "; ")
+}
+
+// errorKinds lists the outcomes that are errors, most frequent first.
+func errorKinds(st *demoState) string {
+	outcomes := maps.Clone(st.status.GetTotal().GetOutcomes())
+	delete(outcomes, window.OK.String())
+	delete(outcomes, window.Canceled.String())
+	names := slices.SortedFunc(maps.Keys(outcomes), func(a, b string) int {
+		return cmp.Or(cmp.Compare(outcomes[b], outcomes[a]), cmp.Compare(a, b))
+	})
+	if len(names) == 0 {
+		return "none"
+	}
+	for i, name := range names {
+		names[i] = fmt.Sprintf("%s %d", name, outcomes[name])
+	}
+	return strings.Join(names, ", ")
+}
+
+// demoReport is the summary for programs.
+type demoReport struct {
+	Version string  `json:"version"`
+	Seconds float64 `json:"seconds"`
+	Rate    float64 `json:"rate"`
+	Seed    uint64  `json:"seed"`
+	Faults  bool    `json:"faults"`
+
+	// As the proxy counted, requests made by hand included.
+	Requests  int64            `json:"requests"`
+	Errors    int64            `json:"errors"`
+	Outcomes  map[string]int64 `json:"outcomes"`
+	Tokens    demoTokens       `json:"tokens"`
+	Cost      int64            `json:"cost_nanousd"`
+	Estimated int64            `json:"estimated"`
+	Unpriced  int64            `json:"unpriced"`
+
+	Overhead       demoTimes `json:"overhead_seconds"` // the proxy's own, as its answers state
+	ClientsLeft    int64     `json:"clients_left"`     // provider calls whose client left
+	CallsCancelled int64     `json:"calls_cancelled"`  // of these, as the providers saw it
+
+	Clients   demoClients          `json:"clients"`
+	Providers map[string]sim.Stats `json:"providers"`
+	Status    json.RawMessage      `json:"status"` // what llmopt status --json prints
+}
+
+type demoTokens struct {
+	Input      int64 `json:"input"` // not from the cache
+	CacheRead  int64 `json:"cache_read"`
+	CacheWrite int64 `json:"cache_write"`
+	Output     int64 `json:"output"` // reasoning included
+	Reasoning  int64 `json:"reasoning"`
+}
+
+// demoClients is what the load saw.
+type demoClients struct {
+	Sent     int64            `json:"sent"`
+	Outcomes map[string]int64 `json:"outcomes"`
+	Latency  demoTimes        `json:"latency_seconds"` // from the intended sending
+	TTFT     demoTimes        `json:"ttft_seconds"`
+}
+
+type demoTimes struct {
+	Count int64   `json:"count"`
+	P50   float64 `json:"p50"`
+	P95   float64 `json:"p95"`
+	P99   float64 `json:"p99"`
+	Max   float64 `json:"max"`
+}
+
+func demoTimesOf(h *load.Histogram) demoTimes {
+	return demoTimes{
+		h.Count(), h.Quantile(.5).Seconds(), h.Quantile(.95).Seconds(), h.Quantile(.99).Seconds(), h.Max().Seconds(),
+	}
+}
+
+func (c *demoCmd) report(st *demoState) (*demoReport, error) {
+	t := st.status.GetTotal()
+	var status bytes.Buffer
+	if err := appendJSON(&status, st.status, true); err != nil {
+		return nil, err
+	}
+	clients := demoClients{
+		Sent: st.load.Sent, Outcomes: map[string]int64{}, Latency: demoTimesOf(&st.load.Latency), TTFT: demoTimesOf(&st.load.TTFT),
+	}
+	for o, n := range st.load.Outcomes {
+		if n > 0 {
+			clients.Outcomes[window.Outcome(o).String()] = n
+		}
+	}
+	return &demoReport{
+		Version: buildVersion().Version, Seconds: st.elapsed.Seconds(), Rate: c.Rate, Seed: c.Seed, Faults: !c.NoFaults,
+		Requests: t.GetRequests(), Errors: t.GetErrors(), Outcomes: t.GetOutcomes(),
+		Tokens: demoTokens{
+			t.GetTokensInput(), t.GetTokensCacheRead(), t.GetTokensCacheWrite(), t.GetTokensOutput(), t.GetTokensReasoning(),
+		},
+		Cost: t.GetCostNanousd(), Estimated: t.GetEstimated(), Unpriced: t.GetUnpriced(),
+		Overhead: demoTimesOf(&st.load.Overhead), ClientsLeft: st.left, CallsCancelled: st.cancelled,
+		Clients: clients, Providers: st.seen, Status: status.Bytes(),
+	}, nil
+}
