@@ -90,7 +90,7 @@ func keyTables(document string) string {
 }
 
 var (
-	tomlBlock    = regexp.MustCompile("(?ms)^```toml\n(.*?)^```$")
+	tomlBlock    = regexp.MustCompile("(?s)\n```toml\n(.*?\n)```\n")
 	envReference = regexp.MustCompile(`"env:(\w+)"`)
 	variableName = regexp.MustCompile(`\bOPTIMIZER_[A-Z0-9_]+\b`)
 )

@@ -61,18 +61,18 @@ func tableOf(t *testing.T, page, heading string) map[string][]string {
 }
 
 // same reports what one side has and the other lacks.
-func same(t *testing.T, what string, documented, real []string) {
+func same(t *testing.T, what string, documented, actual []string) {
 	t.Helper()
-	if len(real) == 0 {
+	if len(actual) == 0 {
 		t.Errorf("%s: none found in the code: the search is broken", what)
 	}
-	for _, name := range real {
+	for _, name := range actual {
 		if !slices.Contains(documented, name) {
 			t.Errorf("%s %s: not in docs/reference.md", what, name)
 		}
 	}
 	for _, name := range documented {
-		if !slices.Contains(real, name) {
+		if !slices.Contains(actual, name) {
 			t.Errorf("%s %s: docs/reference.md has it, the code does not", what, name)
 		}
 	}

@@ -73,7 +73,7 @@ func TestDemo_JSONAddsUp(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &got); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if got.Faults || got.Seed != 7 || got.Rate != 60 || got.Seconds < 1 {
+	if got.Faults || got.Seed != 7 || got.Rate != 40 || got.Seconds < 1 {
 		t.Errorf("got faults %v, seed %d, rate %v, %v s", got.Faults, got.Seed, got.Rate, got.Seconds)
 	}
 	// On a machine that is busy with other things clients are cut while they still send, or leave when the provider has just

@@ -220,14 +220,16 @@ func TestE2E_SDKsAbort(t *testing.T) {
 			}
 		},
 		"anthropic": func(ctx context.Context, model string, first func()) {
-			st := an.Messages.NewStreaming(ctx, anthropic.MessageNewParams{Model: anthropic.Model("claude-haiku-4-5" + model), MaxTokens: 1000, Messages: []anthropic.MessageParam{anthropic.NewUserMessage(anthropic.NewTextBlock("hi"))}})
+			st := an.Messages.NewStreaming(ctx, anthropic.MessageNewParams{Model: "claude-haiku-4-5" + model, MaxTokens: 1000, Messages: []anthropic.MessageParam{anthropic.NewUserMessage(anthropic.NewTextBlock("hi"))}})
 			for st.Next() {
 				first()
 			}
 		},
 		"gemini": func(ctx context.Context, model string, first func()) {
-			for range ge.Models.GenerateContentStream(ctx, "gemini-2.5-flash"+model, genai.Text("hi"), nil) {
-				first()
+			for _, err := range ge.Models.GenerateContentStream(ctx, "gemini-2.5-flash"+model, genai.Text("hi"), nil) {
+				if err == nil {
+					first()
+				}
 			}
 		},
 	}
