@@ -127,9 +127,7 @@ func TestWire_FaultsAreTold(t *testing.T) {
 
 func TestWire_NobodyListens(t *testing.T) {
 	t.Parallel()
-	s, url := provider(t, sim.Options{})
-	s.Close()
-	d := newDriver(t, Options{Arrivals: burst(3), Kinds: everyKind(url), MaxInFlight: 3, Drain: time.Minute})
+	d := newDriver(t, Options{Arrivals: burst(3), Kinds: everyKind("http://127.0.0.1:1"), MaxInFlight: 3, Drain: time.Minute})
 	d.Run(t.Context())
 	if st := d.Stats(); st.Outcomes[window.Connect] != 3 {
 		t.Errorf("got outcomes %v, want 3 connect", st.Outcomes)
