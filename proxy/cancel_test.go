@@ -101,7 +101,7 @@ func TestCancel_SweepSeesClientsLeaveToo(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	l := &listener{Listener: ln, clients: cs}
+	l := &listener{Listener: ln, clients: cs, failed: func(error) {}}
 	accept := func() (client net.Conn, server *clientConn) {
 		client, err := net.Dial("tcp", ln.Addr().String())
 		if err != nil {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -151,19 +152,32 @@ func (cs *clients) count() int {
 	return len(cs.slots) - len(cs.free)
 }
 
-// listener hands every accepted connection to clients.
+// listener hands every accepted connection to clients. Running out of descriptors or memory for a while must not end the
+// server: fasthttp takes every error for the end, so those are waited out here.
 type listener struct {
 	net.Listener
 	clients *clients
+	failed  func(error) // told of each error that is waited out
 }
+
+// acceptPause is how long accepting rests after an error.
+const acceptPause = 50 * time.Millisecond
 
 // Accept waits for the next connection.
 func (l *listener) Accept() (net.Conn, error) {
-	nc, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
+	for {
+		nc, err := l.Listener.Accept()
+		var passing interface{ Temporary() bool }
+		switch {
+		case err == nil:
+			return l.clients.add(nc.(*net.TCPConn)), nil //nolint:forcetypeassert // Serve refuses other listeners
+		case errors.As(err, &passing) && passing.Temporary():
+			l.failed(err)
+			time.Sleep(acceptPause)
+		default:
+			return nil, err
+		}
 	}
-	return l.clients.add(nc.(*net.TCPConn)), nil //nolint:forcetypeassert // Serve refuses other listeners
 }
 
 // clientOf finds the accepted connection below TLS.

@@ -28,6 +28,7 @@ const (
 	metricUnpriced     = "llmopt_unpriced_attempts_total"       // provider, model
 	metricStaleRetries = "llmopt_stale_connection_retries_total"
 	metricRejected     = "llmopt_rejected_requests_total" // reason: not even an exchange, the request could not be read
+	metricAcceptErrors = "llmopt_accept_errors_total"
 	metricPanics       = "llmopt_panics_total"
 	metricClients      = "llmopt_client_connections"
 	metricUpstreams    = "llmopt_upstream_connections"  // provider, state
@@ -55,6 +56,7 @@ type metricSet struct {
 	inFlight     atomic.Int64
 	staleRetries *metrics.Counter
 	panics       *metrics.Counter
+	acceptErrors *metrics.Counter
 
 	mu      sync.Mutex
 	targets []*targetMetrics
@@ -67,6 +69,7 @@ func newMetricSet() *metricSet {
 	}
 	m.staleRetries = m.set.NewCounter(metricStaleRetries)
 	m.panics = m.set.NewCounter(metricPanics)
+	m.acceptErrors = m.set.NewCounter(metricAcceptErrors)
 	m.set.NewGauge(metricInFlight, func() float64 { return float64(m.inFlight.Load()) })
 	m.set.RegisterMetricsWriter(m.write)
 	return m

@@ -43,7 +43,6 @@ func (p *Proxy) newServer(c *config.Server) *fasthttp.Server {
 		LazyRequestTime:               true,
 		SecureErrorLogMessage:         true,
 		CloseOnShutdown:               true,
-		TCPKeepalive:                  true,
 	}
 }
 
@@ -52,13 +51,20 @@ func (p *Proxy) Serve(ln net.Listener, t *tls.Config) error {
 	if _, ok := ln.(*net.TCPListener); !ok {
 		return fmt.Errorf("serve %T: not a TCP listener", ln)
 	}
-	ln = &listener{Listener: ln, clients: p.clients}
+	ln = &listener{Listener: ln, clients: p.clients, failed: p.acceptFailed}
 	if t != nil {
 		t = t.Clone()
 		t.NextProtos = []string{"http/1.1"}
 		ln = tls.NewListener(ln, t)
 	}
 	return p.server.Serve(ln)
+}
+
+func (p *Proxy) acceptFailed(err error) {
+	if p.metrics.acceptErrors.Get() == 0 {
+		p.oplog.Error().Err(err).Msg("cannot accept connections for now; further errors are only counted")
+	}
+	p.metrics.acceptErrors.Inc()
 }
 
 // Shutdown stops accepting and waits for the exchanges and tunnels under way; when ctx is done first it cuts them, streams

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -59,7 +60,12 @@ func startChild(t testing.TB, upstream string, environ ...string) *child {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &child{t: t, cmd: exec.Command(path, "serve")}
+	return runChild(t, exec.Command(path, "serve"), upstream, environ...)
+}
+
+func runChild(t testing.TB, cmd *exec.Cmd, upstream string, environ ...string) *child {
+	t.Helper()
+	c := &child{t: t, cmd: cmd}
 	c.cmd.Env = append([]string{
 		"OPTIMIZER_SERVER__LISTEN=127.0.0.1:0", "OPTIMIZER_ADMIN__LISTEN=127.0.0.1:0", "OPTIMIZER_LOG__ACCESS=off",
 		"OPTIMIZER_PROVIDERS__OPENAI__BASE_URL=" + upstream + "/v1",
@@ -297,6 +303,40 @@ func TestDiskFull_RequestsGoOn(t *testing.T) {
 	eventually(t, "write errors are counted", 5*time.Second, func() bool {
 		return c.metric("llmopt_access_log_errors_total")["llmopt_access_log_errors_total"] > 0
 	})
+}
+
+// A server without descriptors left goes on as soon as there are some again.
+func TestDescriptors_RunningOutIsWaitedOut(t *testing.T) {
+	t.Parallel()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := simulate(t, sim.Options{})
+	c := runChild(t, exec.Command("sh", "-c", "ulimit -n 48; exec "+path+" serve"), s.url)
+	addr := strings.TrimPrefix(c.proxy, "http://")
+	var held []net.Conn
+	for range 80 {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, conn)
+	}
+	for _, conn := range held {
+		conn.Close()
+	}
+	eventually(t, "requests are served again", 10*time.Second, func() bool {
+		resp, err := http.Get(c.proxy + "/v1/models")
+		if err != nil {
+			return false
+		}
+		resp.Body.Close()
+		return resp.StatusCode == 401
+	})
+	if n := c.metric("llmopt_accept_errors_total")["llmopt_accept_errors_total"]; n == 0 {
+		t.Error("descriptors did not run out: the test has not tested")
+	}
 }
 
 func TestE2E_WebSocketPassesAsWithoutTheGateway(t *testing.T) {
