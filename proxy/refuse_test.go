@@ -150,6 +150,23 @@ func TestRefuse_SlowSenders(t *testing.T) {
 	}
 }
 
+// A client that leaves while it still sends has sent nothing wrong.
+func TestRefuse_LeavingIsNoBadRequest(t *testing.T) {
+	t.Parallel()
+	url, _ := mirror(t)
+	g := start(t, testConfig(url))
+	for i, wire := range []string{"POST /v1/x HTTP/1.1\r\nHo", "POST /v1/x HTTP/1.1\r\nHost: g\r\nContent-Length: 100\r\n\r\n{"} {
+		c := g.dial()
+		_, _ = io.WriteString(c, wire)
+		c.Close()
+		want := fmt.Sprintf(`llmopt_rejected_requests_total{reason="client_closed"} %d`, i+1)
+		eventually(t, want, func() bool { return strings.Contains(g.metricsText(), want) })
+	}
+	if strings.Contains(g.metricsText(), `reason="bad_request"`) {
+		t.Error("counted as a bad request")
+	}
+}
+
 func TestFailure_StatusAndOutcome(t *testing.T) {
 	t.Parallel()
 	hang := func(c *net.TCPConn, r *bufio.Reader) { _, _ = io.Copy(io.Discard, r) }

@@ -5,10 +5,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -116,17 +118,19 @@ func (p *Proxy) expect(ctx *fasthttp.RequestCtx) int {
 
 // unreadable answers a request whose head, or the start of whose body, could not be read.
 func (p *Proxy) unreadable(ctx *fasthttp.RequestCtx, err error) {
+	c := clientOf(ctx.Conn())
 	kind := &badRequest
 	var small *fasthttp.ErrSmallBuffer
 	var netErr net.Error
 	switch {
+	case c.tether.IsCut(), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
+		kind = &clientLeft // while it was still sending
 	case errors.As(err, &small):
 		kind = &headersTooLarge
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():
 		kind = &requestTimeout
 	}
-	c := clientOf(ctx.Conn())
-	c.linger = true
+	c.linger = kind != &clientLeft
 	c.armWrite(time.Now(), p.writeTimeout)
 	p.metrics.rejected(kind)
 	writeError(ctx, p.dialectOf(ctx), kind)

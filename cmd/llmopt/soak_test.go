@@ -197,12 +197,13 @@ func TestSoak(t *testing.T) {
 		g := c.metric(gauges...)
 		return g[gauges[1]] <= atRest[gauges[1]]+8 && g[gauges[2]] <= atRest[gauges[2]]+8+s.open()
 	})
-	counted := c.metric("llmopt_exchanges_total", "llmopt_rejected_requests_total", "llmopt_panics_total")
+	const unreadable = `llmopt_rejected_requests_total{reason="bad_request"}`
+	counted := c.metric("llmopt_exchanges_total", unreadable, "llmopt_panics_total")
 	if n := counted["llmopt_exchanges_total"]; n > float64(sent.Load()) || n < 0.95*float64(sent.Load()) {
 		t.Errorf("exchanges counted: %.0f of %d sent (some are given up before they arrive)", n, sent.Load())
 	}
-	if counted["llmopt_panics_total"] != 0 || counted["llmopt_rejected_requests_total"] != 0 {
-		t.Errorf("panics %.0f, unreadable requests %.0f", counted["llmopt_panics_total"], counted["llmopt_rejected_requests_total"])
+	if counted["llmopt_panics_total"] != 0 || counted[unreadable] != 0 {
+		t.Errorf("panics %.0f, unreadable requests %.0f", counted["llmopt_panics_total"], counted[unreadable])
 	}
 	if m := s.Stats().Malformed; m != 0 {
 		t.Errorf("the provider got %d malformed requests", m)
