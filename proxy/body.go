@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -40,10 +41,10 @@ func (p *Proxy) readBody(ctx *fasthttp.RequestCtx, x *Exchange) error {
 		limit = min(streamedPrefix, p.replayLimit)
 	}
 	r := &x.source
-	*r = clientBody{client: x.client, stream: stream, timeout: p.bodyTimeout, left: p.maxBody, started: x.start, timed: length < 0 || length > prefetched}
+	*r = clientBody{client: x.client, stream: stream, timeout: p.bodyTimeout, length: length, left: p.maxBody, started: x.start, timed: length < 0 || length > prefetched}
 	if err := x.buffer(r, length, limit); err != nil {
 		x.client.linger = true
-		return bodyError(err)
+		return x.bodyError(err)
 	}
 	if r.ended {
 		if r.timed {
@@ -79,8 +80,13 @@ func (x *Exchange) buffer(r *clientBody, length, limit int) error {
 	return nil
 }
 
-func bodyError(err error) error {
+// bodyError says what it means that the client's body could not be read.
+func (x *Exchange) bodyError(err error) error {
 	switch {
+	case x.client.tether.IsCut():
+		return x.cutError()
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
+		return fail(&clientLeft, err)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return fail(&requestTimeout, err)
 	case errors.Is(err, errBodyTooLarge):
@@ -97,6 +103,7 @@ type clientBody struct {
 	client  *clientConn
 	stream  io.Reader
 	timeout time.Duration
+	length  int // as announced; -1 when it is not
 	left    int // bytes until the body is too large
 	total   int
 	started time.Time
@@ -120,6 +127,9 @@ func (b *clientBody) Read(p []byte) (int, error) {
 		return 0, errBodyTooLarge
 	}
 	if errors.Is(err, io.EOF) {
+		if b.total < b.length { // fasthttp takes the end of the connection for the end of the body
+			return n, io.ErrUnexpectedEOF
+		}
 		b.ended = true
 	}
 	return n, err

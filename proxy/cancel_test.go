@@ -71,6 +71,39 @@ func TestCancel_ProviderStopsWithinASecond(t *testing.T) {
 	check("reset in mid-stream", chunkedHead+chunk(chatFrame("hi")), reset)
 }
 
+// Exchanges are pooled with their meters. One that ends before its answer must not be charged what another has used.
+func TestCancel_NoUsageOfAnotherExchange(t *testing.T) {
+	t.Parallel()
+	came := make(chan struct{}, 16)
+	g := start(t, testConfig(raw(t, func(c *net.TCPConn, r *bufio.Reader) {
+		for {
+			m, err := readMessage(r)
+			if err != nil {
+				return
+			}
+			if strings.Contains(string(m.body), "house-model") {
+				came <- struct{}{}
+				_, _ = io.Copy(io.Discard, r)
+				return
+			}
+			_, _ = io.WriteString(c, strings.Replace(chatAnswer("gpt-4o-mini"), `"prompt_tokens":10`, `"prompt_tokens":99`, 1))
+		}
+	})))
+	for range 5 {
+		g.send(post("/v1/chat/completions", `{"model":"gpt-4o-mini","messages":[]}`))
+		conn := g.dial()
+		_, _ = io.WriteString(conn, post("/v1/chat/completions", `{"model":"house-model","messages":[]}`))
+		<-came
+		conn.Close()
+	}
+	eventually(t, "all recorded", func() bool { return len(g.lines(10)) == 10 })
+	for _, line := range g.lines(10) {
+		if line["target"] == "openai/house-model" && (line["estimated"] != true || line["unpriced"] != true || line["tokens_input"] == 99.0 || line["cost_nanousd"] != 0.0) {
+			t.Errorf("log: %v, want an estimate of its own", line)
+		}
+	}
+}
+
 func TestCancel_OverTLS(t *testing.T) {
 	t.Parallel()
 	url, _, ended := stopped(t, chunkedHead+chunk(chatFrame("hi")))

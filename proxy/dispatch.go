@@ -59,6 +59,7 @@ func (x *Exchange) prepare() {
 func (x *Exchange) try() error {
 	x.attempts++
 	x.settled, x.accounted = false, false
+	x.meter.Reset(x.operation, provider.Ignored) // until the answer's head tells its format, there is none
 	x.attempt = attempt{start: time.Now()}
 	if x.rest == nil && !x.upgrade { // what can't be sent twice starts on a connection that can't be stale
 		conn, err := x.provider.origin.Get(&x.client.tether)
@@ -137,7 +138,7 @@ func (x *Exchange) attemptError(err error) error {
 	case errors.Is(err, upstream.ErrCut) || x.client.tether.IsCut():
 		return x.cutError()
 	case x.attempt.uploadErr != nil:
-		return bodyError(x.attempt.uploadErr)
+		return x.bodyError(x.attempt.uploadErr)
 	case upstream.Timeout(err):
 		if x.totalPassed() {
 			return fail(&totalTooLong, err)
