@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"llm-auto-optimizer/proxy/upstream"
@@ -28,6 +29,8 @@ type clientConn struct {
 	gen     uint32 // tells this connection from an earlier one of the same slot
 	linger  bool   // set by the connection's goroutine before Close
 
+	tunnelling atomic.Bool // the connection is a tunnel's: its end shows in reading
+
 	writeUntil time.Time // write deadline as last set by armWrite
 
 	close sync.Once
@@ -35,6 +38,9 @@ type clientConn struct {
 
 // leave runs when the client's end of the connection is seen closed, or the server gives up on it.
 func (c *clientConn) leave() {
+	if c.tunnelling.Load() {
+		return
+	}
 	c.tether.Cut()
 	_ = c.SetWriteDeadline(time.Unix(1, 0)) // a writer that waits for this client waits in vain
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"llm-auto-optimizer/proxy/upstream"
 )
 
 // tunnel connects client and provider after a 101 answer, such as a WebSocket's, and passes bytes both ways until one
@@ -30,8 +32,10 @@ func (p *Proxy) tunnel(ctx *fasthttp.RequestCtx, x *Exchange) {
 	})
 }
 
-// pump copies both ways. When either side ends or falls silent for longer than a stalled write may take, both end.
+// pump copies both ways until either side ends. What a side has sent before it ended still reaches the other.
 func (x *Exchange) pump(client io.ReadWriter) {
+	// From here on reading tells when the client ends, after its last bytes; the watch would tell before them.
+	x.client.tunnelling.Store(true)
 	early, provider := x.conn.Tunnel()
 	if err := x.conn.SetDeadline(time.Time{}); err != nil { // a conversation may be silent for as long as its ends like
 		return
@@ -44,11 +48,14 @@ func (x *Exchange) pump(client io.ReadWriter) {
 	x.attempt.content = x.attempt.answered
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		_, _ = io.Copy(provider, onlyReader{client})
-		x.conn.Interrupt() // wakes the other direction
+		_, _ = io.Copy(providerWriter{x, provider}, onlyReader{client})
+		_ = x.conn.CloseWrite()
+		_ = x.conn.SetReadDeadline(time.Now().Add(lingerTimeout)) // for the provider's last words
 	})
-	x.delivered, _ = io.Copy(clientWriter{x, client}, onlyReader{provider})
-	x.client.leave()
+	var err error
+	if x.delivered, err = io.Copy(clientWriter{x, client}, onlyReader{provider}); err != nil {
+		_, _ = io.Copy(io.Discard, onlyReader{provider}) // the client is gone: closing over unread bytes would take back its own last ones
+	}
 	_ = x.client.SetReadDeadline(time.Unix(1, 0))
 	wg.Wait()
 }
@@ -64,6 +71,20 @@ type clientWriter struct {
 
 func (w clientWriter) Write(p []byte) (int, error) {
 	w.x.client.armWrite(time.Now(), w.x.p.writeTimeout)
+	return w.to.Write(p)
+}
+
+// providerWriter writes to the provider within the same time.
+type providerWriter struct {
+	x  *Exchange
+	to io.Writer
+}
+
+func (w providerWriter) Write(p []byte) (int, error) {
+	w.x.conn.SetWriteDeadline(time.Now().Add(w.x.p.writeTimeout))
+	if w.x.client.tether.IsCut() { // who cuts sets his deadline after he has marked the tether: ours must not outlive it
+		return 0, upstream.ErrCut
+	}
 	return w.to.Write(p)
 }
 

@@ -57,6 +57,29 @@ func TestTunnel_PassesBytesBothWaysAndEndsWithEitherSide(t *testing.T) {
 	eventually(t, "connections closed", func() bool { return g.p.providers["openai"].origin.Open() == 0 && g.p.clients.count() == 0 })
 }
 
+func TestTunnel_LastBytesOfALeavingClientArrive(t *testing.T) {
+	t.Parallel()
+	got := make(chan int64, 1)
+	g := start(t, testConfig(raw(t, func(c *net.TCPConn, r *bufio.Reader) {
+		_, _ = readMessage(r)
+		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		_, _ = io.WriteString(c, "words that nobody reads")
+		n, _ := io.Copy(io.Discard, r)
+		got <- n
+	})))
+	c := g.dial()
+	_, _ = io.WriteString(c, upgradeHead)
+	if _, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil {
+		t.Fatal(err)
+	}
+	const size = 4 << 20
+	_, _ = c.Write(make([]byte, size))
+	c.Close()
+	if n := <-got; n != size {
+		t.Errorf("the provider got %d of %d bytes", n, size)
+	}
+}
+
 func TestTunnel_ProviderEndsIt(t *testing.T) {
 	t.Parallel()
 	g := start(t, testConfig(raw(t, func(c *net.TCPConn, r *bufio.Reader) {

@@ -119,6 +119,14 @@ func (c *Conn) Write(p []byte) (int, error) { return c.nc.Write(p) }
 // Interrupt wakes whoever reads or writes the connection, from any goroutine. It must be closed afterwards.
 func (c *Conn) Interrupt() { _ = c.nc.SetDeadline(longAgo) }
 
+// CloseWrite ends our side of a tunnel: the peer sees the end after all that was written.
+func (c *Conn) CloseWrite() error {
+	if w, ok := c.nc.(interface{ CloseWrite() error }); ok { // TLS
+		return w.CloseWrite()
+	}
+	return c.counted.Conn.(*net.TCPConn).CloseWrite() //nolint:forcetypeassert // the dialler dials TCP only
+}
+
 // fill reads once. It makes room by growing the buffer (up to limit) when it is full of unconsumed bytes.
 func (c *Conn) fill(limit int) error {
 	if c.r == c.w {
