@@ -62,7 +62,7 @@ func (f adminFlags) dial(env *environment) (*adminConn, error) {
 	}
 	client := &http.Client{
 		Timeout:       adminTimeout,
-		Transport:     bearer{token, http.DefaultTransport},
+		Transport:     bearer{token, &http.Transport{}}, // no HTTP proxy of the environment: it would get the token
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	base = strings.TrimRight(base, "/")

@@ -45,7 +45,6 @@ type Conn struct {
 
 	idleSince time.Time
 	before    uint64 // bytes written before the current request
-	reused    bool
 	answered  bool // a byte of the current answer has arrived
 	keep      bool // the answer allows the connection to be used again
 
@@ -55,9 +54,6 @@ type Conn struct {
 	vec    net.Buffers // of the current write
 	pieces [2][]byte
 }
-
-// Reused tells whether the connection has served an earlier request.
-func (c *Conn) Reused() bool { return c.reused }
 
 // Buffered is the number of bytes that were read and not yet handed out.
 func (c *Conn) Buffered() int { return c.w - c.r }
@@ -153,11 +149,11 @@ func (c *Conn) fill(limit int) error {
 	return err
 }
 
-// MayRepeat tells whether a request that ended in err may be sent again on a new connection: the peer had closed this
-// kept-alive one without a byte of an answer, and the request either is safe to repeat or certainly reached nobody.
+// MayRepeat tells whether a request that ended in err may be sent again on a new connection: the peer had closed this one
+// without a byte of an answer, and the request either is safe to repeat or certainly reached nobody.
 func (c *Conn) MayRepeat(err error, safe bool) bool {
 	closed := errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
-	return closed && c.reused && !c.answered && (safe || !peerAcknowledged(c.counted.Conn, c.before))
+	return closed && !c.answered && (safe || !peerAcknowledged(c.counted.Conn, c.before))
 }
 
 // Timeout tells whether err means that a deadline has passed.

@@ -121,7 +121,6 @@ func (o *Origin) Get(t *Tether) (*Conn, error) {
 	o.mu.Unlock()
 
 	o.Reuses.Add(1)
-	c.reused = true
 	c.before = c.counted.written
 	if !t.attach(c) {
 		c.Close()
