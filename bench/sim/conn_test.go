@@ -255,7 +255,7 @@ func TestServer_ShutdownWaitsForAnswersButNotForIdleConnections(t *testing.T) {
 	}
 	busy := s.dial()
 	send(t, busy, wire("POST", chatPath, plainChat, "x-sim: ttft=30ms"))
-	s.await("the call", func(st Stats) bool { return st.InFlight == 1 })
+	s.await("the call", func(st Stats) bool { return st.InFlight == 1 && st.Completed == 1 })
 	if err := s.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
