@@ -45,8 +45,8 @@ type Conn struct {
 
 	idleSince time.Time
 	before    uint64 // bytes written before the current request
-	answered  bool // a byte of the current answer has arrived
-	keep      bool // the answer allows the connection to be used again
+	answered  bool   // a byte of the current answer has arrived
+	keep      bool   // the answer allows the connection to be used again
 
 	Head Head // of the current answer
 	body body
