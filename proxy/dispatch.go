@@ -112,7 +112,9 @@ func (x *Exchange) roundTrip() error {
 		return err
 	}
 	err := x.conn.ReadHead(x.isHead)
-	x.attempt.answered = time.Now()
+	if err == nil {
+		x.attempt.answered = time.Now()
+	}
 	if x.upload != nil {
 		x.upload.headRead()
 	}

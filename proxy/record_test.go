@@ -188,6 +188,9 @@ func TestShutdown_StreamsMayFinishAndLateOnesAreTold(t *testing.T) {
 	if finished != 1 || cut != 1 {
 		t.Errorf("finished %d, cut %d; want one each", finished, cut)
 	}
+	if lines := g.lines(2); lines[0]["outcome"] != "ok" || lines[1]["error"] != "shutting_down" {
+		t.Errorf("log: %v", lines)
+	}
 	if _, err := net.Dial("tcp", g.addr); err == nil {
 		t.Error("still accepting")
 	}

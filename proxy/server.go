@@ -86,11 +86,20 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 		err = p.server.ShutdownWithContext(last)
 	}
 	p.hijacked.Wait()
+	p.waitRecorded()
 	p.clients.watch.close()
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("shut down: %d connections still open", p.clients.count())
 	}
 	return err
+}
+
+// waitRecorded gives exchanges that were cut the moment that they need to be recorded: fasthttp does not wait for the
+// handlers of connections that it has closed.
+func (p *Proxy) waitRecorded() {
+	for end := time.Now().Add(lingerTimeout); p.metrics.inFlight.Load() > 0 && time.Now().Before(end); {
+		time.Sleep(5 * time.Millisecond)
+	}
 }
 
 // waitTunnels waits for the connections that fasthttp has handed over.
