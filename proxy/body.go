@@ -115,7 +115,7 @@ type clientBody struct {
 func (b *clientBody) Read(p []byte) (int, error) {
 	if b.timed {
 		now := time.Now()
-		slowest := b.started.Add(b.timeout + time.Duration(b.total)*time.Second/minBodyRate)
+		slowest := b.started.Add(b.timeout + time.Duration(b.total)*(time.Second/minBodyRate))
 		if now.After(slowest) {
 			return 0, os.ErrDeadlineExceeded
 		}

@@ -23,7 +23,7 @@ const holdLimit = 256 << 10
 func (p *Proxy) receive(ctx *fasthttp.RequestCtx, x *Exchange) error {
 	head := &x.conn.Head
 	x.status, x.attempt.status = head.Status, head.Status
-	x.lastRead, x.armed = x.attempt.answered, time.Time{}
+	x.lastRead, x.armed, x.streamed = x.attempt.answered, time.Time{}, false
 	if err := x.copyHead(&ctx.Response.Header); err != nil {
 		return fail(&brokenAnswer, err)
 	}
@@ -195,6 +195,7 @@ func (p *Proxy) respond(ctx *fasthttp.RequestCtx, x *Exchange) {
 		return
 	}
 	x.dropBody()
+	x.client.armWrite(time.Now(), p.writeTimeout) // for the head, whose deadline may be an earlier answer's
 	ctx.Response.ImmediateHeaderFlush = x.streamed && x.conn.Buffered() == 0
 	ctx.Response.SetBodyStream(x, size)
 }

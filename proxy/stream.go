@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"llm-auto-optimizer/proxy/provider"
 )
@@ -97,6 +98,7 @@ func (x *Exchange) finish(w io.Writer) (n int64, err error) {
 		x.endWith(&answerIncomplete, errNoTerminalMark)
 		return n + x.writeErrorEvent(w), errNoTerminalMark
 	}
+	x.client.armWrite(x.lastRead, x.p.writeTimeout) // for the last chunk, which fasthttp writes
 	x.ended = true
 	return n, nil
 }
@@ -120,7 +122,9 @@ func (x *Exchange) writeErrorEvent(w io.Writer) int64 {
 		return 0
 	}
 	x.edited = provider.AppendErrorEvent(x.edited[:0], x.provider.dialect, x.operation, x.format == provider.JSONArray, x.kind.failure())
+	x.client.armWrite(time.Now(), x.p.writeTimeout)
 	n, _ := w.Write(x.edited)
+	x.delivered += int64(n)
 	return int64(n)
 }
 

@@ -272,3 +272,38 @@ func TestStream_StalledClientIsGivenUp(t *testing.T) {
 		t.Errorf("log: %v, want canceled", line)
 	}
 }
+
+// The time that a client may stall counts from each write, not from an earlier answer on the same connection.
+func TestStream_OldWriteDeadlinesCutNothing(t *testing.T) {
+	t.Parallel()
+	check := func(name, answer, want string) {
+		t.Helper()
+		head, tail, _ := strings.Cut(answer, "|")
+		c := testConfig(raw(t, func(c *net.TCPConn, r *bufio.Reader) {
+			for {
+				if _, err := readMessage(r); err != nil {
+					return
+				}
+				<-time.After(150 * time.Millisecond)
+				_, _ = io.WriteString(c, head)
+				if tail != "" {
+					<-time.After(150 * time.Millisecond)
+					_, _ = io.WriteString(c, tail)
+				}
+			}
+		}))
+		c.Server.WriteTimeout = 100 * time.Millisecond
+		g := start(t, c)
+		conn := g.dial()
+		r := bufio.NewReader(conn)
+		for range 2 {
+			_, _ = io.WriteString(conn, post("/v1/chat/completions", `{"model":"gpt-4o-mini","stream":true}`))
+			if _, body := g.read(r, "POST"); string(body) != want {
+				t.Errorf("%s: got %q, want %q", name, body, want)
+			}
+		}
+	}
+	check("late head", chunkedHead+"|"+chunk(chatStop+chatDone)+"0\r\n\r\n", chatStop+chatDone)
+	check("late end", chunkedHead+chunk(chatStop+chatDone)+"|0\r\n\r\n", chatStop+chatDone)
+	check("no body", "HTTP/1.1 204 No Content\r\n\r\n", "")
+}

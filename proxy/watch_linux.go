@@ -64,8 +64,8 @@ func (w *epollWatcher) run() {
 		err := raw.Read(func(fd uintptr) bool {
 			var err error
 			n, err = unix.EpollWait(int(fd), events, 0)
-			if err != nil && !errors.Is(err, syscall.EINTR) {
-				n = -1
+			if errors.Is(err, syscall.EINTR) {
+				n = 0
 			}
 			return n != 0
 		})
