@@ -153,7 +153,9 @@ func (c *Conn) fill(limit int) error {
 // without a byte of an answer, and the request either is safe to repeat or certainly reached nobody.
 func (c *Conn) MayRepeat(err error, safe bool) bool {
 	closed := errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
-	return closed && !c.answered && (safe || !peerAcknowledged(c.counted.Conn, c.before))
+	// A bare reset proves nothing: the kernel does not take the acknowledgement that it carries.
+	unseen := !errors.Is(err, syscall.ECONNRESET) && !peerAcknowledged(c.counted.Conn, c.before)
+	return closed && !c.answered && (safe || unseen)
 }
 
 // Timeout tells whether err means that a deadline has passed.
