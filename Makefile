@@ -38,7 +38,7 @@ test: ## all tests, in random order
 	go test -shuffle=on ./...
 
 test-sdk: build ## the official Node SDKs through the proxy: the same as without it
-	cd bench/sdk && npm ci --ignore-scripts --no-audit --no-fund && node --test --test-reporter=spec
+	cd bench/sdk && npm ci --loglevel=error && npm test
 
 race: ## all tests under the race detector
 	CGO_ENABLED=1 go test -race -shuffle=on -timeout 20m ./...
