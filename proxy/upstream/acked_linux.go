@@ -8,7 +8,7 @@ import (
 )
 
 // peerAcknowledged tells whether the peer's kernel has acknowledged any byte beyond the first `before` ones that were
-// written to the connection. The FIN or RST that ended the connection carries the peer's last acknowledgement, so
+// written to the connection. The FIN that ended the connection carries the peer's last acknowledgement (that of a reset is not taken), so
 // once a read has reported the end, "not acknowledged" means that the peer closed before the bytes arrived and no
 // program there can have seen them. Where it cannot be told the answer is true.
 func peerAcknowledged(nc net.Conn, before uint64) bool {
