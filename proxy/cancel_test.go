@@ -239,8 +239,9 @@ func oneStream(addr, mark string, quit int) (whole bool, err error) {
 	}
 	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
-	// Opaque to the meter, so that only HTTP's framing tells whether it is whole.
-	if _, err := io.WriteString(c, post("/v1/echo", mark)); err != nil {
+	// Opaque to the meter, so that only HTTP's framing tells whether it is whole; safe to repeat, so that one which falls on a
+	// connection that is closing is sent again.
+	if _, err := io.WriteString(c, "PUT"+strings.TrimPrefix(post("/v1/echo", mark), "POST")); err != nil {
 		return false, err
 	}
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)

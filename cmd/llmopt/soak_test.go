@@ -1,17 +1,16 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
+	"net/http/httptrace"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,123 +23,111 @@ import (
 	"llm-auto-optimizer/bench/sim"
 )
 
-// child is llmopt serve as a process of its own.
-type child struct {
-	t            testing.TB
-	cmd          *exec.Cmd
-	proxy, admin string
+// soakRequest is one kind of request of the mixed load.
+type soakRequest struct {
+	path, body string
+	fault      string // as a header: for what must be known before the body is read
+	chunked    bool
+	expect     bool // 100-continue
 }
 
-// binary builds llmopt once for all tests that need a process.
-var binary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "llmopt")
-	if err != nil {
-		return "", err
+// soakRequests are plain and streamed requests of every dialect, two thirds of them sound, with every fault of the simulator.
+func soakRequests() []soakRequest {
+	kinds := func(model string) []soakRequest {
+		return []soakRequest{
+			{path: "/v1/chat/completions", body: fmt.Sprintf(`{"model":%q,"messages":[{"role":"user","content":"hello there"}]}`, model)},
+			{path: "/openai/chat/completions", body: fmt.Sprintf(`{"model":%q,"stream":true,"messages":[{"role":"user","content":"hello there"}]}`, model)},
+			{path: "/v1/responses", body: fmt.Sprintf(`{"model":%q,"stream":true,"input":"hello there"}`, model), chunked: true},
+			{path: "/v1/embeddings", body: fmt.Sprintf(`{"model":%q,"input":"hello there"}`, model)},
+			{path: "/v1/messages", body: fmt.Sprintf(`{"model":%q,"max_tokens":100,"stream":true,"messages":[{"role":"user","content":"hello there"}]}`, model)},
+			{path: "/anthropic/v1/messages", body: fmt.Sprintf(`{"model":%q,"max_tokens":100,"messages":[{"role":"user","content":"hello there"}]}`, model)},
+			{path: "/v1beta/models/" + model + ":streamGenerateContent?alt=sse", body: `{"contents":[{"role":"user","parts":[{"text":"hello there"}]}]}`},
+			{path: "/v1beta/models/" + model + ":streamGenerateContent", body: `{"contents":[{"role":"user","parts":[{"text":"hello there"}]}]}`},
+			{path: "/gemini/v1/models/" + model + ":generateContent", body: `{"contents":[{"role":"user","parts":[{"text":"hello there"}]}]}`},
+		}
 	}
-	path := filepath.Join(dir, "llmopt")
-	out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("build: %w: %s", err, out)
+	large := strings.Repeat("x", 200<<10) // over the replay limit: streams through
+	const limits = ",tokens=20,stall=50ms,interval=20us,size=50000"
+	var broken []soakRequest
+	for _, fault := range append(sim.FaultNames(), "400", "429", "500", "503", "529") {
+		if strings.HasPrefix(fault, "early-") {
+			broken = append(broken, soakRequest{path: "/v1/chat/completions", body: `{"stream":true,"x":"` + large + `"}`, fault: fault})
+			continue
+		}
+		broken = append(broken, kinds("gpt-4o-mini@sim:fault="+fault+limits)...)
+		broken = append(broken, soakRequest{path: "/v1/files", body: large, fault: fault + limits, chunked: true})
 	}
-	return path, nil
-})
-
-// TestMain removes what binary built.
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if path, err := binary(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(path))
+	sound := append(kinds("gpt-4o-mini@sim:tokens=40,tpot=200us"),
+		soakRequest{path: "/v1/files", body: large}, soakRequest{path: "/v1/echo", body: large, expect: true}, soakRequest{path: "/v1/echo", body: large, chunked: true})
+	all := broken
+	for len(all) < 3*len(broken) {
+		all = append(all, sound...)
 	}
-	os.Exit(code)
+	return all
 }
 
-func startChild(t testing.TB, upstream string, environ ...string) *child {
-	t.Helper()
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return runChild(t, exec.Command(path, "serve"), upstream, environ...)
-}
+// vitals are what must not grow while a server serves.
+type vitals struct{ rss, goroutines, descriptors float64 } // RSS in bytes
 
-func runChild(t testing.TB, cmd *exec.Cmd, upstream string, environ ...string) *child {
-	t.Helper()
-	c := &child{t: t, cmd: cmd}
-	c.cmd.Env = append([]string{
-		"OPTIMIZER_SERVER__LISTEN=127.0.0.1:0", "OPTIMIZER_ADMIN__LISTEN=127.0.0.1:0", "OPTIMIZER_LOG__ACCESS=off",
-		"OPTIMIZER_PROVIDERS__OPENAI__BASE_URL=" + upstream + "/v1",
-		"OPTIMIZER_PROVIDERS__ANTHROPIC__BASE_URL=" + upstream,
-		"OPTIMIZER_PROVIDERS__GEMINI__BASE_URL=" + upstream,
-	}, environ...)
-	stdout, err := c.cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.cmd.Process.Kill(); _ = c.cmd.Wait() })
-	var hello struct{ Proxy, Admin string }
-	if err := json.NewDecoder(bufio.NewReader(stdout)).Decode(&hello); err != nil {
-		t.Fatalf("first line: %v", err)
-	}
-	c.proxy, c.admin = hello.Proxy, hello.Admin
-	return c
-}
-
-// metric is a sum over the series of a metric at this moment.
-func (c *child) metric(names ...string) map[string]float64 {
+// vitals looks at the process from outside, but for the goroutines.
+func (c *child) vitals() vitals {
 	c.t.Helper()
-	resp, err := http.Get(c.admin + "/metrics")
+	v := vitals{goroutines: c.goroutines()}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.cmd.Process.Pid))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(status), "VmRSS:")
+	rest, _, _ = strings.Cut(rest, " kB")
+	kb, err := strconv.ParseFloat(strings.TrimSpace(rest), 64)
+	if err != nil {
+		c.t.Fatalf("RSS in %s: %v", status, err)
+	}
+	v.rss = kb * 1024
+	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", c.cmd.Process.Pid))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	v.descriptors = float64(len(files))
+	return v
+}
+
+// goroutines is the number of goroutines without the idle ones that fasthttp keeps for ten seconds for the next connection.
+func (c *child) goroutines() (n float64) {
+	c.t.Helper()
+	resp, err := http.Get(c.admin + "/debug/pprof/goroutine?debug=1")
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		c.t.Fatal(err)
+	if err != nil || resp.StatusCode != 200 {
+		c.t.Fatalf("goroutines: status %d, %v", resp.StatusCode, err)
 	}
-	sums := map[string]float64{}
-	for _, name := range names {
-		sums[name] = sumOf(c.t, string(text), name)
+	head, stacks, _ := strings.Cut(string(text), "\n")
+	if _, err := fmt.Sscanf(head, "goroutine profile: total %g", &n); err != nil {
+		c.t.Fatalf("goroutines: %q: %v", head, err)
 	}
-	return sums
-}
-
-// soakRequest is one kind of request of the mixed load.
-type soakRequest struct{ path, body string }
-
-// soakRequests are plain and streamed requests of every dialect, with every fault of the simulator.
-func soakRequests() []soakRequest {
-	kinds := func(model string) []soakRequest {
-		return []soakRequest{
-			{"/v1/chat/completions", fmt.Sprintf(`{"model":%q,"messages":[{"role":"user","content":"hello there"}]}`, model)},
-			{"/v1/chat/completions", fmt.Sprintf(`{"model":%q,"stream":true,"messages":[{"role":"user","content":"hello there"}]}`, model)},
-			{"/v1/responses", fmt.Sprintf(`{"model":%q,"stream":true,"input":"hello there"}`, model)},
-			{"/v1/embeddings", fmt.Sprintf(`{"model":%q,"input":"hello there"}`, model)},
-			{"/v1/messages", fmt.Sprintf(`{"model":%q,"max_tokens":100,"stream":true,"messages":[{"role":"user","content":"hello there"}]}`, model)},
-			{"/v1/messages", fmt.Sprintf(`{"model":%q,"max_tokens":100,"messages":[{"role":"user","content":"hello there"}]}`, model)},
-			{"/v1beta/models/" + model + ":streamGenerateContent?alt=sse", `{"contents":[{"role":"user","parts":[{"text":"hello there"}]}]}`},
-			{"/v1beta/models/" + model + ":generateContent", `{"contents":[{"role":"user","parts":[{"text":"hello there"}]}]}`},
-			{"/v1/files", strings.Repeat("x", 200<<10)},
+	for stack := range strings.SplitSeq(stacks, "\n\n") {
+		if strings.Contains(stack, "workerPool).workerFunc") && !strings.Contains(stack, "serveConn") {
+			var parked float64
+			if _, err := fmt.Sscan(stack, &parked); err != nil {
+				c.t.Fatalf("goroutines: %q: %v", stack, err)
+			}
+			n -= parked
 		}
 	}
-	all := kinds("gpt-4o-mini@sim:tokens=40,tpot=200us")
-	for range 3 {
-		all = append(all, all[:9]...) // sound requests are the greater part
-	}
-	for _, fault := range sim.FaultNames() {
-		all = append(all, kinds("gpt-4o-mini@sim:tokens=20,stall=50ms,interval=1ms,size=100000,fault="+fault)...)
-	}
-	for _, status := range []string{"429", "500", "503", "529", "400"} {
-		all = append(all, kinds("gpt-4o-mini@sim:fault="+status)...)
-	}
-	return all
+	return n
 }
 
-// TestSoak drives mixed load with random cancels and every fault through a server process. When it is over, and between
-// its middle and its end, memory, goroutines, descriptors and connections must have stayed flat. SOAK sets its length.
+// TestSoak drives mixed load with random cancels and every fault of the simulator through a server process. After
+// a third of the time, memory, goroutines and descriptors must stay flat; when it is over everything must be back where it
+// was, and every request must have been counted and logged exactly once. SOAK sets the length. It does not run beside
+// other tests: it takes all of the machine.
 func TestSoak(t *testing.T) {
+	if _, err := os.Stat("/proc/self/status"); err != nil {
+		t.Skip("this system has no /proc")
+	}
 	length := 5 * time.Second
 	if s := os.Getenv("SOAK"); s != "" {
 		var err error
@@ -149,239 +136,194 @@ func TestSoak(t *testing.T) {
 		}
 	}
 	s := simulate(t, sim.Options{IdleTimeout: 300 * time.Millisecond})
-	c := startChild(t, s.url, "OPTIMIZER_PROVIDER_DEFAULTS__TIMEOUTS__FIRST_BYTE=400ms", "OPTIMIZER_PROVIDER_DEFAULTS__TIMEOUTS__IDLE=400ms",
-		"OPTIMIZER_PROVIDER_DEFAULTS__TIMEOUTS__TOTAL=3s", "OPTIMIZER_SERVER__REPLAY_LIMIT=128KiB")
-	gauges := []string{"process_resident_memory_bytes", "go_goroutines", "process_open_fds", "go_memstats_heap_inuse_bytes"}
-	atRest := c.metric(gauges...)
+	log := filepath.Join(t.TempDir(), "access.log")
+	const defaults = "OPTIMIZER_PROVIDER_DEFAULTS__"
+	c := startChild(t, s.url, "OPTIMIZER_ADMIN__PPROF=true", "OPTIMIZER_LOG__ACCESS="+log, "OPTIMIZER_LOG__COMPRESS=false", "OPTIMIZER_LOG__MAX_BACKUPS=0",
+		"OPTIMIZER_SERVER__REPLAY_LIMIT=128KiB", defaults+"TIMEOUTS__FIRST_BYTE=400ms",
+		defaults+"TIMEOUTS__IDLE=400ms", defaults+"TIMEOUTS__TOTAL=3s", defaults+"IDLE_TIMEOUT=1s", defaults+"MAX_IDLE=32")
+	// From here on everything that lasts is there: the log's file, the connection to the admin service, fasthttp's clock.
+	_ = post(t, c.proxy+"/v1/embeddings", `{"model":"m","input":"x"}`).Body.Close()
+	eventually(t, "the log's file", 5*time.Second, func() bool { return linesIn(t, filepath.Dir(log)) == 1 })
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	c.metrics()
+	start := c.vitals()
 
-	ctx, stop := context.WithTimeout(context.Background(), length)
+	l := &soakLoad{url: c.proxy, requests: soakRequests(), transport: &http.Transport{MaxIdleConnsPerHost: 32, DisableCompression: true}}
+	ctx, stop := context.WithTimeout(t.Context(), length)
 	defer stop()
-	requests := soakRequests()
-	transport := &http.Transport{MaxIdleConnsPerHost: 32, DisableCompression: true}
-	var sent, left atomic.Int64
 	var workers sync.WaitGroup
 	for range 24 {
 		workers.Go(func() {
 			for ctx.Err() == nil {
-				sent.Add(1)
-				if soakOne(c.proxy, transport, requests[rand.IntN(len(requests))]) {
-					left.Add(1)
-				}
+				l.one()
 			}
 		})
 	}
-	time.Sleep(length / 3) //nolint:forbidigo // the length of the warm-up is the point
-	middle := c.metric(gauges...)
+	var samples []vitals
+	for tick := time.NewTicker(length / 60); ctx.Err() == nil; <-tick.C {
+		samples = append(samples, c.vitals())
+	}
 	workers.Wait()
-	end := c.metric(gauges...)
-	transport.CloseIdleConnections()
+	l.transport.CloseIdleConnections()
+	flat(t, samples)
 
-	t.Logf("%d requests, %d left early; RSS MB at rest %.0f, middle %.0f, end %.0f; goroutines %.0f, %.0f, %.0f", sent.Load(), left.Load(),
-		atRest[gauges[0]]/1e6, middle[gauges[0]]/1e6, end[gauges[0]]/1e6, atRest[gauges[1]], middle[gauges[1]], end[gauges[1]])
-	if limit := middle[gauges[0]]*1.25 + 24e6; end[gauges[0]] > limit {
-		t.Errorf("RSS grew from %.0f to %.0f MB between a third and the end", middle[gauges[0]]/1e6, end[gauges[0]]/1e6)
-	}
-	for _, g := range gauges[1:3] {
-		if end[g] > 2*middle[g]+64 {
-			t.Errorf("%s grew from %.0f to %.0f", g, middle[g], end[g])
-		}
-	}
-	eventually(t, "everything back where it was", 30*time.Second, func() bool {
-		now := c.metric("llmopt_exchanges_in_flight", "llmopt_client_connections", `llmopt_upstream_connections{provider="openai",state="used"}`,
-			`llmopt_upstream_connections{provider="anthropic",state="used"}`, `llmopt_upstream_connections{provider="gemini",state="used"}`)
-		for _, n := range now {
-			if n != 0 {
-				return false
-			}
-		}
-		g := c.metric(gauges...)
-		return g[gauges[1]] <= atRest[gauges[1]]+8 && g[gauges[2]] <= atRest[gauges[2]]+8+s.open()
+	eventually(t, "everything back where it was", 10*time.Second, func() bool {
+		text := c.metrics()
+		busy := sumOf(t, text, "llmopt_exchanges_in_flight") + sumOf(t, text, "llmopt_client_connections") + sumOf(t, text, "llmopt_upstream_connections")
+		now := c.vitals()
+		return busy == 0 && now.goroutines <= start.goroutines && now.descriptors <= start.descriptors
 	})
-	const unreadable = `llmopt_rejected_requests_total{reason="bad_request"}`
-	counted := c.metric("llmopt_exchanges_total", unreadable, "llmopt_panics_total")
-	if n := counted["llmopt_exchanges_total"]; n > float64(sent.Load()) || n < 0.95*float64(sent.Load()) {
-		t.Errorf("exchanges counted: %.0f of %d sent (some are given up before they arrive)", n, sent.Load())
+	text := c.metrics()
+	exchanges := sumOf(t, text, "llmopt_exchanges_total")
+	st := s.Stats()
+	t.Logf("%d requests, %d left early, %.0f exchanges, %.0f attempts, %d calls at the provider", l.sent.Load(), l.left.Load(), exchanges,
+		sumOf(t, text, "llmopt_attempts_total"), st.Total())
+	if exchanges != float64(l.sent.Load()+1) {
+		t.Errorf("%.0f exchanges counted of %d requests sent", exchanges, l.sent.Load()+1)
 	}
-	if counted["llmopt_panics_total"] != 0 || counted[unreadable] != 0 {
-		t.Errorf("panics %.0f, unreadable requests %.0f", counted["llmopt_panics_total"], counted[unreadable])
+	for _, name := range []string{"llmopt_rejected_requests_total", "llmopt_panics_total", "llmopt_access_log_errors_total"} {
+		if n := sumOf(t, text, name); n != 0 {
+			t.Errorf("%s: %.0f", name, n)
+		}
 	}
-	if m := s.Stats().Malformed; m != 0 {
-		t.Errorf("the provider got %d malformed requests", m)
+	if st.Malformed != 0 || len(st.Faults) < len(sim.FaultNames()) && length >= 5*time.Second {
+		t.Errorf("the provider got %d malformed requests, and of all faults had %v", st.Malformed, st.Faults)
+	}
+	c.signal(syscall.SIGTERM)
+	if err := c.ended(10 * time.Second); err != nil {
+		t.Errorf("after SIGTERM: %v; %s", err, c.stderr)
+	}
+	if n := linesIn(t, filepath.Dir(log)); float64(n) != exchanges-sumOf(t, text, "llmopt_access_log_dropped_total") {
+		t.Errorf("%d lines in the access log for %.0f exchanges", n, exchanges)
 	}
 }
 
-// open is the number of connections to the simulator.
-func (s *simulated) open() float64 { return float64(s.Stats().Open) }
+// flat compares the second third of the samples with the last one, the first being the warm-up.
+func flat(t *testing.T, samples []vitals) {
+	t.Helper()
+	third := len(samples) / 3
+	if third < 3 {
+		t.Fatalf("only %d samples", len(samples))
+	}
+	check := func(what string, unit, slack float64, of func(vitals) float64) {
+		t.Helper()
+		median := func(part []vitals) float64 {
+			var values []float64
+			for _, v := range part {
+				values = append(values, of(v)/unit)
+			}
+			slices.Sort(values)
+			return values[len(values)/2]
+		}
+		before, after := median(samples[third:2*third]), median(samples[2*third:])
+		t.Logf("%s: %.0f, then %.0f", what, before, after)
+		if after > before*1.2+slack {
+			t.Errorf("%s grew from %.0f to %.0f", what, before, after)
+		}
+	}
+	check("RSS (MB)", 1e6, 12, func(v vitals) float64 { return v.rss })
+	check("goroutines", 1, 24, func(v vitals) float64 { return v.goroutines })
+	check("descriptors", 1, 24, func(v vitals) float64 { return v.descriptors })
+}
 
-// soakOne sends a request and reads the answer, or leaves somewhere on the way.
-func soakOne(url string, transport *http.Transport, r soakRequest) (left bool) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	if left = rand.IntN(4) == 0; left {
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(rand.IntN(20_000))*time.Microsecond)
-		defer cancel()
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+r.path, strings.NewReader(r.body))
+// linesIn counts the lines of all files of a folder.
+func linesIn(t *testing.T, dir string) (n int) {
+	t.Helper()
+	files, err := os.ReadDir(dir)
 	if err != nil {
-		panic(err)
+		t.Fatal(err)
 	}
-	req.Header = http.Header{"Authorization": {"Bearer k"}, "X-Api-Key": {"k"}, "X-Goog-Api-Key": {"k"}, "Content-Type": {"application/json"}}
+	for _, f := range files {
+		text, err := os.ReadFile(filepath.Join(dir, f.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += strings.Count(string(text), "\n")
+	}
+	return n
+}
+
+// soakLoad sends requests and counts them. Its methods are safe for concurrent use.
+type soakLoad struct {
+	url        string
+	transport  *http.Transport
+	requests   []soakRequest
+	sent, left atomic.Int64
+}
+
+// one makes one request of a random kind and reads its answer, or leaves somewhere on the way.
+func (l *soakLoad) one() {
+	if rand.IntN(50) == 0 {
+		l.talk()
+		return
+	}
+	r := l.requests[rand.IntN(len(l.requests))]
+	ctx, leave := context.WithTimeout(context.Background(), 10*time.Second)
+	defer leave()
+	if rand.IntN(4) == 0 && !r.expect {
+		// Not before the request is out, nor while it is still to be asked for, so that every request is one that the server
+		// must have seen.
+		patience := time.Duration(rand.IntN(20_000)) * time.Microsecond
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) {
+			l.left.Add(1)
+			time.AfterFunc(patience, leave)
+		}})
+	}
+	var body io.Reader = strings.NewReader(r.body)
+	if r.chunked {
+		body = io.MultiReader(body) // hides its length
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, l.url+r.path, body)
+	if err != nil {
+		panic("BUG: " + err.Error())
+	}
+	req.Header = http.Header{"Authorization": {"Bearer key"}, "Content-Type": {"application/json"}}
 	switch {
-	case strings.HasPrefix(r.path, "/v1beta"):
-		req.Header.Del("Authorization")
-	case strings.HasPrefix(r.path, "/v1/messages"):
-		req.Header.Del("X-Goog-Api-Key")
+	case strings.Contains(r.path, "/models/"):
+		req.Header.Set("X-Goog-Api-Key", "key")
+	case strings.Contains(r.path, "/messages"):
 		req.Header.Set("Anthropic-Version", "2023-06-01")
-	default:
-		req.Header.Del("X-Goog-Api-Key")
 	}
-	resp, err := transport.RoundTrip(req)
+	if r.fault != "" {
+		req.Header.Set("X-Sim", "fault="+r.fault)
+	}
+	if r.expect {
+		req.Header.Set("Expect", "100-continue")
+	}
+	if rand.IntN(3) == 0 {
+		req.Header.Set("Accept-Encoding", "gzip, br, zstd, deflate")
+	}
+	l.sent.Add(1)
+	resp, err := l.transport.RoundTrip(req)
 	if err != nil {
-		return left
+		return
 	}
 	_, _ = io.Copy(io.Discard, resp.Body)
 	_ = resp.Body.Close()
-	return left
 }
 
-// A server that is killed leaves nothing behind that keeps the next one from taking its place.
-func TestCrash_NextServerTakesItsPlace(t *testing.T) {
-	t.Parallel()
-	s := simulate(t, sim.Options{})
-	first := startChild(t, s.url)
-	req, err := http.NewRequest(http.MethodPost, first.proxy+"/v1/chat/completions",
-		strings.NewReader(`{"model":"gpt-4o@sim:tokens=1000,tpot=20ms","stream":true,"messages":[{"role":"user","content":"x"}]}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer k")
-	stream, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer stream.Body.Close()
-	if err := first.cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = first.cmd.Wait()
-	if text, err := io.ReadAll(stream.Body); err == nil {
-		t.Errorf("the stream of a killed server looked whole: %q", text)
-	}
-	eventually(t, "the provider is stopped", 5*time.Second, func() bool { return s.Stats().InFlight == 0 })
-	second := startChild(t, s.url, "OPTIMIZER_SERVER__LISTEN="+strings.TrimPrefix(first.proxy, "http://"), "OPTIMIZER_ADMIN__LISTEN="+strings.TrimPrefix(first.admin, "http://"))
-	resp, err := http.Get(second.proxy + "/v1/models")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != 401 { // the simulator wants a key: the request got through
-		t.Errorf("after the restart: status %d", resp.StatusCode)
-	}
-	if err := second.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	if err := second.cmd.Wait(); err != nil {
-		t.Errorf("after SIGTERM: %v", err)
-	}
-}
-
-// A full disk under the access log costs log lines, not requests.
-func TestDiskFull_RequestsGoOn(t *testing.T) {
-	t.Parallel()
-	if _, err := os.Stat("/dev/full"); err != nil {
-		t.Skip("this system has no /dev/full")
-	}
-	s := simulate(t, sim.Options{})
-	c := startChild(t, s.url, "OPTIMIZER_LOG__ACCESS=/dev/full")
-	for range 50 {
-		resp, err := http.Get(c.proxy + "/v1/models")
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, _ = io.Copy(io.Discard, resp.Body)
-		resp.Body.Close()
-	}
-	eventually(t, "write errors are counted", 5*time.Second, func() bool {
-		return c.metric("llmopt_access_log_errors_total")["llmopt_access_log_errors_total"] > 0
-	})
-}
-
-// A server without descriptors left goes on as soon as there are some again.
-func TestDescriptors_RunningOutIsWaitedOut(t *testing.T) {
-	t.Parallel()
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := simulate(t, sim.Options{})
-	c := runChild(t, exec.Command("sh", "-c", "ulimit -n 48; exec "+path+" serve"), s.url)
-	addr := strings.TrimPrefix(c.proxy, "http://")
-	var held []net.Conn
-	for range 80 {
-		conn, err := net.Dial("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		held = append(held, conn)
-	}
-	for _, conn := range held {
-		conn.Close()
-	}
-	eventually(t, "requests are served again", 10*time.Second, func() bool {
-		resp, err := http.Get(c.proxy + "/v1/models")
-		if err != nil {
-			return false
-		}
-		resp.Body.Close()
-		return resp.StatusCode == 401
-	})
-	if n := c.metric("llmopt_accept_errors_total")["llmopt_accept_errors_total"]; n == 0 {
-		t.Error("descriptors did not run out: the test has not tested")
-	}
-}
-
-func TestE2E_WebSocketPassesAsWithoutTheGateway(t *testing.T) {
-	t.Parallel()
-	s := simulate(t, sim.Options{})
-	g := serve(t, s.url)
-	talk := func(base string) (said []string, protocol string, status websocket.StatusCode) {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		c, _, err := websocket.Dial(ctx, base+"/v1/realtime?model=gpt-4o-realtime", &websocket.DialOptions{
-			HTTPHeader: http.Header{"Authorization": {"Bearer k"}}, Subprotocols: []string{"realtime"},
-		})
-		if err != nil {
-			t.Fatalf("%s: %v", base, err)
-		}
-		defer func() { _ = c.CloseNow() }()
-		for _, text := range []string{`{"type":"echo","n":1}`, strings.Repeat("long ", 10_000)} {
-			if err := c.Write(ctx, websocket.MessageText, []byte(text)); err != nil {
-				t.Fatalf("%s: %v", base, err)
-			}
-			_, got, err := c.Read(ctx)
-			if err != nil {
-				t.Fatalf("%s: %v", base, err)
-			}
-			said = append(said, fmt.Sprintf("%d bytes: %.40s", len(got), got))
-		}
-		protocol = c.Subprotocol()
-		err = c.Close(websocket.StatusNormalClosure, "bye")
-		return said, protocol, websocket.CloseStatus(err)
-	}
-	said, protocol, status := talk(s.url)
-	viaSaid, viaProtocol, viaStatus := talk(g.url)
-	if fmt.Sprint(said) != fmt.Sprint(viaSaid) || protocol != viaProtocol || status != viaStatus {
-		t.Errorf("through the gateway %q, %q, %v; directly %q, %q, %v", viaSaid, viaProtocol, viaStatus, said, protocol, status)
-	}
-
-	// Either side may vanish.
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+// talk says a few words over a WebSocket and hangs up, more or less politely.
+func (l *soakLoad) talk() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	c, _, err := websocket.Dial(ctx, g.url+"/v1/realtime?model=m", &websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {"Bearer k"}}})
+	l.sent.Add(1)
+	ws, _, err := websocket.Dial(ctx, l.url+"/v1/realtime?model=m", &websocket.DialOptions{
+		HTTPClient: &http.Client{Transport: l.transport}, HTTPHeader: http.Header{"Authorization": {"Bearer key"}},
+	})
 	if err != nil {
-		t.Fatal(err)
+		return
 	}
-	eventually(t, "the session at the provider", 5*time.Second, func() bool { return s.Stats().Open > 0 })
-	_ = c.CloseNow()
-	eventually(t, "the provider's end closed", 5*time.Second, func() bool { return s.Stats().Open == 0 })
+	for range rand.IntN(5) {
+		if err := ws.Write(ctx, websocket.MessageBinary, make([]byte, rand.IntN(10_000))); err != nil {
+			break
+		}
+		if _, _, err := ws.Read(ctx); err != nil {
+			break
+		}
+	}
+	if rand.IntN(2) == 0 {
+		_ = ws.CloseNow()
+		return
+	}
+	_ = ws.Close(websocket.StatusNormalClosure, "")
 }
