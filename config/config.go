@@ -43,6 +43,7 @@ type Server struct {
 
 	ResponseHeaders bool   `koanf:"response_headers"` // add the x-llmopt-… headers
 	MaxConnections  int    `koanf:"max_connections" allow:"1..1048576"`
+	RawIO           bool   `koanf:"raw_io"`   // bare system calls on sockets, where the system has them
 	HashKey         Secret `koanf:"hash_key"` // keys the hashes of callers and sessions; empty: random at each start
 }
 

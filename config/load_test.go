@@ -86,7 +86,7 @@ func TestLoad_Defaults(t *testing.T) {
 		Server: Server{
 			Listen: "127.0.0.1:8080", ReplayLimit: 8 * MiB, MaxBody: 64 * MiB, MaxHeader: 64 * KiB,
 			HeaderTimeout: 10 * time.Second, BodyTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
-			WriteTimeout: time.Minute, ShutdownTimeout: 30 * time.Second, ResponseHeaders: true, MaxConnections: 65536,
+			WriteTimeout: time.Minute, ShutdownTimeout: 30 * time.Second, ResponseHeaders: true, MaxConnections: 65536, RawIO: true,
 		},
 		Admin:     Admin{Listen: "127.0.0.1:8081"},
 		Log:       Log{Level: "info", Access: "stderr", MaxSize: 100 * MiB, MaxBackups: 10, MaxAge: 30 * day, Compress: true},

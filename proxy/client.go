@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"llm-auto-optimizer/proxy/socket"
 	"llm-auto-optimizer/proxy/upstream"
 )
 
@@ -21,7 +22,7 @@ const (
 // clientConn is an accepted connection. It carries the tether by which the upstream work of its current exchange ends
 // when the client leaves.
 type clientConn struct {
-	*net.TCPConn
+	*socket.Conn
 	tether upstream.Tether
 
 	clients *clients
@@ -83,6 +84,7 @@ type watcher interface {
 // clients are the accepted connections, watched from accept to close: no work per request.
 type clients struct {
 	watch watcher
+	rawIO bool // the setting server.raw_io
 
 	mu    sync.Mutex
 	slots []*clientConn // nil where free
@@ -90,8 +92,8 @@ type clients struct {
 	gens  []uint32
 }
 
-func newClients() (*clients, error) {
-	cs := &clients{}
+func newClients(rawIO bool) (*clients, error) {
+	cs := &clients{rawIO: rawIO}
 	w, err := newWatcher(cs)
 	if err != nil {
 		return nil, err
@@ -101,7 +103,7 @@ func newClients() (*clients, error) {
 }
 
 func (cs *clients) add(tcp *net.TCPConn) *clientConn {
-	c := &clientConn{TCPConn: tcp, clients: cs}
+	c := &clientConn{Conn: socket.Wrap(tcp, cs.rawIO), clients: cs}
 	cs.mu.Lock()
 	if n := len(cs.free); n > 0 {
 		c.slot = cs.free[n-1]

@@ -154,7 +154,7 @@ func TestDocs_NameEveryMetric(t *testing.T) {
 func TestDocs_LabelsOfMetrics(t *testing.T) {
 	t.Parallel()
 	m := newMetricSet()
-	s, err := newProviderState(&config.Provider{Name: "p", Dialect: "openai", BaseURL: "http://127.0.0.1:1"})
+	s, err := newProviderState(&config.Provider{Name: "p", Dialect: "openai", BaseURL: "http://127.0.0.1:1"}, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,6 +226,7 @@ func TestDocs_NameEveryError(t *testing.T) {
 	for _, k := range []*kindOfFailure{
 		&badRequest, &badBody, &unknownRoute, &requestTimeout, &tooLarge, &headersTooLarge, &internal, &connectFailed, &brokenAnswer,
 		&connectTimeout, &firstByteLate, &idleTooLong, &totalTooLong, &clientLeft, &shuttingDown, &answerIncomplete,
+		&badVersion,
 	} {
 		codes = slices.DeleteFunc(codes, func(c string) bool { return c == k.code })
 		want := fmt.Sprint(k.status, " ", k.outcome)

@@ -31,9 +31,10 @@ const (
 	metricAcceptErrors = "llmopt_accept_errors_total"
 	metricPanics       = "llmopt_panics_total"
 	metricClients      = "llmopt_client_connections"
-	metricUpstreams    = "llmopt_upstream_connections"  // provider, state
-	metricDials        = "llmopt_upstream_dials_total"  // provider
-	metricReuses       = "llmopt_upstream_reuses_total" // provider
+	metricUpstreams    = "llmopt_upstream_connections"             // provider, state
+	metricDials        = "llmopt_upstream_dials_total"             // provider
+	metricReuses       = "llmopt_upstream_reuses_total"            // provider
+	metricStale        = "llmopt_upstream_stale_connections_total" // provider
 	metricLogDropped   = "llmopt_access_log_dropped_total"
 	metricLogErrors    = "llmopt_access_log_errors_total"
 	metricLogWritten   = "llmopt_access_log_lines_total"
@@ -104,6 +105,7 @@ func (m *metricSet) originGauges(s *providerState) {
 	m.set.RegisterMetricsWriter(func(w io.Writer) {
 		metrics.WriteCounterUint64(w, metricDials+"{"+label+"}", o.Dials.Load())
 		metrics.WriteCounterUint64(w, metricReuses+"{"+label+"}", o.Reuses.Load())
+		metrics.WriteCounterUint64(w, metricStale+"{"+label+"}", o.Stale.Load())
 	})
 }
 

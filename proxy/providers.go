@@ -24,18 +24,14 @@ type providerState struct {
 	replaced   []string
 }
 
-// credentialHeaders are the ways in which the dialects carry a key. With a configured key all of them are taken out of the
-// client's request, so that its own key cannot reach the provider beside ours.
-var credentialHeaders = []string{"authorization", "x-api-key", "api-key", "x-goog-api-key"}
-
-func newProviderState(c *config.Provider) (*providerState, error) {
+func newProviderState(c *config.Provider, rawIO bool) (*providerState, error) {
 	s := &providerState{name: c.Name, priceHint: c.PriceHint()}
 	var known bool
 	if s.dialect, known = provider.ParseDialect(c.Dialect); !known {
 		return nil, fmt.Errorf("providers.%s.dialect: %q is not a dialect", c.Name, c.Dialect)
 	}
 	var err error
-	if s.origin, err = upstream.NewOrigin(c); err != nil {
+	if s.origin, err = upstream.NewOrigin(c, rawIO); err != nil {
 		return nil, fmt.Errorf("providers.%s.%w", c.Name, err)
 	}
 	var line strings.Builder

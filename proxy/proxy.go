@@ -74,7 +74,7 @@ func New(o Options) (*Proxy, error) {
 	p.targets = newTargets(p.metrics, o.Config.Windows.MaxSeries)
 	for _, name := range o.Config.ProviderNames() {
 		pc := o.Config.Providers[name]
-		s, err := newProviderState(&pc)
+		s, err := newProviderState(&pc, c.RawIO)
 		if err != nil {
 			return nil, err
 		}
@@ -88,7 +88,7 @@ func New(o Options) (*Proxy, error) {
 		p.fallback = &providerState{dialect: provider.OpenAI}
 	}
 	var err error
-	if p.clients, err = newClients(); err != nil {
+	if p.clients, err = newClients(c.RawIO); err != nil {
 		return nil, err
 	}
 	p.metrics.set.NewGauge(metricClients, func() float64 { return float64(p.clients.count()) })
@@ -151,7 +151,7 @@ func (p *Proxy) refuse(ctx *fasthttp.RequestCtx, x *Exchange, err error) {
 	if p.responseHeaders {
 		x.appendOwnHeaders(&ctx.Response.Header)
 	}
-	if kind == &badRequest || x.client.linger {
+	if kind == &badRequest || kind == &badVersion || x.client.linger {
 		ctx.SetConnectionClose() // what follows on the connection can't be trusted, or is the rest of a body
 	}
 	x.client.armWrite(time.Now(), p.writeTimeout)
@@ -161,7 +161,7 @@ func (p *Proxy) refuse(ctx *fasthttp.RequestCtx, x *Exchange, err error) {
 
 // panicked ends an exchange that met a bug: it alone pays for it.
 func (p *Proxy) panicked(ctx *fasthttp.RequestCtx, x *Exchange, r any, answering bool) {
-	_ = p.recovered(x, r)
+	err := p.recovered(x, r)
 	if answering && ctx.Response.IsBodyStream() {
 		ctx.Response.SetConnectionClose() // fasthttp calls Close, which records
 		return
@@ -169,7 +169,7 @@ func (p *Proxy) panicked(ctx *fasthttp.RequestCtx, x *Exchange, r any, answering
 	x.clearHead(&ctx.Response.Header, internal.status)
 	ctx.SetConnectionClose()
 	writeError(ctx, provider.OpenAI, &internal)
-	x.endWith(&internal, fmt.Errorf("panic: %v", r))
+	x.endWith(&internal, err)
 	if x.conn != nil {
 		x.dropConn()
 	}
@@ -181,5 +181,15 @@ func (p *Proxy) panicked(ctx *fasthttp.RequestCtx, x *Exchange, r any, answering
 func (p *Proxy) recovered(x *Exchange, r any) error {
 	p.metrics.panics.Inc()
 	p.oplog.Error().Bytes("id", x.id[:]).Str("panic", fmt.Sprint(r)).Bytes("stack", debug.Stack()).Msg("exchange panicked")
-	return fmt.Errorf("panic: %v", r)
+	return fmt.Errorf("%w: %v", errPanic, r)
+}
+
+var errPanic = errors.New("panic")
+
+// contain is deferred where fasthttp does not look after panics: one reports itself and calls failed instead of ending the
+// process. x must be live.
+func (p *Proxy) contain(x *Exchange, failed func(err error)) {
+	if r := recover(); r != nil {
+		failed(p.recovered(x, r))
+	}
 }

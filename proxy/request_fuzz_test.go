@@ -23,7 +23,7 @@ func FuzzBuildHead_IsUnambiguous(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
-	state, err := newProviderState(&config.Provider{Name: "openai", Dialect: "openai", BaseURL: "http://provider.test/v1"})
+	state, err := newProviderState(&config.Provider{Name: "openai", Dialect: "openai", BaseURL: "http://provider.test/v1"}, true)
 	if err != nil {
 		f.Fatal(err)
 	}

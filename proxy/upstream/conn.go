@@ -7,6 +7,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"llm-auto-optimizer/proxy/socket"
 )
 
 const (
@@ -22,7 +24,7 @@ const (
 // countedConn counts the bytes that were given to the kernel, so that they can be compared with those that the
 // peer has acknowledged.
 type countedConn struct {
-	net.Conn
+	*socket.Conn
 	written uint64
 }
 
@@ -30,6 +32,12 @@ func (c *countedConn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
 	c.written += uint64(n)
 	return n, err
+}
+
+func (c *countedConn) WriteBoth(a, b []byte) error {
+	n, err := c.Conn.WriteBoth(a, b)
+	c.written += uint64(n)
+	return err
 }
 
 // Conn is one connection to an origin. Its methods belong to one goroutine at a time, except that WriteRequest may run
@@ -50,9 +58,6 @@ type Conn struct {
 
 	Head Head // of the current answer
 	body body
-
-	vec    net.Buffers // of the current write
-	pieces [2][]byte
 }
 
 // Buffered is the number of bytes that were read and not yet handed out.
@@ -89,12 +94,7 @@ func (c *Conn) WriteRequest(head, body []byte) error {
 	case len(body) <= JoinLimit:
 		_, err = c.nc.Write(append(head, body...))
 	case isTCP:
-		c.pieces = [2][]byte{head, body}
-		c.vec = c.pieces[:]
-		var n int64
-		n, err = c.vec.WriteTo(c.counted.Conn)
-		c.counted.written += uint64(n)
-		c.pieces = [2][]byte{}
+		err = c.counted.WriteBoth(head, body)
 	default:
 		if _, err = c.nc.Write(head); err == nil {
 			_, err = c.nc.Write(body)
@@ -120,7 +120,7 @@ func (c *Conn) CloseWrite() error {
 	if w, ok := c.nc.(interface{ CloseWrite() error }); ok { // TLS
 		return w.CloseWrite()
 	}
-	return c.counted.Conn.(*net.TCPConn).CloseWrite() //nolint:forcetypeassert // the dialler dials TCP only
+	return c.counted.CloseWrite()
 }
 
 // fill reads once. It makes room by growing the buffer (up to limit) when it is full of unconsumed bytes.
@@ -154,12 +154,21 @@ func (c *Conn) fill(limit int) error {
 func (c *Conn) MayRepeat(err error, safe bool) bool {
 	closed := errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 	// A bare reset proves nothing: the kernel does not take the acknowledgement that it carries.
-	unseen := !errors.Is(err, syscall.ECONNRESET) && !peerAcknowledged(c.counted.Conn, c.before)
+	unseen := !errors.Is(err, syscall.ECONNRESET) && !peerAcknowledged(c.counted.TCPConn, c.before)
 	return closed && !c.answered && (safe || unseen)
 }
 
 // Timeout tells whether err means that a deadline has passed.
 func Timeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
+
+// usable tells whether a connection that has waited in the pool is open and silent. Bytes that nobody asked for would be
+// taken for the next answer; most often they are a provider's 408 before it closes.
+func (c *Conn) usable() bool {
+	c.counted.Instant(true)
+	n, err := c.nc.Read(c.buf[:1]) // above TLS, so that session tickets don't count
+	c.counted.Instant(false)
+	return n == 0 && errors.Is(err, socket.ErrWouldBlock)
+}
 
 // Release ends the use of the connection. It is kept for another request if the answer was read to its end, nothing
 // was left over, the peer did not say close, and nobody has cut the exchange; otherwise it is closed.

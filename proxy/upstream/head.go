@@ -66,10 +66,10 @@ func (c *Conn) ReadHead(noBody bool) error {
 func (c *Conn) headEnd() (int, error) {
 	searched := 0 // bytes behind c.r that hold no end
 	for {
-		if i := bytes.Index(c.buf[c.r+searched:c.w], []byte("\n\r\n")); i >= 0 {
-			return c.r + searched + i + 3, nil
+		n, found := emptyLine(c.buf[c.r+searched : c.w])
+		if searched += n; found {
+			return c.r + searched, nil
 		}
-		searched = max(0, c.w-c.r-2)
 		if c.r > 0 && c.w == len(c.buf) { // an interim answer stands before
 			c.r, c.w = 0, copy(c.buf, c.buf[c.r:c.w])
 		}
@@ -79,6 +79,26 @@ func (c *Conn) headEnd() (int, error) {
 			}
 			return 0, err
 		}
+	}
+}
+
+// emptyLine finds the first empty line behind a line and returns the index behind it; where there is none, the index from
+// which to look again when there is more. Bare line feeds end lines too (RFC 9112, section 2.2).
+func emptyLine(p []byte) (n int, found bool) {
+	for {
+		i := bytes.IndexByte(p[n:], '\n')
+		if i < 0 {
+			return len(p), false
+		}
+		switch rest := p[n+i+1:]; {
+		case len(rest) > 0 && rest[0] == '\n':
+			return n + i + 2, true
+		case len(rest) > 1 && rest[0] == '\r' && rest[1] == '\n':
+			return n + i + 3, true
+		case len(rest) == 0 || len(rest) == 1 && rest[0] == '\r':
+			return n + i, false
+		}
+		n += i + 1
 	}
 }
 

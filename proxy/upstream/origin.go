@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"llm-auto-optimizer/config"
+	"llm-auto-optimizer/proxy/socket"
 )
 
 // Origin is where one provider lives: its address, how to speak to it, and the idle connections to it. It is safe
@@ -26,6 +27,7 @@ type Origin struct {
 	address string // host:port to dial
 	tls     *tls.Config
 	dialer  net.Dialer
+	rawIO   bool
 
 	maxIdle     int
 	idleTimeout time.Duration
@@ -37,10 +39,12 @@ type Origin struct {
 	open   atomic.Int64
 	Dials  atomic.Uint64 // connections dialled since start
 	Reuses atomic.Uint64 // requests served by a connection from the pool
+	Stale  atomic.Uint64 // idle connections found ended, or holding bytes that nobody had asked for
 }
 
-// NewOrigin prepares the connections to a provider. It dials nothing. The error names the field that is wrong.
-func NewOrigin(p *config.Provider) (*Origin, error) {
+// NewOrigin prepares the connections to a provider. It dials nothing. rawIO is the setting server.raw_io. The error names the
+// field that is wrong.
+func NewOrigin(p *config.Provider, rawIO bool) (*Origin, error) {
 	u, err := url.Parse(p.BaseURL)
 	if err != nil {
 		return nil, fmt.Errorf("base_url: %w", err)
@@ -51,6 +55,7 @@ func NewOrigin(p *config.Provider) (*Origin, error) {
 		maxIdle:     p.MaxIdle,
 		idleTimeout: p.IdleTimeout,
 		dialer:      net.Dialer{KeepAlive: 30 * time.Second},
+		rawIO:       rawIO,
 	}
 	port := u.Port()
 	switch u.Scheme {
@@ -107,19 +112,17 @@ func (o *Origin) Idle() int {
 	return len(o.idle)
 }
 
-// Get returns an idle connection, attached to the tether, or nil where there is none. It never blocks.
+// Get returns an idle connection that is fit for use, attached to the tether, or nil where there is none. It never blocks.
 func (o *Origin) Get(t *Tether) (*Conn, error) {
-	o.mu.Lock()
-	n := len(o.idle)
-	if n == 0 {
-		o.mu.Unlock()
+	c := o.pop()
+	for c != nil && !c.usable() {
+		o.Stale.Add(1)
+		c.Close()
+		c = o.pop()
+	}
+	if c == nil {
 		return nil, nil
 	}
-	c := o.idle[n-1]
-	o.idle[n-1] = nil
-	o.idle = o.idle[:n-1]
-	o.mu.Unlock()
-
 	o.Reuses.Add(1)
 	c.before = c.counted.written
 	if !t.attach(c) {
@@ -127,6 +130,20 @@ func (o *Origin) Get(t *Tether) (*Conn, error) {
 		return nil, ErrCut
 	}
 	return c, nil
+}
+
+// pop takes the warmest idle connection, or nil.
+func (o *Origin) pop() *Conn {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := len(o.idle)
+	if n == 0 {
+		return nil
+	}
+	c := o.idle[n-1]
+	o.idle[n-1] = nil
+	o.idle = o.idle[:n-1]
+	return c
 }
 
 // Dial opens a new connection, attached to the tether. It blocks until the connection stands (TLS included), the
@@ -160,16 +177,17 @@ func (o *Origin) Dial(t *Tether, deadline time.Time) (*Conn, error) {
 }
 
 func (o *Origin) dial(ctx context.Context) (*Conn, error) {
-	tcp, err := o.dialer.DialContext(ctx, "tcp", o.address)
+	nc, err := o.dialer.DialContext(ctx, "tcp", o.address)
 	if err != nil {
 		return nil, err
 	}
-	c := &Conn{origin: o, counted: &countedConn{Conn: tcp}, buf: make([]byte, readBuffer)}
+	tcp := nc.(*net.TCPConn) //nolint:forcetypeassert // the dialler dials TCP only
+	c := &Conn{origin: o, counted: &countedConn{Conn: socket.Wrap(tcp, o.rawIO)}, buf: make([]byte, readBuffer)}
 	c.nc = c.counted
 	if o.tls != nil {
 		tc := tls.Client(c.counted, o.tls)
 		if err := tc.HandshakeContext(ctx); err != nil {
-			tcp.Close()
+			_ = tcp.Close()
 			return nil, fmt.Errorf("tls: %w", err)
 		}
 		c.nc = tc

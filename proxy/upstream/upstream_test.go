@@ -40,7 +40,7 @@ func serve(t *testing.T, handle func(c *net.TCPConn)) *Origin {
 
 func origin(t *testing.T, base string) *Origin {
 	t.Helper()
-	o, err := NewOrigin(&config.Provider{BaseURL: base, MaxIdle: 8, IdleTimeout: time.Minute})
+	o, err := NewOrigin(&config.Provider{BaseURL: base, MaxIdle: 8, IdleTimeout: time.Minute}, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,6 +123,9 @@ func TestConn_Framing(t *testing.T) {
 	}
 	check("length", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", false, "hello", nil, true)
 	check("empty", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", false, "", nil, true)
+	check("bare line feeds", "HTTP/1.1 200 OK\nContent-Length: 5\n\nhello", false, "hello", nil, true)
+	check("bare last line feed", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\nhello", false, "hello", nil, true)
+	check("bare line feeds, then not", "HTTP/1.1 200 OK\nContent-Length: 9\n\na\r\n\r\nbcd", false, "a\r\n\r\nbcd"[:8], io.ErrUnexpectedEOF, false)
 	check("chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n1;x=y\r\n!\r\n0\r\n\r\n", false, "hello!", nil, true)
 	check("trailers", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-T: 1\r\n\r\n", false, "hi", nil, true)
 	check("until close", "HTTP/1.1 200 OK\r\n\r\nall of it", false, "all of it", nil, false)
@@ -277,12 +280,14 @@ func TestConn_MayRepeatOnlyWhatNobodySaw(t *testing.T) {
 	t.Parallel()
 	check := func(name string, closeFirst, safe, want bool) {
 		t.Helper()
-		closed := make(chan struct{})
+		taken, closed := make(chan struct{}), make(chan struct{})
 		o := serve(t, func(c *net.TCPConn) {
 			r := bufio.NewReader(c)
 			_ = readRequest(r)
 			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-			if !closeFirst {
+			if closeFirst {
+				<-taken
+			} else {
 				_ = readRequest(r)
 			}
 			c.Close()
@@ -297,12 +302,13 @@ func TestConn_MayRepeatOnlyWhatNobodySaw(t *testing.T) {
 			t.Errorf("%s: an answered request was to be repeated", name)
 		}
 		first.Release()
-		if closeFirst {
-			<-closed
-		}
 		c, err := o.Get(&tether)
 		if err != nil || c == nil {
 			t.Fatalf("%s: no idle connection: %v", name, err)
+		}
+		close(taken)
+		if closeFirst {
+			<-closed
 		}
 		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
 		_, err = answer(c, false)
@@ -314,7 +320,7 @@ func TestConn_MayRepeatOnlyWhatNobodySaw(t *testing.T) {
 		}
 		c.Discard()
 	}
-	check("closed while idle", true, false, true)
+	check("closed as it is taken", true, false, true)
 	check("closed after the request", false, false, false)
 	check("closed after a safe request", false, true, true)
 }

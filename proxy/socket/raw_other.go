@@ -1,0 +1,20 @@
+//go:build !linux
+
+package socket
+
+import "net"
+
+// raw has no form on this system.
+type raw struct{}
+
+func newRaw(*net.TCPConn) *raw { return nil }
+
+func (*raw) read(c *net.TCPConn, p []byte) (int, error)    { return c.Read(p) }
+func (*raw) tryRead(c *net.TCPConn, p []byte) (int, error) { return c.Read(p) }
+func (*raw) write(c *net.TCPConn, p []byte) (int, error)   { return c.Write(p) }
+
+func (*raw) writeBoth(c *net.TCPConn, a, b []byte) (int, error) {
+	vec := net.Buffers{a, b}
+	n, err := vec.WriteTo(c)
+	return int(n), err
+}

@@ -1,0 +1,87 @@
+// Package socket wraps TCP connections so that reading and writing cost less and reading can be tried without waiting.
+//
+// The Go runtime brackets every read and write of a connection as a call that might block, which wakes its monitor thread
+// whenever the process had been idle; the thread then polls every 20 µs. At moderate rates that costs more than the
+// proxy's own work. Sockets are non-blocking anyway, so on Linux this package makes the system calls without the
+// bracket (raw_linux.go); waiting stays with the runtime's poller, and deadlines and Close work as ever. Elsewhere, and
+// where it is switched off, calls go the ordinary way.
+package socket
+
+import (
+	"net"
+)
+
+// Conn is a TCP connection. One goroutine may read it while another writes; deadlines and Close are open to all, as
+// with any net.Conn.
+type Conn struct {
+	*net.TCPConn
+	raw     *raw // nil: the ordinary way
+	trial   trial
+	instant bool // Read does not wait
+
+	pieces [2][]byte // of a vectored write in the ordinary way
+	vec    net.Buffers
+}
+
+// Wrap makes a Conn. useRaw asks for the cheap way, where the system has one.
+func Wrap(tcp *net.TCPConn, useRaw bool) *Conn {
+	c := &Conn{TCPConn: tcp}
+	if useRaw {
+		c.raw = newRaw(tcp)
+	}
+	return c
+}
+
+// Read implements net.Conn. While the connection is instant, ErrWouldBlock says that there is nothing to read now.
+func (c *Conn) Read(p []byte) (int, error) {
+	switch {
+	case len(p) == 0:
+		return 0, nil
+	case c.instant && c.raw != nil:
+		return c.raw.tryRead(c.TCPConn, p)
+	case c.instant:
+		return c.trial.read(c.TCPConn, p)
+	case c.raw != nil:
+		return c.raw.read(c.TCPConn, p)
+	}
+	return c.TCPConn.Read(p)
+}
+
+// Write implements net.Conn.
+func (c *Conn) Write(p []byte) (int, error) {
+	if c.raw != nil {
+		return c.raw.write(c.TCPConn, p)
+	}
+	return c.TCPConn.Write(p)
+}
+
+// WriteBoth writes two pieces in order with as few system calls as the way allows.
+func (c *Conn) WriteBoth(a, b []byte) (int, error) {
+	if c.raw != nil {
+		return c.raw.writeBoth(c.TCPConn, a, b)
+	}
+	c.pieces = [2][]byte{a, b}
+	c.vec = c.pieces[:]
+	n, err := c.vec.WriteTo(c.TCPConn)
+	c.pieces = [2][]byte{}
+	return int(n), err
+}
+
+// Instant makes Read return at once from now on, or wait again. It belongs to the reading goroutine. A deadline is not
+// looked at while reading is instant.
+func (c *Conn) Instant(on bool) { c.instant = on }
+
+// ErrWouldBlock says that an instant Read found nothing. It is a temporary net.Error, so that a TLS connection above
+// stays usable.
+var ErrWouldBlock error = wouldBlockError{}
+
+type wouldBlockError struct{}
+
+func (wouldBlockError) Error() string   { return "nothing to read now" }
+func (wouldBlockError) Timeout() bool   { return true }
+func (wouldBlockError) Temporary() bool { return true }
+
+// opError dresses an error as package net does.
+func opError(op string, c *net.TCPConn, err error) error {
+	return &net.OpError{Op: op, Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
+}
