@@ -28,7 +28,7 @@ func (p *Proxy) admit(ctx *fasthttp.RequestCtx, x *Exchange) {
 	}
 }
 
-// identify finds the credential and the session in the headers; Gemini's key may stand in the query.
+// identify finds the credential and the session in the headers; the credential may also stand in the query.
 func identify(h *fasthttp.RequestHeader, query []byte) (credential, session []byte) {
 	for raw := h.RawHeaders(); len(raw) > 0; {
 		var line []byte
@@ -44,49 +44,14 @@ func identify(h *fasthttp.RequestHeader, query []byte) (credential, session []by
 			} else if len(credential) == 0 && isCredential(name) {
 				credential = bytes.TrimPrefix(value, []byte("Bearer "))
 			}
+		case len(webSocketProtocols):
+			if len(credential) == 0 && upstream.EqualFold(name, webSocketProtocols) {
+				credential = protocolKey(value)
+			}
 		}
 	}
 	if len(credential) == 0 {
 		credential = queryKey(query)
 	}
 	return credential, session
-}
-
-func isCredential(name []byte) bool {
-	for _, c := range credentialHeaders {
-		if upstream.EqualFold(name, c) {
-			return true
-		}
-	}
-	return false
-}
-
-// queryKey is the value of the query's parameter "key".
-func queryKey(query []byte) []byte {
-	for len(query) > 0 {
-		var pair []byte
-		pair, query, _ = bytes.Cut(query, []byte("&"))
-		if v, ok := bytes.CutPrefix(pair, []byte("key=")); ok {
-			return v
-		}
-	}
-	return nil
-}
-
-// appendWithoutKey appends the query without its parameter "key".
-func appendWithoutKey(dst, query []byte) []byte {
-	first := true
-	for len(query) > 0 {
-		var pair []byte
-		pair, query, _ = bytes.Cut(query, []byte("&"))
-		if bytes.HasPrefix(pair, []byte("key=")) {
-			continue
-		}
-		if !first {
-			dst = append(dst, '&')
-		}
-		dst = append(dst, pair...)
-		first = false
-	}
-	return dst
 }

@@ -21,11 +21,11 @@ const (
 	minBodyRate = 1 << 10
 )
 
-// readBody takes the request's body into x.body, up to the replay limit. What is larger stays in x.rest.
-func (p *Proxy) readBody(ctx *fasthttp.RequestCtx, x *Exchange) error {
+// readBody takes the request's body into x.body, up to the replay limit. What is larger stays in x.rest. announced says
+// that the request's head speaks of a body; fasthttp reads none as one of length 0.
+func (p *Proxy) readBody(ctx *fasthttp.RequestCtx, x *Exchange, announced bool) error {
 	length := ctx.Request.Header.ContentLength()
-	if length < -1 || x.upgrade {
-		x.bodyless = true
+	if x.bodyless = !announced || length < -1 || x.upgrade; x.bodyless {
 		return nil
 	}
 	if length > p.maxBody {
@@ -91,6 +91,8 @@ func (x *Exchange) bodyError(err error) error {
 		return fail(&requestTimeout, err)
 	case errors.Is(err, errBodyTooLarge):
 		return fail(&tooLarge, nil)
+	case errors.Is(err, errPanic):
+		return fail(&internal, err)
 	default:
 		return fail(&badBody, err)
 	}

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"errors"
+	"fmt"
 
 	"github.com/valyala/fasthttp"
 
@@ -23,6 +24,9 @@ func (p *Proxy) decode(ctx *fasthttp.RequestCtx, x *Exchange) error {
 	x.http10, x.isHead = !h.IsHTTP11(), h.IsHead()
 	x.provider = p.fallback // for the shape of errors until the real one is known
 
+	if v := h.Protocol(); !bytes.Equal(v, http11) && !bytes.Equal(v, http10) {
+		return fail(&badVersion, fmt.Errorf("protocol %q", v))
+	}
 	facts, err := inspect(h)
 	if err != nil {
 		return fail(&badRequest, err)
@@ -41,7 +45,7 @@ func (p *Proxy) decode(ctx *fasthttp.RequestCtx, x *Exchange) error {
 	x.limits = x.policy.Providers[x.provider.name]
 	x.upgrade = facts.upgrade
 	x.operation = provider.OperationOf(x.provider.dialect, x.method, x.path)
-	if err := p.readBody(ctx, x); err != nil {
+	if err := p.readBody(ctx, x, facts.body); err != nil {
 		return err
 	}
 	x.request = provider.Scan(x.operation, x.path, x.body)
@@ -104,8 +108,11 @@ func firstSegment(path []byte) (first, rest []byte) {
 type headerFacts struct {
 	anthropicVersion bool
 	googAPIKey       bool
+	body             bool // announced, be it an empty one
 	upgrade          bool
 }
+
+var http10, http11 = []byte("HTTP/1.0"), []byte("HTTP/1.1")
 
 var (
 	errNotOriginForm = errors.New("request target does not start with a slash")
@@ -120,7 +127,7 @@ var (
 // inspect looks at every header line as the client sent it. fasthttp is lenient in places where two servers may read
 // the same bytes differently, which is how requests are smuggled; whatever is ambiguous is refused.
 func inspect(h *fasthttp.RequestHeader) (f headerFacts, err error) {
-	var length, encoding, host, connectionUpgrade, hasUpgrade bool
+	var length, empty, encoding, host, connectionUpgrade, hasUpgrade bool
 	for raw := h.RawHeaders(); len(raw) > 0; {
 		var line []byte
 		line, raw = nextLine(raw)
@@ -148,7 +155,8 @@ func inspect(h *fasthttp.RequestHeader) (f headerFacts, err error) {
 				host = true
 			}
 		case 7:
-			hasUpgrade = hasUpgrade || upstream.EqualFold(name, "upgrade")
+			// h2c (RFC 9113, section 3.1) offers another way to speak HTTP, which need not be taken up.
+			hasUpgrade = hasUpgrade || upstream.EqualFold(name, "upgrade") && !upstream.HasToken(value, "h2c")
 		case 10:
 			if upstream.EqualFold(name, "connection") && upstream.HasToken(value, "upgrade") {
 				connectionUpgrade = true
@@ -158,7 +166,7 @@ func inspect(h *fasthttp.RequestHeader) (f headerFacts, err error) {
 				if length {
 					return f, errDuplicate
 				}
-				length = true
+				length, empty = true, string(value) == "0"
 			} else {
 				f.googAPIKey = f.googAPIKey || upstream.EqualFold(name, "x-goog-api-key")
 			}
@@ -178,7 +186,9 @@ func inspect(h *fasthttp.RequestHeader) (f headerFacts, err error) {
 	if length && encoding {
 		return f, errFraming
 	}
-	f.upgrade = connectionUpgrade && hasUpgrade
+	f.body = length || encoding
+	// A tunnel starts behind the head, so a request with a body can't become one: the offer is not passed on.
+	f.upgrade = connectionUpgrade && hasUpgrade && !encoding && (!length || empty)
 	return f, nil
 }
 

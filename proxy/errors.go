@@ -26,6 +26,7 @@ var (
 	tooLarge         = kindOfFailure{413, "request_too_large", "The request body is larger than this gateway allows.", window.Refused}
 	headersTooLarge  = kindOfFailure{431, "headers_too_large", "The request's headers are larger than this gateway allows.", window.Refused}
 	internal         = kindOfFailure{500, "internal_error", "The gateway met an internal error.", window.Refused}
+	badVersion       = kindOfFailure{505, "http_version_not_supported", "The request is neither HTTP/1.1 nor HTTP/1.0.", window.Refused}
 	connectFailed    = kindOfFailure{502, "upstream_unreachable", "The provider could not be reached.", window.Connect}
 	brokenAnswer     = kindOfFailure{502, "upstream_broken", "The provider closed the connection or sent an answer that is not valid HTTP.", window.Broken}
 	connectTimeout   = kindOfFailure{504, "upstream_connect_timeout", "The provider did not accept a connection in time.", window.Connect}

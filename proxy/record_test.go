@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/valyala/fasthttp"
+
 	"llm-auto-optimizer/analysis/window"
 	"llm-auto-optimizer/config"
 )
@@ -153,6 +155,82 @@ func TestPanic_CostsItsExchangeOnly(t *testing.T) {
 		t.Errorf("panics counted: %d, want 2", n)
 	}
 }
+
+// Panics outside of fasthttp's reach must not end the process either.
+func TestPanic_InOtherGoroutines(t *testing.T) {
+	t.Parallel()
+	g := start(t, testConfig(raw(t, func(c *net.TCPConn, _ *bufio.Reader) {
+		_, _ = io.WriteString(c, "hello")
+		_, _ = io.Copy(io.Discard, c)
+	})))
+	s := g.p.providers["openai"]
+	exchange := func() *Exchange {
+		x := &Exchange{p: g.p, client: g.p.clients.add(g.dial()), provider: s, head: []byte("POST / HTTP/1.1\r\n\r\n")}
+		var err error
+		if x.conn, err = s.origin.Dial(&x.client.tether, time.Now().Add(5*time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		return x
+	}
+
+	x := exchange()
+	x.rest, x.restLen = &clientBody{stream: panicking{}}, -1
+	if err := x.startUpload(); err != nil {
+		t.Fatal(err)
+	}
+	err := x.conn.ReadHead(false)
+	x.upload.headRead()
+	x.dropConn()
+	x.client.Close()
+	if err = x.attemptError(err); kindOfError(err) != &internal {
+		t.Errorf("panic in an upload: got %v", err)
+	}
+
+	type both struct {
+		io.Reader
+		io.Writer
+	}
+	for name, client := range map[string]both{"reading": {panicking{}, io.Discard}, "writing": {eof{}, panicking{}}} {
+		x := exchange()
+		func() {
+			defer x.client.Close()
+			defer x.conn.Discard()
+			defer g.p.contain(x, func(err error) { x.endWith(&internal, err) })
+			x.pump(client)
+		}()
+		if x.kind != &internal {
+			t.Errorf("panic in a tunnel, %s: ended with %v", name, x.kind)
+		}
+	}
+
+	g.p.server.Handler = func(ctx *fasthttp.RequestCtx) {
+		x := g.p.acquire(ctx)
+		x.provider = s
+		g.p.hijack(ctx, x, func(io.ReadWriter) { panic("in a hijacked connection") })
+	}
+	c := g.dial()
+	_, _ = io.WriteString(c, "GET / HTTP/1.0\r\n\r\n")
+	if text, err := io.ReadAll(c); len(text) > 0 || err != nil {
+		t.Errorf("panic in a hijacked connection: got %q, %v", text, err)
+	}
+	if line := g.lines(1)[0]; line["error"] != "internal_error" {
+		t.Errorf("panic in a hijacked connection: log %v", line)
+	}
+	if n := g.p.metrics.panics.Get(); n != 4 {
+		t.Errorf("panics counted: %d, want 4", n)
+	}
+}
+
+// panicking is a connection that meets a bug.
+type panicking struct{}
+
+func (panicking) Read([]byte) (int, error)  { panic("bug in reading") }
+func (panicking) Write([]byte) (int, error) { panic("bug in writing") }
+
+// eof is a client that says nothing.
+type eof struct{}
+
+func (eof) Read([]byte) (int, error) { return 0, io.EOF }
 
 func TestShutdown_StreamsMayFinishAndLateOnesAreTold(t *testing.T) {
 	t.Parallel()

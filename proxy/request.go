@@ -22,7 +22,7 @@ func (x *Exchange) buildHead(h *fasthttp.RequestHeader) {
 	if len(x.query) > 0 {
 		mark := len(b)
 		b = append(b, '?')
-		if x.provider.hasKey && x.provider.dialect == provider.Gemini {
+		if x.provider.hasKey {
 			b = appendWithoutKey(b, x.query)
 		} else {
 			b = append(b, x.query...)
@@ -75,11 +75,13 @@ func (x *Exchange) appendClientLines(b []byte, h *fasthttp.RequestHeader, length
 		if len(line) == 0 {
 			break
 		}
-		name, _, _ := splitLine(line)
+		name, value, _ := splitLine(line)
 		switch {
 		case len(name) == len("content-length") && upstream.EqualFold(name, "content-length") && !x.bodyless:
 			b, placed = appendLength(b, name, length), true
 		case x.drops(name, named):
+		case x.provider.hasKey && len(name) == len(webSocketProtocols) && upstream.EqualFold(name, webSocketProtocols):
+			b = appendProtocols(b, name, value)
 		default:
 			b = append(append(b, line...), "\r\n"...)
 		}

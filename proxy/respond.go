@@ -227,7 +227,6 @@ func (p *Proxy) respondUntilClose(ctx *fasthttp.RequestCtx, x *Exchange) {
 	ctx.Response.Header.SetConnectionClose()
 	head := append([]byte(nil), ctx.Response.Header.Header()...)
 	p.hijack(ctx, x, func(conn io.ReadWriter) {
-		defer func() { _ = x.Close() }()
 		if _, err := conn.Write(head); err == nil && !x.isHead {
 			_, _ = x.WriteTo(conn)
 		}

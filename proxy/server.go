@@ -116,7 +116,8 @@ func (p *Proxy) waitTunnels(ctx context.Context) {
 }
 
 // expect answers "Expect: 100-continue" before the client sends its body.
-func (p *Proxy) expect(ctx *fasthttp.RequestCtx) int {
+func (p *Proxy) expect(ctx *fasthttp.RequestCtx) (status int) {
+	defer p.contain(&Exchange{}, func(error) { status = internal.status })
 	clientOf(ctx.Conn()).armWrite(time.Now(), p.writeTimeout)
 	if ctx.Request.Header.ContentLength() > p.maxBody {
 		writeError(ctx, p.dialectOf(ctx), &tooLarge)
@@ -127,6 +128,7 @@ func (p *Proxy) expect(ctx *fasthttp.RequestCtx) int {
 
 // unreadable answers a request whose head, or the start of whose body, could not be read.
 func (p *Proxy) unreadable(ctx *fasthttp.RequestCtx, err error) {
+	defer p.contain(&Exchange{}, func(error) { writeError(ctx, provider.OpenAI, &internal) })
 	c := clientOf(ctx.Conn())
 	kind := &badRequest
 	var small *fasthttp.ErrSmallBuffer

@@ -49,6 +49,37 @@ func TestForward_NothingIsInvented(t *testing.T) {
 	if m := <-got; len(m.headers) != 1 || !m.has("Host: ") {
 		t.Errorf("headers: got %q, want the host alone", m.headers)
 	}
+	for _, method := range []string{"POST", "PATCH", "DELETE", "OPTIONS"} {
+		g.send(method + " /v1/files/f HTTP/1.1\r\nHost: gateway\r\n\r\n")
+		if m := <-got; len(m.headers) != 1 || !m.has("Host: ") {
+			t.Errorf("%s: headers: got %q, want the host alone", method, m.headers)
+		}
+		g.send(method + " /v1/files/f HTTP/1.1\r\nHost: gateway\r\nContent-Length: 0\r\n\r\n")
+		if m := <-got; len(m.headers) != 2 || !m.has("Content-Length: 0") {
+			t.Errorf("%s: headers: got %q, want the host and the length", method, m.headers)
+		}
+	}
+}
+
+// An offer to switch protocols costs the request nothing (RFC 9110, section 7.8): it is dropped where no tunnel can come of it.
+func TestForward_OffersOfProtocolsWithABodyAreDropped(t *testing.T) {
+	t.Parallel()
+	url, got := mirror(t)
+	g := start(t, testConfig(url))
+	check := func(name, wire, wantBody string, wantUpgrade bool) {
+		t.Helper()
+		resp, _ := g.send(wire)
+		m := <-got
+		if text := strings.ToLower(strings.Join(m.headers, "\n")); string(m.body) != wantBody || resp.StatusCode != 200 ||
+			strings.Contains(text, "upgrade") != wantUpgrade || strings.Contains(text, "http2-settings") {
+			t.Errorf("%s: got %d; the provider got %q %q", name, resp.StatusCode, m.headers, m.body)
+		}
+	}
+	const h2c = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+	check("h2c with a body", post("/v1/files", "all of it", strings.Split(strings.TrimSuffix(h2c, "\r\n"), "\r\n")...), "all of it", false)
+	check("h2c without", "GET /v1/models HTTP/1.1\r\nHost: g\r\n"+h2c+"\r\n", "", false)
+	check("a body in chunks", "POST /v1/files HTTP/1.1\r\nHost: g\r\nConnection: upgrade\r\nUpgrade: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", "hi", false)
+	check("other protocol, refused", "GET /v1/models HTTP/1.1\r\nHost: g\r\nConnection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\n", "", true)
 }
 
 func TestForward_PathsStayRawAndFindTheirProvider(t *testing.T) {
@@ -92,7 +123,8 @@ func TestForward_ConfiguredKeyReplacesTheClients(t *testing.T) {
 		c := *c
 		c.Providers = map[string]config.Provider{provider: p}
 		g := start(t, &c)
-		g.send(post(target, "{}", "Authorization: Bearer theirs", "x-api-key: theirs", "api-key: theirs", "X-Goog-Api-Key: theirs", "X-Team: red"))
+		g.send(post(target, "{}", "Authorization: Bearer theirs", "x-api-key: theirs", "api-key: theirs", "X-Goog-Api-Key: theirs", "X-Team: red",
+			"Sec-WebSocket-Protocol: openai-insecure-api-key.theirs , realtime,openai-beta.realtime-v1", "sec-websocket-protocol: openai-insecure-api-key.theirs"))
 		var m *message
 		select {
 		case m = <-got:
@@ -112,6 +144,9 @@ func TestForward_ConfiguredKeyReplacesTheClients(t *testing.T) {
 	check("anthropic", "", "/anthropic/v1/messages", "POST /v1/messages HTTP/1.1", "x-api-key: ours")
 	check("gemini", "", "/v1beta/x?key=theirs&a=b", "POST /v1beta/x?a=b HTTP/1.1", "x-goog-api-key: ours")
 	check("gemini", "", "/v1beta/x?key=theirs", "POST /v1beta/x HTTP/1.1", "x-goog-api-key: ours")
+	check("gemini", "", "/v1beta/x?a=b&%6bey=theirs&Key=theirs;c=d;key=theirs", "POST /v1beta/x?a=b&c=d HTTP/1.1", "x-goog-api-key: ours")
+	check("gemini", "", "/v1beta/x?monkey=1&access_token=theirs&keys=2", "POST /v1beta/x?monkey=1&keys=2 HTTP/1.1", "x-goog-api-key: ours")
+	check("openai", "", "/openai/realtime?api-version=1&api%2Dkey=theirs", "POST /v1/realtime?api-version=1 HTTP/1.1", "Sec-WebSocket-Protocol: realtime, openai-beta.realtime-v1")
 }
 
 func TestForward_AnswerReachesTheClientAsItWasSent(t *testing.T) {

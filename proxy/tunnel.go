@@ -22,7 +22,6 @@ func (p *Proxy) tunnel(ctx *fasthttp.RequestCtx, x *Exchange) {
 	to.Set("Upgrade", string(x.conn.Head.Upgrade))
 	head := append([]byte(nil), to.Header()...)
 	p.hijack(ctx, x, func(client io.ReadWriter) {
-		defer func() { _ = x.Close() }()
 		x.ended = true
 		if _, err := client.Write(head); err != nil {
 			x.endWith(&clientLeft, err)
@@ -47,7 +46,19 @@ func (x *Exchange) pump(client io.ReadWriter) {
 	}
 	x.attempt.content = x.attempt.answered
 	var wg sync.WaitGroup
+	var panicked error
+	defer func() {
+		_ = x.client.SetReadDeadline(time.Unix(1, 0))
+		wg.Wait()
+		if panicked != nil {
+			x.endWith(&internal, panicked)
+		}
+	}()
 	wg.Go(func() {
+		defer x.p.contain(x, func(err error) {
+			panicked = err
+			x.conn.Interrupt()
+		})
 		_, _ = io.Copy(providerWriter{x, provider}, onlyReader{client})
 		_ = x.conn.CloseWrite()
 		_ = x.conn.SetReadDeadline(time.Now().Add(lingerTimeout)) // for the provider's last words
@@ -56,8 +67,6 @@ func (x *Exchange) pump(client io.ReadWriter) {
 	if x.delivered, err = io.Copy(clientWriter{x, client}, onlyReader{provider}); err != nil {
 		_, _ = io.Copy(io.Discard, onlyReader{provider}) // the client is gone: closing over unread bytes would take back its own last ones
 	}
-	_ = x.client.SetReadDeadline(time.Unix(1, 0))
-	wg.Wait()
 }
 
 // onlyReader keeps io.Copy from other ways of copying than Read.
@@ -88,12 +97,14 @@ func (w providerWriter) Write(p []byte) (int, error) {
 	return w.to.Write(p)
 }
 
-// hijack takes the client's connection out of fasthttp's hands. The exchange's part must end with Close.
+// hijack takes the client's connection out of fasthttp's hands, serves it and ends the exchange.
 func (p *Proxy) hijack(ctx *fasthttp.RequestCtx, x *Exchange, serve func(client io.ReadWriter)) {
 	p.hijacked.Add(1)
 	ctx.HijackSetNoResponse(true)
 	ctx.Hijack(func(conn net.Conn) {
 		defer p.hijacked.Done()
+		defer func() { _ = x.Close() }()
+		defer p.contain(x, func(err error) { x.endWith(&internal, err) })
 		x.client.writeUntil = time.Time{} // fasthttp has lifted the deadline
 		x.client.armWrite(time.Now(), p.writeTimeout)
 		serve(conn)

@@ -59,6 +59,10 @@ func (x *Exchange) startUpload() error {
 	head, rest, chunked := x.head, x.rest, x.restLen < 0
 	go func() {
 		defer close(u.done)
+		defer x.p.contain(x, func(err error) {
+			u.delivered, u.clientErr = false, err
+			u.conn.Interrupt()
+		})
 		u.armStall()
 		if rest == nil {
 			u.delivered = u.conn.WriteRequest(head, body) == nil
