@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"encoding/binary"
 
 	"github.com/valyala/fasthttp"
 
@@ -18,14 +19,37 @@ const (
 func (p *Proxy) admit(ctx *fasthttp.RequestCtx, x *Exchange) {
 	credential, session := identify(&ctx.Request.Header, x.query)
 	if len(credential) > 0 {
-		x.caller, x.head = p.hasher.hash(x.head, callerDomain, credential)
+		x.caller, x.head = x.client.callerOf(credential, &p.hasher, x.head)
 	}
 	switch {
 	case len(session) > 0:
 		x.session, x.head = p.hasher.hash(x.head, sessionDomain, x.caller[:], session)
 	case len(x.request.FirstUser) > 0:
-		x.session, x.head = p.hasher.hash(x.head, sessionDomain, x.caller[:], x.request.FirstUser)
+		first, last, size := ends(x.request.FirstUser)
+		x.session, x.head = p.hasher.hash(x.head, sessionDomain, x.caller[:], first, last, size[:])
 	}
+}
+
+// endsSize is how much of either end of a long message tells its conversation.
+const endsSize = 512
+
+// ends stands for a message in a hash: all of it when it is short; else its length and both ends, since hashing the whole of
+// a long prompt would cost more than all else that the proxy does for it.
+func ends(message []byte) (first, last []byte, size [8]byte) {
+	if len(message) <= 2*endsSize {
+		return message, nil, size
+	}
+	binary.LittleEndian.PutUint64(size[:], uint64(len(message)))
+	return message[:endsSize], message[len(message)-endsSize:], size
+}
+
+// callerOf is the hash of a credential. A connection mostly brings the same one again.
+func (c *clientConn) callerOf(credential []byte, h *hasher, scratch []byte) (hashID, []byte) {
+	if !bytes.Equal(credential, c.credential) {
+		c.caller, scratch = h.hash(scratch, callerDomain, credential)
+		c.credential = append(c.credential[:0], credential...)
+	}
+	return c.caller, scratch
 }
 
 // identify finds the credential and the session in the headers; the credential may also stand in the query.

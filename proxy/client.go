@@ -30,6 +30,9 @@ type clientConn struct {
 	gen     uint32 // tells this connection from an earlier one of the same slot
 	linger  bool   // set by the connection's goroutine before Close
 
+	credential []byte // that the last request carried
+	caller     hashID // its hash
+
 	tunnelling atomic.Bool // the connection is a tunnel's: its end shows in reading
 
 	writeUntil time.Time // write deadline as last set by armWrite
@@ -66,7 +69,7 @@ func (c *clientConn) Close() (err error) {
 		c.clients.remove(c)
 		if c.linger {
 			_ = c.CloseWrite()
-			_ = c.SetReadDeadline(time.Now().Add(lingerTimeout))
+			_ = c.TCPConn.SetReadDeadline(time.Now().Add(lingerTimeout))
 			_, _ = io.CopyN(io.Discard, c.TCPConn, lingerBytes)
 		}
 		err = c.TCPConn.Close()

@@ -61,7 +61,7 @@ func (x *Exchange) pump(client io.ReadWriter) {
 		})
 		_, _ = io.Copy(providerWriter{x, provider}, onlyReader{client})
 		_ = x.conn.CloseWrite()
-		_ = x.conn.SetReadDeadline(time.Now().Add(lingerTimeout)) // for the provider's last words
+		x.conn.HurryRead(time.Now().Add(lingerTimeout)) // for the provider's last words
 	})
 	var err error
 	if x.delivered, err = io.Copy(clientWriter{x, client}, onlyReader{provider}); err != nil {

@@ -89,7 +89,7 @@ func (u *upload) armFirstByte() {
 		if !u.end.IsZero() {
 			d = earlier(d, u.end)
 		}
-		_ = u.conn.SetReadDeadline(d)
+		u.conn.HurryRead(d)
 	}
 }
 

@@ -28,6 +28,8 @@ type transfer struct {
 	errno syscall.Errno
 	do    func(fd uintptr) (done bool)
 	vec   [2]syscall.Iovec
+
+	deadline deadline
 }
 
 func newRaw(tcp *net.TCPConn) *raw {
@@ -36,9 +38,18 @@ func newRaw(tcp *net.TCPConn) *raw {
 		return nil
 	}
 	r := &raw{conn: rc}
-	r.in.do, r.out.do = r.in.once, r.out.once
+	r.in.do, r.out.do = r.in.onceOrArm, r.out.onceOrArm
+	r.in.deadline.tell, r.out.deadline.tell = tcp.SetReadDeadline, tcp.SetWriteDeadline
 	r.try = func(fd uintptr) { r.ready = r.in.once(fd) }
 	return r
+}
+
+// onceOrArm is once for who will wait.
+func (t *transfer) onceOrArm(fd uintptr) (done bool) {
+	if done = t.once(fd); !done {
+		t.deadline.arm()
+	}
+	return done
 }
 
 // once makes the system call. Not done means that the socket is not ready: the runtime waits and calls again.
@@ -58,7 +69,11 @@ func (t *transfer) once(fd uintptr) (done bool) {
 
 func (r *raw) read(c *net.TCPConn, p []byte) (int, error) {
 	r.in.prepareRead(p)
-	return r.received(c, r.conn.Read(r.in.do))
+	err := r.conn.Read(r.in.do)
+	for err != nil && r.in.deadline.early(err) {
+		err = r.conn.Read(r.in.do)
+	}
+	return r.received(c, err)
 }
 
 // tryRead reads without waiting. Control neither waits for a reader nor looks at deadlines.
@@ -136,6 +151,9 @@ func (r *raw) writeBoth(c *net.TCPConn, a, b []byte) (n int, err error) {
 func (r *raw) send(c *net.TCPConn) (int, error) {
 	t := &r.out
 	err := r.conn.Write(t.do)
+	for err != nil && t.deadline.early(err) {
+		err = r.conn.Write(t.do)
+	}
 	t.arg = nil
 	switch {
 	case err != nil:

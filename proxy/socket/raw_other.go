@@ -5,7 +5,7 @@ package socket
 import "net"
 
 // raw has no form on this system.
-type raw struct{}
+type raw struct{ in, out struct{ deadline deadline } }
 
 func newRaw(*net.TCPConn) *raw { return nil }
 

@@ -9,10 +9,12 @@ package socket
 
 import (
 	"net"
+	"time"
 )
 
-// Conn is a TCP connection. One goroutine may read it while another writes; deadlines and Close are open to all, as
-// with any net.Conn.
+// Conn is a TCP connection. One goroutine may read it while another writes, and anybody may close it. The deadline of a
+// direction belongs to the goroutine that uses the direction; others may set one that has passed, to wake it, and use
+// HurryRead.
 type Conn struct {
 	*net.TCPConn
 	raw     *raw // nil: the ordinary way
@@ -65,6 +67,38 @@ func (c *Conn) WriteBoth(a, b []byte) (int, error) {
 	n, err := c.vec.WriteTo(c.TCPConn)
 	c.pieces = [2][]byte{}
 	return int(n), err
+}
+
+// SetDeadline implements net.Conn.
+func (c *Conn) SetDeadline(t time.Time) error {
+	if err := c.SetReadDeadline(t); err != nil {
+		return err
+	}
+	return c.SetWriteDeadline(t)
+}
+
+// SetReadDeadline implements net.Conn.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	if c.raw != nil {
+		return c.raw.in.deadline.set(t)
+	}
+	return c.TCPConn.SetReadDeadline(t)
+}
+
+// SetWriteDeadline implements net.Conn.
+func (c *Conn) SetWriteDeadline(t time.Time) error {
+	if c.raw != nil {
+		return c.raw.out.deadline.set(t)
+	}
+	return c.TCPConn.SetWriteDeadline(t)
+}
+
+// HurryRead sets the read deadline for whoever reads now.
+func (c *Conn) HurryRead(t time.Time) error {
+	if c.raw != nil {
+		return c.raw.in.deadline.setNow(t)
+	}
+	return c.TCPConn.SetReadDeadline(t)
 }
 
 // Instant makes Read return at once from now on, or wait again. It belongs to the reading goroutine. A deadline is not

@@ -75,6 +75,9 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 	return c.checkCut()
 }
 
+// HurryRead bounds a read that is under way. It is for others than the reading goroutine.
+func (c *Conn) HurryRead(t time.Time) { _ = c.counted.HurryRead(t) }
+
 // checkCut runs after a deadline was set: whoever cuts marks the tether first and sets his deadline second, so
 // either he is seen here or his deadline comes later than ours.
 func (c *Conn) checkCut() error {

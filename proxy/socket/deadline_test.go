@@ -1,0 +1,129 @@
+package socket
+
+import (
+	"errors"
+	"io"
+	"os"
+	"testing"
+	"time"
+)
+
+// waits reads until the deadline in force passes and tells how long that took.
+func waits(t *testing.T, c *Conn) time.Duration {
+	t.Helper()
+	start := time.Now()
+	if n, err := c.Read(make([]byte, 1)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("got %d, %v; want a timeout", n, err)
+	}
+	return time.Since(start)
+}
+
+func TestDeadline_TheOneInForceCounts(t *testing.T) {
+	const step = 40 * time.Millisecond
+	eachWay(t, func(t *testing.T, useRaw bool) {
+		c, peer := pair(t, useRaw)
+		in := func(d time.Duration) { _ = c.SetReadDeadline(time.Now().Add(d)) }
+		atLeast := func(name string, want time.Duration) {
+			t.Helper()
+			if got := waits(t, c); got < want || got > want+2*time.Second {
+				t.Errorf("%s: waited %v, want %v", name, got, want)
+			}
+		}
+		in(time.Hour)
+		in(step)
+		atLeast("an earlier one", step)
+		in(step)
+		atLeast("again", step)
+		in(step)
+		atLeast("armed", step)
+		in(step)
+		in(3 * step)
+		atLeast("a later one", 3*step)
+
+		// A wait under a near deadline arms it; then a far one is set, and the near one passes while nobody waits.
+		in(step)
+		time.AfterFunc(step/4, func() { _, _ = peer.Write([]byte("x")) })
+		if n, err := c.Read(make([]byte, 1)); n != 1 || err != nil {
+			t.Fatalf("got %d, %v", n, err)
+		}
+		in(4 * step)
+		time.Sleep(2 * step)
+		atLeast("behind one that passed", step)
+
+		in(step)
+		time.AfterFunc(step/4, func() { _, _ = peer.Write([]byte("x")) })
+		if n, err := c.Read(make([]byte, 1)); n != 1 || err != nil {
+			t.Fatalf("got %d, %v", n, err)
+		}
+		_ = c.SetReadDeadline(time.Time{})
+		time.AfterFunc(3*step, func() { _, _ = peer.Write([]byte("x")) })
+		if n, err := c.Read(make([]byte, 1)); n != 1 || err != nil {
+			t.Errorf("without a deadline: got %d, %v", n, err)
+		}
+	})
+}
+
+func TestDeadline_OthersCanWakeAWaiter(t *testing.T) {
+	eachWay(t, func(t *testing.T, useRaw bool) {
+		const soon = 20 * time.Millisecond
+		c, _ := pair(t, useRaw)
+		_ = c.SetReadDeadline(time.Now().Add(time.Hour))
+		time.AfterFunc(soon, func() { _ = c.SetReadDeadline(time.Unix(1, 0)) })
+		waits(t, c)
+		waits(t, c) // it stays passed
+		_ = c.SetReadDeadline(time.Now().Add(time.Hour))
+		time.AfterFunc(soon, func() { _ = c.HurryRead(time.Now().Add(soon)) })
+		if got := waits(t, c); got < 2*soon {
+			t.Errorf("hurried: waited %v, want %v", got, 2*soon)
+		}
+		_ = c.SetReadDeadline(time.Time{})
+		time.AfterFunc(soon, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+		waits(t, c)
+		if _, err := c.Write([]byte("x")); err == nil {
+			t.Error("a write went out past the deadline")
+		}
+		large := make([]byte, 64<<20)
+		_ = c.SetWriteDeadline(time.Now().Add(time.Hour))
+		time.AfterFunc(soon, func() { _ = c.SetWriteDeadline(time.Unix(1, 0)) })
+		if n, err := c.Write(large); n == len(large) || !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("write: %d, %v", n, err)
+		}
+	})
+}
+
+// Deadlines that are moved ahead of every read are never missed and never felt, whoever interrupts.
+func TestDeadline_InterruptsAreNotLost(t *testing.T) {
+	eachWay(t, func(t *testing.T, useRaw bool) {
+		for i := range 200 {
+			c, peer := pair(t, useRaw)
+			go func() { _, _ = io.Copy(peer, struct{ io.Reader }{peer}) }()
+			cut := make(chan struct{})
+			go func() {
+				time.Sleep(time.Duration(i) * 5 * time.Microsecond)
+				close(cut) // the mark, then the deadline: as a tether is cut
+				_ = c.SetDeadline(time.Unix(1, 0))
+			}()
+			p := make([]byte, 1)
+			for end := time.Now().Add(10 * time.Second); ; {
+				_ = c.SetDeadline(time.Now().Add(time.Minute))
+				select {
+				case <-cut:
+				default:
+					if _, err := c.Write(p); err == nil {
+						if _, err = c.Read(p); err == nil && time.Now().Before(end) {
+							continue
+						}
+					}
+				}
+				break
+			}
+			select {
+			case <-cut:
+			default:
+				t.Fatal("the exchange ended before it was cut")
+			}
+			c.Close()
+			peer.Close()
+		}
+	})
+}
