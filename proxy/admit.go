@@ -31,7 +31,7 @@ func (p *Proxy) admit(ctx *fasthttp.RequestCtx, x *Exchange) {
 }
 
 // endsSize is how much of either end of a long message tells its conversation.
-const endsSize = 512
+const endsSize = 256
 
 // ends stands for a message in a hash: all of it when it is short; else its length and both ends, since hashing the whole of
 // a long prompt would cost more than all else that the proxy does for it.

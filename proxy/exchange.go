@@ -91,8 +91,8 @@ type Exchange struct {
 	settled   bool           // the attempt has been observed
 	overhead  time.Duration
 
-	scratch    [256]byte
-	headSource *headSource
+	scratch [256]byte
+	lines   []byte // of the answer's head
 }
 
 // attempt is what is measured of the try under way.
@@ -119,7 +119,7 @@ func (p *Proxy) acquire(ctx *fasthttp.RequestCtx) *Exchange {
 
 // release resets by assignment, so that a new field cannot be forgotten. record is the only caller.
 func (p *Proxy) release(x *Exchange) {
-	body, head, edited, held := x.body[:0], x.head[:0], x.edited[:0], x.held[:0]
+	body, head, edited, held, lines := x.body[:0], x.head[:0], x.edited[:0], x.held[:0], x.lines[:0]
 	if cap(body) > maxPooledBuffer {
 		body = nil
 	}
@@ -132,7 +132,10 @@ func (p *Proxy) release(x *Exchange) {
 	if cap(held) > maxPooledBuffer {
 		held = nil
 	}
-	meter, scrubber, source := x.meter, x.scrubber, x.headSource // keep their buffers; all are reset before use
-	*x = Exchange{body: body, head: head, edited: edited, held: held, meter: meter, scrubber: scrubber, headSource: source}
+	if cap(lines) > maxPooledBuffer {
+		lines = nil
+	}
+	meter, scrubber := x.meter, x.scrubber // keep their buffers; both are reset before use
+	*x = Exchange{body: body, head: head, edited: edited, held: held, lines: lines, meter: meter, scrubber: scrubber}
 	p.exchanges.Put(x)
 }

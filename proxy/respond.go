@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -50,24 +51,64 @@ func (x *Exchange) isStream() bool {
 	return x.format == provider.EventStream || x.format == provider.JSONArray
 }
 
-// copyHead gives the provider's status and headers to the client's answer.
+// copyHead gives the provider's status and header lines to the client's answer, the lines as they came.
+//
+// fasthttp writes headers from parsed pairs. Taking twenty lines apart and putting them together again costs more than all
+// the rest of the head, and loses their order and spelling. So all lines go as the value of one of them, written over a
+// blank value of the same length; upstream has made sure that they are proper lines.
 func (x *Exchange) copyHead(to *fasthttp.ResponseHeader) error {
 	head := &x.conn.Head
-	if err := x.startHead(to, head); err != nil {
-		return err
+	if x.attempts > 1 {
+		x.clearHead(to, head.Status)
 	}
-	for _, f := range head.Fields() {
-		if !upstream.EqualFold(f.Name, "date") {
+	to.SetStatusCode(head.Status)
+	if len(head.Reason) > 0 && string(head.Reason) != fasthttp.StatusMessage(head.Status) {
+		to.SetStatusMessage(head.Reason)
+	}
+	carrier := slices.IndexFunc(head.Fields(), carries)
+	if carrier < 0 {
+		if head.Get("date") != nil {
+			return x.startHead(to, head)
+		}
+		for _, f := range head.Fields() {
 			to.AddBytesKV(f.Name, f.Value)
 		}
+		return nil
+	}
+	f := &head.Fields()[carrier]
+	lines := append(append(x.lines[:0], f.Value...), "\r\n"...)
+	lines = head.AppendLines(lines, carrier)
+	lines = lines[:len(lines)-len("\r\n")]
+	x.lines = lines
+	if len(blank) < len(lines) {
+		to.SetBytesKV(f.Name, make([]byte, len(lines)))
+	} else {
+		to.SetBytesKV(f.Name, blank[:len(lines)])
+	}
+	if copy(to.PeekBytes(f.Name), lines) != len(lines) {
+		return errCarrier
 	}
 	return nil
 }
 
-// startHead sets the status line and Date. fasthttp keeps a Date only if it has parsed it itself, so these two go through its
-// parser.
+// blank is a value that fasthttp has nothing against.
+var blank = bytes.Repeat([]byte{'-'}, 8<<10)
+
+var errCarrier = errors.New("BUG: header value is not kept as it was given")
+
+// carries tells whether fasthttp keeps a header as a plain pair, whose value it writes as it is.
+func carries(f upstream.Field) bool {
+	switch len(f.Name) {
+	case len("date"), len("server"), len("trailer"), len("set-cookie"), len("content-type"), len("content-encoding"):
+		return !upstream.EqualFold(f.Name, "date") && !upstream.EqualFold(f.Name, "server") && !upstream.EqualFold(f.Name, "trailer") &&
+			!upstream.EqualFold(f.Name, "set-cookie") && !upstream.EqualFold(f.Name, "content-type") && !upstream.EqualFold(f.Name, "content-encoding")
+	}
+	return true
+}
+
+// startHead has fasthttp parse a head, which is the only way in which it takes over a Date.
 func (x *Exchange) startHead(to *fasthttp.ResponseHeader, head *upstream.Head) error {
-	b := append(x.scratch[:0], "HTTP/1.1 "...)
+	b := append(x.lines[:0], "HTTP/1.1 "...)
 	b = strconv.AppendInt(b, int64(head.Status), 10)
 	b = append(b, ' ')
 	if len(head.Reason) > 0 {
@@ -76,17 +117,9 @@ func (x *Exchange) startHead(to *fasthttp.ResponseHeader, head *upstream.Head) e
 		b = append(b, http.StatusText(head.Status)...)
 	}
 	b = append(b, "\r\n"...)
-	if date := head.Get("date"); date != nil {
-		b = append(append(append(b, "Date: "...), date...), "\r\n"...)
-	}
-	b = append(b, "\r\n"...)
-	if x.headSource == nil {
-		x.headSource = &headSource{}
-		x.headSource.buffered = bufio.NewReaderSize(&x.headSource.bytes, 512)
-	}
-	x.headSource.bytes.Reset(b)
-	x.headSource.buffered.Reset(&x.headSource.bytes)
-	if err := to.Read(x.headSource.buffered); err != nil {
+	b = head.AppendLines(b, -1)
+	x.lines = append(b, "\r\n"...)
+	if err := to.Read(bufio.NewReaderSize(bytes.NewReader(x.lines), len(x.lines))); err != nil {
 		return err
 	}
 	to.ResetConnectionClose() // a head without a length looked like one whose body ends the connection
@@ -99,12 +132,6 @@ func (x *Exchange) clearHead(to *fasthttp.ResponseHeader, status int) {
 	if err := x.startHead(to, &upstream.Head{Status: status}); err != nil {
 		panic("BUG: empty head: " + err.Error())
 	}
-}
-
-// headSource lets fasthttp parse bytes from memory.
-type headSource struct {
-	bytes    bytes.Reader
-	buffered *bufio.Reader
 }
 
 // hold reads the body up to the hold limit. If there is more, the answer is relayed piece by piece after all.

@@ -172,6 +172,52 @@ func TestForward_AnswerReachesTheClientAsItWasSent(t *testing.T) {
 	}
 }
 
+// Every line of an answer's head arrives as the provider spelt it, whatever fasthttp thinks of its name.
+func TestForward_LinesOfTheHeadKeepTheirSpelling(t *testing.T) {
+	t.Parallel()
+	check := func(name, end string, lines ...string) {
+		t.Helper()
+		g := start(t, testConfig(fixed(t, "HTTP/1.1 200 OK"+end+strings.Join(lines, end)+end+"Content-Length: 2"+end+end+"{}")))
+		c := g.dial()
+		r := bufio.NewReader(c)
+		for range 2 {
+			if _, err := io.WriteString(c, "GET /v1/files/f HTTP/1.1\r\nHost: g\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for {
+				line, err := r.ReadString('\n')
+				if err != nil || !strings.HasSuffix(line, "\r\n") {
+					t.Fatalf("%s: line %q, %v", name, line, err)
+				}
+				if line = strings.TrimSuffix(line, "\r\n"); line == "" {
+					break
+				}
+				if !strings.HasPrefix(line, "x-llmopt-") {
+					got = append(got, line)
+				}
+			}
+			_, _ = io.CopyN(io.Discard, r, 2)
+			want := append([]string{"HTTP/1.1 200 OK", "Content-Length: 2"}, lines...)
+			slices.Sort(want)
+			slices.Sort(got)
+			if !slices.Equal(got, want) {
+				t.Errorf("%s: got %q, want %q", name, got, want)
+			}
+		}
+	}
+	usual := []string{
+		"server: provider", "DATE: Mon, 01 Jan 2024 00:00:00 GMT", "content-type: text/x", "X-a: 1", "x-A: 2", "X-a: 1",
+		"set-cookie: a=1", "SET-COOKIE: b=2", "content-encoding: identity", "X-Empty:", "x-odd:  spaces \t ", "x-utf8: \xc3\xbc",
+	}
+	check("usual", "\r\n", usual...)
+	check("long", "\r\n", append(usual, "X-Long: "+strings.Repeat("long ", 4000)+"end")...)
+	check("bare line feeds", "\n", "server: provider", "x-b: 2", "content-type: text/x")
+	check("of fasthttp's own kind", "\r\n", "Content-Type: text/x", "Server: provider", "Set-Cookie: a=1")
+	check("with a date", "\r\n", "Content-Type: text/x", "Date: Mon, 01 Jan 2024 00:00:00 GMT", "Server: provider")
+	check("one", "\r\n", "X-A: 1")
+}
+
 func TestForward_ResponseHeadersCanBeTurnedOff(t *testing.T) {
 	t.Parallel()
 	c := testConfig(fixed(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))

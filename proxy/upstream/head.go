@@ -14,7 +14,10 @@ var (
 )
 
 // Field is one header line of an answer, name in the provider's spelling, value without surrounding white space.
-type Field struct{ Name, Value []byte }
+type Field struct {
+	Name, Value []byte
+	start, end  int // of the whole line in the head
+}
 
 // Head is the head of an answer. Its slices alias the connection's buffer and are valid until the first Next.
 type Head struct {
@@ -25,13 +28,36 @@ type Head struct {
 	ContentEncoding []byte
 	Upgrade         []byte // the protocol that a 101 answer switches to
 
+	raw     []byte
 	fields  []Field
+	bareLF  bool // some line ends with a bare line feed
 	chunked bool
 }
 
 // Fields are the header lines that belong to the message, in order: hop-by-hop ones (those named in Connection too),
 // Content-Length and Transfer-Encoding are left out.
 func (h *Head) Fields() []Field { return h.fields }
+
+// AppendLines appends the lines of all fields but one (-1: of all), each as it came, with CRLF at its end.
+func (h *Head) AppendLines(dst []byte, but int) []byte {
+	for i := 0; i < len(h.fields); i++ {
+		f := &h.fields[i]
+		switch {
+		case i == but:
+		case h.bareLF:
+			dst = append(append(dst, f.Name...), ": "...)
+			dst = append(append(dst, f.Value...), "\r\n"...)
+		default:
+			end := f.end
+			for i+1 < len(h.fields) && i+1 != but && h.fields[i+1].start == end {
+				i++
+				end = h.fields[i].end
+			}
+			dst = append(dst, h.raw[f.start:end]...)
+		}
+	}
+	return dst
+}
 
 // Get is the value of the first field of that name (in lower case), or nil.
 func (h *Head) Get(name string) []byte {
@@ -104,10 +130,12 @@ func emptyLine(p []byte) (n int, found bool) {
 
 func (c *Conn) parseHead(p []byte, noBody bool) error {
 	h := &c.Head
-	*h = Head{fields: h.fields[:0], Length: -1}
+	*h = Head{fields: h.fields[:0], Length: -1, raw: p}
 	c.body = body{}
+	lines, pairs := 1, 0 // lines, and those of them that CRLF ends
 
-	line, p := cutLine(p)
+	line, p, paired := cutLine(p)
+	pairs += paired
 	http11, err := h.parseStatus(line)
 	if err != nil {
 		return err
@@ -116,17 +144,18 @@ func (c *Conn) parseHead(p []byte, noBody bool) error {
 	hasLength := false
 	var named []byte // the tokens of Connection headers that name further hop-by-hop ones
 	for {
-		if line, p = cutLine(p); len(line) == 0 {
+		start := len(h.raw) - len(p)
+		line, p, paired = cutLine(p)
+		lines++
+		if pairs += paired; len(line) == 0 {
 			break
 		}
+		end := len(h.raw) - len(p)
 		colon := bytes.IndexByte(line, ':')
 		if colon <= 0 || !IsToken(line[:colon]) {
 			return fmt.Errorf("%w: header line without a proper name", errBadHead)
 		}
 		name, value := line[:colon], Trim(line[colon+1:])
-		if bytes.IndexByte(value, '\r') >= 0 || bytes.IndexByte(value, 0) >= 0 {
-			return fmt.Errorf("%w: control character in the value of %s", errBadHead, name)
-		}
 		switch kindOf(name) {
 		case contentLength:
 			n, ok := parseLength(value)
@@ -156,14 +185,18 @@ func (c *Conn) parseHead(p []byte, noBody bool) error {
 			}
 		case contentType:
 			h.ContentType = value
-			h.fields = append(h.fields, Field{name, value})
+			h.fields = append(h.fields, Field{name, value, start, end})
 		case contentEncoding:
 			h.ContentEncoding = value
-			h.fields = append(h.fields, Field{name, value})
+			h.fields = append(h.fields, Field{name, value, start, end})
 		default:
-			h.fields = append(h.fields, Field{name, value})
+			h.fields = append(h.fields, Field{name, value, start, end})
 		}
 	}
+	if bytes.IndexByte(h.raw, 0) >= 0 || bytes.Count(h.raw, []byte{'\r'}) != pairs {
+		return fmt.Errorf("%w: control character", errBadHead)
+	}
+	h.bareLF = pairs != lines
 	if h.chunked && hasLength {
 		return errBadFraming
 	}
@@ -228,16 +261,17 @@ func (h *Head) parseStatus(line []byte) (http11 bool, err error) {
 	return line[7] == '1', nil
 }
 
-func cutLine(p []byte) (line, rest []byte) {
+// cutLine cuts the first line off; paired is 1 when CRLF ends it, 0 when it is a bare line feed.
+func cutLine(p []byte) (line, rest []byte, paired int) {
 	i := bytes.IndexByte(p, '\n')
 	if i < 0 {
-		return nil, nil
+		return nil, nil, 0
 	}
 	line, rest = p[:i], p[i+1:]
 	if i > 0 && line[i-1] == '\r' {
-		line = line[:i-1]
+		return line[:i-1], rest, 1
 	}
-	return line, rest
+	return line, rest, 0
 }
 
 func parseLength(v []byte) (int64, bool) {

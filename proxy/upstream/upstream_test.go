@@ -151,6 +151,9 @@ func TestConn_Framing(t *testing.T) {
 	check("gzip transfer", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", false, "", errBadFraming, false)
 	check("not HTTP", "SSH-2.0-OpenSSH_9.2\r\n\r\n", false, "", errBadHead, false)
 	check("bad name", "HTTP/1.1 200 OK\r\nX Y: 1\r\n\r\n", false, "", errBadHead, false)
+	check("stray return", "HTTP/1.1 200 OK\r\nX-A: a\rb\r\n\r\n", false, "", errBadHead, false)
+	check("stray return and bare line feed", "HTTP/1.1 200 OK\r\nX-A: a\rb\nX-B: c\r\n\r\n", false, "", errBadHead, false)
+	check("NUL", "HTTP/1.1 200 OK\r\nX-A: a\x00b\r\n\r\n", false, "", errBadHead, false)
 	check("nothing", "", false, "", io.EOF, false)
 	check("half a head", "HTTP/1.1 200 OK\r\nX-", false, "", io.ErrUnexpectedEOF, false)
 }
