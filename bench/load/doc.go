@@ -6,6 +6,8 @@
 // not, with prompts of random lengths, of which some share their beginning. Some clients leave before the answer is
 // complete.
 //
-// Everything about the n-th request is a function of the seed and n. A driver shares no code with the proxy but the
+// Arrivals are even, random or those of a recorded trace, which tells the sizes of requests too ([Trace]).
+//
+// Everything about the n-th request is a function of the seed, n and its arrival. A driver shares no code with the proxy but the
 // scanner of event streams, which has a reference implementation in its tests.
 package load

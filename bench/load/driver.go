@@ -9,8 +9,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"llm-auto-optimizer/analysis/window"
 )
 
 // Options describe a load.
@@ -48,9 +46,13 @@ type Driver struct {
 	drain     time.Duration
 	slots     chan struct{}
 	transport http.RoundTripper
+	precise   bool   // wait for intended times by the best clock there is
 	close     func() // lets go of the transport
+	leave     context.CancelFunc
+	exchanges context.Context // done when the clients of all exchanges leave
 
 	mu    sync.Mutex
+	start time.Time
 	stats Stats
 }
 
@@ -70,6 +72,7 @@ func New(o Options) (*Driver, error) {
 		arrivals: o.Arrivals, seed: o.Seed, kinds: slices.Clone(o.Kinds), drain: o.Drain,
 		slots: make(chan struct{}, o.MaxInFlight), transport: o.Transport, close: func() {},
 	}
+	d.exchanges, d.leave = context.WithCancel(context.Background())
 	sum := 0.0
 	for i := range d.kinds {
 		k := &d.kinds[i]
@@ -88,7 +91,7 @@ func New(o Options) (*Driver, error) {
 			MaxIdleConnsPerHost: o.MaxInFlight,
 			DisableCompression:  true,
 		}
-		d.transport, d.close = t, t.CloseIdleConnections
+		d.transport, d.close, d.precise = t, t.CloseIdleConnections, true
 	}
 	return d, nil
 }
@@ -99,97 +102,51 @@ const dialTimeout = 10 * time.Second
 // returns when all have ended. It must be called once.
 func (d *Driver) Run(ctx context.Context) {
 	defer d.close()
-	exchanges, leave := context.WithCancel(context.WithoutCancel(ctx))
-	defer leave()
+	defer d.leave()
+	wait, done := waitTimer, func() {}
+	if d.precise {
+		wait, done = preciseWait(ctx)
+	}
+	defer done()
 	var running sync.WaitGroup
 	start, n := time.Now(), uint64(0)
-	for at := range d.arrivals {
-		intended := start.Add(at)
-		if !d.admit(ctx, intended) {
+	d.begun(start)
+	for a := range d.arrivals {
+		r := d.request(n, &a) // before its time has come: it may take a while
+		intended := start.Add(a.At)
+		if !wait(ctx, intended) || !d.admit(ctx) {
 			break
 		}
-		r := d.request(n)
 		n++
 		running.Go(func() {
-			d.exchange(exchanges, &r, intended)
+			d.exchange(&r, intended)
 			<-d.slots
 		})
 	}
-	defer time.AfterFunc(d.drain, leave).Stop()
+	d.allSent()
+	defer time.AfterFunc(d.drain, d.leave).Stop()
 	running.Wait()
+	d.finished()
 }
 
-// admit waits for the time to come and for a free slot, which it takes. It returns false when ctx is done first.
-func (d *Driver) admit(ctx context.Context, at time.Time) bool {
-	if wait := time.Until(at); wait > 0 {
-		t := time.NewTimer(wait)
-		defer t.Stop()
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			return false
-		}
+// Leave makes the clients of all exchanges under way leave at once, and those of any to come.
+func (d *Driver) Leave() { d.leave() }
+
+// admit takes a slot when one is free. It returns false when ctx is done first.
+func (d *Driver) admit(ctx context.Context) bool {
+	if ctx.Err() != nil { // goes before a slot that is free
+		return false
 	}
 	select {
-	case <-ctx.Done(): // goes before a slot that is free, too
-		return false
+	case d.slots <- struct{}{}:
+		return true
 	default:
 	}
+	d.delayed()
 	select {
 	case d.slots <- struct{}{}:
 		return true
 	case <-ctx.Done():
 		return false
-	}
-}
-
-// Stats are the results of a load so far.
-type Stats struct {
-	Sent     int64
-	InFlight int64
-
-	// Outcomes by window.Outcome, as the clients saw them: Canceled are those that left, by plan or at the end of the load,
-	// Connect could not be sent at all, Broken ended too early, StreamError said so itself.
-	Outcomes []int64
-
-	Latency  Histogram // from the intended sending to the end, whatever the outcome but Canceled
-	TTFT     Histogram // from the intended sending to the first content, of streams that had any
-	Overhead Histogram // that a gateway states in x-llmopt-overhead-us
-}
-
-// Stats returns the results so far.
-func (d *Driver) Stats() *Stats {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	s := d.stats
-	s.Outcomes = make([]int64, len(window.Outcomes()))
-	copy(s.Outcomes, d.stats.Outcomes)
-	return &s
-}
-
-func (d *Driver) begin() {
-	d.mu.Lock()
-	d.stats.Sent++
-	d.stats.InFlight++
-	d.mu.Unlock()
-}
-
-func (d *Driver) end(r *result) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	s := &d.stats
-	s.InFlight--
-	if s.Outcomes == nil {
-		s.Outcomes = make([]int64, len(window.Outcomes()))
-	}
-	s.Outcomes[r.outcome]++
-	if r.outcome != window.Canceled {
-		s.Latency.Record(r.latency)
-	}
-	if r.hasContent {
-		s.TTFT.Record(r.ttft)
-	}
-	if r.hasOverhead {
-		s.Overhead.Record(r.overhead)
 	}
 }

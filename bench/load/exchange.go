@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -23,21 +22,25 @@ type result struct {
 	hasContent  bool
 	overhead    time.Duration
 	hasOverhead bool
+	status      int  // of the answer; 0: none came
+	cut         bool // the client left because all had to
+	usage       usage
 }
 
-// exchange sends one request and takes its answer, or leaves it as planned. When ctx is done it leaves, too.
-func (d *Driver) exchange(ctx context.Context, r *request, intended time.Time) {
-	ctx, leave := context.WithCancel(ctx)
+// exchange sends one request and takes its answer, or leaves it as planned, or when all leave.
+func (d *Driver) exchange(r *request, intended time.Time) {
+	ctx, leave := context.WithCancel(d.exchanges)
 	defer leave()
 	if r.leaveWait > 0 {
 		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 			WroteRequest: func(httptrace.WroteRequestInfo) { time.AfterFunc(r.leaveWait, leave) },
 		})
 	}
-	d.begin()
+	d.begin(time.Since(intended))
 	var res result
 	res.outcome = d.try(ctx, leave, r, intended, &res)
 	res.latency = time.Since(intended)
+	res.cut = res.outcome == window.Canceled && d.exchanges.Err() != nil
 	d.end(&res)
 }
 
@@ -53,12 +56,13 @@ func (d *Driver) try(ctx context.Context, leave func(), r *request, intended tim
 		return outcomeOf(ctx, err)
 	}
 	defer resp.Body.Close()
+	res.status = resp.StatusCode
 	if us, err := strconv.ParseInt(resp.Header.Get("x-llmopt-overhead-us"), 10, 64); err == nil {
 		res.overhead, res.hasOverhead = time.Duration(us)*time.Microsecond, true
 	}
 	k := &d.kinds[r.kind]
 	if !k.Stream || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream") {
-		_, err := io.Copy(io.Discard, resp.Body)
+		err := res.usage.readPlain(k.API, resp.Body)
 		switch {
 		case err != nil:
 			return outcomeOf(ctx, err)
@@ -68,10 +72,14 @@ func (d *Driver) try(ctx context.Context, leave func(), r *request, intended tim
 			return outcomeOfStatus(resp.StatusCode)
 		}
 	}
-	s := stream{api: k.API}
-	err = s.read(resp.Body, func() bool {
-		if !res.hasContent && s.content > 0 {
-			res.hasContent, res.ttft = true, time.Since(intended)
+	s, last := stream{api: k.API, usage: &res.usage}, time.Time{}
+	err = s.read(resp.Body, func(pieces int) bool {
+		if pieces > 0 {
+			now := time.Now()
+			d.content(pieces, !res.hasContent, now.Sub(last))
+			if last = now; !res.hasContent {
+				res.hasContent, res.ttft = true, now.Sub(intended)
+			}
 		}
 		if s.ended || r.leaveContent == 0 || s.content < r.leaveContent {
 			return true

@@ -18,6 +18,7 @@ const (
 type Histogram struct {
 	counts [bucketCount]uint64
 	count  uint64
+	sum    float64 // nanoseconds; exact for more than 100 days
 	max    time.Duration
 }
 
@@ -28,6 +29,7 @@ func (h *Histogram) Record(d time.Duration) {
 	shift := max(0, bits.Len64(v)-(mantissaBits+1))
 	h.counts[shift<<mantissaBits+int(v>>shift)]++
 	h.count++
+	h.sum += float64(d)
 	h.max = max(h.max, d)
 }
 
@@ -36,6 +38,14 @@ func (h *Histogram) Count() int64 { return int64(h.count) }
 
 // Max is the longest duration recorded, exactly; 0 without any.
 func (h *Histogram) Max() time.Duration { return h.max }
+
+// Mean is the mean of the durations recorded, of the durations themselves; 0 without any.
+func (h *Histogram) Mean() time.Duration {
+	if h.count == 0 {
+		return 0
+	}
+	return time.Duration(h.sum / float64(h.count))
+}
 
 // Quantile is the q-quantile by nearest rank, within 0.4 %, and never above Max; 0 without any durations. A q outside
 // of [0, 1] counts as 0 or 1.

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -23,6 +25,18 @@ const (
 
 var apiNames = [apisEnd]string{"chat", "responses", "embeddings", "messages", "generate"}
 
+// APIs are the names of all.
+func APIs() []string { return apiNames[:] }
+
+// ParseAPI returns the API of a name.
+func ParseAPI(name string) (API, error) {
+	i := slices.Index(apiNames[:], name)
+	if i < 0 {
+		return 0, fmt.Errorf("%q: want one of %s", name, strings.Join(apiNames[:], ", "))
+	}
+	return API(i), nil
+}
+
 // String returns the API's name.
 func (a API) String() string { return apiNames[a] }
 
@@ -34,6 +48,8 @@ type Kind struct {
 	Model   string  // letters, digits and "-_.:/@"
 	Weight  float64 // share of the mixture, relative to the other kinds' weights
 	Stream  bool
+	Usage   bool        // streams of Chat are asked for their usage; those of the others tell it anyway
+	Header  http.Header // sent too, and instead of what the SDK would send; keys in canonical form
 
 	Prompt       Size // of the user's text
 	Prefixes     int  // number of system prompts, one of which each request begins with; 0: none. Not for Embeddings
@@ -87,6 +103,8 @@ func (k *Kind) check() error {
 		return bad("PrefixTokens", k.PrefixTokens, fmt.Sprintf("1 to %d", maxPrompt))
 	case k.MaxTokens < 0 || k.MaxTokens == 0 && k.API == Messages:
 		return bad("MaxTokens", k.MaxTokens, "0 or more, and more than 0 for messages")
+	case k.Usage && !(k.Stream && k.API == Chat):
+		return bad("Usage", k.Usage, "false where it is no stream of chat")
 	case !(k.Leave >= 0 && k.Leave <= 1):
 		return bad("Leave", k.Leave, "0 to 1")
 	}

@@ -1,9 +1,11 @@
 package load
 
 import (
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -12,6 +14,9 @@ import (
 const (
 	streamArrivals = 1<<64 - 1 - iota
 	streamPrefixes
+	streamBlocks
+	streamClients
+	streamLengths
 )
 
 // When clients leave. Most do when they have seen the beginning of a stream, some before there is any answer.
@@ -31,8 +36,8 @@ type request struct {
 	leaveWait    time.Duration // leave that long after the request has been written; 0: don't
 }
 
-// request makes the n-th request.
-func (d *Driver) request(n uint64) request {
+// request makes the n-th request, of the size that its arrival states.
+func (d *Driver) request(n uint64, a *Arrival) request {
 	rng := rand.New(rand.NewPCG(d.seed, n))
 	i, u := 0, rng.Float64()*d.shares[len(d.shares)-1]
 	for i < len(d.shares)-1 && u >= d.shares[i] {
@@ -44,7 +49,21 @@ func (d *Driver) request(n uint64) request {
 	if k.Prefixes > 0 {
 		prefix = d.prefixes[i][rng.IntN(k.Prefixes)]
 	}
-	r.body = k.appendBody(nil, prefix, appendWords(nil, rng, k.Prompt.draw(rng)))
+	tokens, limit := a.Input, k.MaxTokens
+	if tokens == 0 {
+		tokens = k.Prompt.draw(rng)
+	}
+	if a.Output > 0 {
+		limit = a.Output
+	}
+	prompt := make([]byte, 0, wordSize*tokens)
+	for _, block := range a.Blocks {
+		text := rand.New(rand.NewPCG(d.seed+block, streamBlocks))
+		prompt = appendWords(prompt, text, min(blockTokens, tokens-wordsIn(prompt)))
+	}
+	prompt = appendWords(prompt, rng, tokens-wordsIn(prompt))
+	const frame = 256 // bytes of a body around its texts, about
+	r.body = k.appendBody(make([]byte, 0, frame+len(prefix)+len(prompt)), prefix, prompt, limit)
 	if k.Leave > rng.Float64() {
 		if k.Stream && rng.Float64() >= leaveWaiting {
 			r.leaveContent = 1 + rng.IntN(leaveMaxContent)
@@ -66,32 +85,39 @@ func (k *Kind) prefixes(seed uint64) [][]byte {
 }
 
 // vocabulary has words of three letters: with the blank one token each.
-const vocabulary = "any ask bay big bud cat day dew dog due elm end far fig fit fly fog fox hay hen ice ink ivy jar joy key " +
-	"law map may new now oak oat old one our owl own pea pen pie red rye sea see set sky sun tea the two was way yes"
+const (
+	vocabulary = "any ask bay big bud cat day dew dog due elm end far fig fit fly fog fox hay hen ice ink ivy jar joy key " +
+		"law map may new now oak oat old one our owl own pea pen pie red rye sea see set sky sun tea the two was way yes"
+	wordSize  = 4
+	wordCount = (len(vocabulary) + 1) / wordSize
+)
 
-// appendWords appends n tokens of text that needs no escaping in JSON.
+// appendWords appends n tokens to text. They need no escaping in JSON.
 func appendWords(dst []byte, rng *rand.Rand, n int) []byte {
-	const size, count = 4, (len(vocabulary) + 1) / 4
-	for i := range n {
-		if i > 0 {
+	for range n {
+		if len(dst) > 0 {
 			dst = append(dst, ' ')
 		}
-		at := size * rng.IntN(count)
-		dst = append(dst, vocabulary[at:at+size-1]...)
+		at := wordSize * rng.IntN(wordCount)
+		dst = append(dst, vocabulary[at:at+wordSize-1]...)
 	}
 	return dst
 }
 
-// appendBody appends the JSON of a request as the vendor's SDK would write it. Prefix and prompt need no escaping.
-func (k *Kind) appendBody(b, prefix, prompt []byte) []byte {
+// wordsIn is the number of tokens in a text of appendWords.
+func wordsIn(text []byte) int { return (len(text) + 1) / wordSize }
+
+// appendBody appends the JSON of a request as the vendor's SDK would write it. Prefix and prompt need no escaping; a
+// maxTokens of 0 is no limit.
+func (k *Kind) appendBody(b, prefix, prompt []byte, maxTokens int) []byte {
 	str := func(parts ...string) {
 		for _, s := range parts {
 			b = append(b, s...)
 		}
 	}
 	limit := func(name string) {
-		if k.MaxTokens > 0 {
-			str(`,"`, name, `":`, strconv.Itoa(k.MaxTokens))
+		if maxTokens > 0 {
+			str(`,"`, name, `":`, strconv.Itoa(maxTokens))
 		}
 	}
 	if k.API == Generate {
@@ -100,8 +126,8 @@ func (k *Kind) appendBody(b, prefix, prompt []byte) []byte {
 			str(`"systemInstruction":{"parts":[{"text":"`, string(prefix), `"}]},`)
 		}
 		str(`"contents":[{"role":"user","parts":[{"text":"`, string(prompt), `"}]}]`)
-		if k.MaxTokens > 0 {
-			str(`,"generationConfig":{"maxOutputTokens":`, strconv.Itoa(k.MaxTokens), `}`)
+		if maxTokens > 0 {
+			str(`,"generationConfig":{"maxOutputTokens":`, strconv.Itoa(maxTokens), `}`)
 		}
 		str(`}`)
 		return b
@@ -132,28 +158,36 @@ func (k *Kind) appendBody(b, prefix, prompt []byte) []byte {
 	}
 	if k.Stream {
 		str(`,"stream":true`)
+		if k.Usage && k.API == Chat {
+			str(`,"stream_options":{"include_usage":true}`)
+		}
 	}
 	str(`}`)
 	return b
 }
 
-// url is where requests of a kind go.
+// url is where requests of a kind go. Where the base URL ends with the segment that the path begins with, that stands once.
 func (k *Kind) url() string {
+	var path string
 	switch k.API {
 	case Chat:
-		return k.BaseURL + "/chat/completions"
+		path = "/chat/completions"
 	case Responses:
-		return k.BaseURL + "/responses"
+		path = "/responses"
 	case Embeddings:
-		return k.BaseURL + "/embeddings"
+		path = "/embeddings"
 	case Messages:
-		return k.BaseURL + "/v1/messages"
+		path = "/v1/messages"
 	default:
+		path = "/v1beta/models/" + k.Model + ":generateContent"
 		if k.Stream {
-			return k.BaseURL + "/v1beta/models/" + k.Model + ":streamGenerateContent?alt=sse"
+			path = "/v1beta/models/" + k.Model + ":streamGenerateContent?alt=sse"
 		}
-		return k.BaseURL + "/v1beta/models/" + k.Model + ":generateContent"
 	}
+	if first, rest, _ := strings.Cut(path[1:], "/"); rest != "" && strings.HasSuffix(k.BaseURL, "/"+first) {
+		return k.BaseURL + "/" + rest
+	}
+	return k.BaseURL + path
 }
 
 // header is what requests of a kind carry.
@@ -171,5 +205,6 @@ func (k *Kind) header() http.Header {
 	default:
 		h.Set("Authorization", "Bearer "+k.Key)
 	}
+	maps.Copy(h, k.Header)
 	return h
 }

@@ -17,19 +17,20 @@ type stream struct {
 	content int  // pieces of content seen
 	ended   bool // the API's mark of a complete answer was seen
 	failed  bool // the provider told of an error
+	usage   *usage
 }
 
 const readSize = 8 << 10
 
-// read follows a body to its end. After each read that brought content or the end it calls seen; when that returns false it
-// stops without an error. A body that ends without the API's own mark is an io.ErrUnexpectedEOF.
-func (s *stream) read(body io.Reader, seen func() bool) error {
+// read follows a body to its end. After each read that brought content or the end it calls seen with the number of pieces of
+// content that came with it; when that returns false it stops without an error. A body that ends without the API's own mark is an io.ErrUnexpectedEOF.
+func (s *stream) read(body io.Reader, seen func(pieces int) bool) error {
 	buf := make([]byte, readSize)
 	for {
 		n, err := body.Read(buf)
 		before := s.content
 		s.write(buf[:n])
-		if (s.content > before || s.ended) && !seen() {
+		if (s.content > before || s.ended) && !seen(s.content-before) {
 			return nil
 		}
 		switch {
@@ -53,8 +54,9 @@ func (s *stream) write(p []byte) {
 	}
 }
 
-// event looks for the three things that matter in an event.
+// event looks for the things that matter in an event.
 func (s *stream) event(ev *sse.Event) {
+	s.usage.readEvent(s.api, ev.Data)
 	switch {
 	case isError(ev):
 		s.failed = true

@@ -48,7 +48,7 @@ func everyKind(url string) (kinds []Kind) {
 			if stream && api == Embeddings {
 				continue
 			}
-			k := Kind{API: api, BaseURL: url, Key: "key", Model: "model-1", Weight: 1, Stream: stream, Prompt: Size{Median: 50, Sigma: .5}, MaxTokens: 500}
+			k := Kind{API: api, Usage: stream && api == Chat, BaseURL: url, Key: "key", Model: "model-1", Weight: 1, Stream: stream, Prompt: Size{Median: 50, Sigma: .5}, MaxTokens: 500}
 			if api <= Embeddings {
 				k.BaseURL += "/v1"
 			}
@@ -75,6 +75,13 @@ func TestWire_EveryKindIsUnderstood(t *testing.T) {
 		st, seen := d.Stats(), seen(t, s)
 		if st.Outcomes[window.OK] != 20 || seen.Completed != 20 || seen.Connections != 1 {
 			t.Errorf("%v, stream %v: got outcomes %v; the provider completed %d over %d connections", k.API, k.Stream, st.Outcomes, seen.Completed, seen.Connections)
+		}
+		if st.Statuses[200] != 20 || st.SendLag.Count() != 20 || st.Gap.Count() != st.Chunks-st.TTFT.Count() {
+			t.Errorf("%v, stream %v: statuses %v, %d lags, %d gaps of %d chunks", k.API, k.Stream, st.Statuses, st.SendLag.Count(), st.Gap.Count(), st.Chunks)
+		}
+		if st.Told != 20 || st.TokensInput != seen.TokensInput || st.TokensCached != seen.TokensCached || st.TokensOutput != seen.TokensOutput {
+			t.Errorf("%v, stream %v: %d answers told of %d tokens in, %d cached, %d out; the provider said %d, %d, %d", k.API, k.Stream, st.Told,
+				st.TokensInput, st.TokensCached, st.TokensOutput, seen.TokensInput, seen.TokensCached, seen.TokensOutput)
 		}
 		if n := st.TTFT.Count(); k.Stream != (n == 20) {
 			t.Errorf("%v, stream %v: %d times to first token", k.API, k.Stream, n)
