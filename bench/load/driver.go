@@ -76,7 +76,7 @@ func New(o Options) (*Driver, error) {
 	sum := 0.0
 	for i := range d.kinds {
 		k := &d.kinds[i]
-		if err := k.check(); err != nil {
+		if err := k.Check(); err != nil {
 			return nil, fmt.Errorf("load: kind %d: %w", i, err)
 		}
 		sum += k.Weight
@@ -109,24 +109,44 @@ func (d *Driver) Run(ctx context.Context) {
 	}
 	defer done()
 	var running sync.WaitGroup
-	start, n := time.Now(), uint64(0)
+	sending, stop := context.WithCancel(ctx)
+	defer stop()
+	ahead := make(chan request, maxAhead)
+	running.Go(func() { d.prepare(sending, ahead) })
+	start := time.Now()
 	d.begun(start)
-	for a := range d.arrivals {
-		r := d.request(n, &a) // before its time has come: it may take a while
-		intended := start.Add(a.At)
+	for r := range ahead {
+		intended := start.Add(r.at)
 		if !wait(ctx, intended) || !d.admit(ctx) {
 			break
 		}
-		n++
 		running.Go(func() {
 			d.exchange(&r, intended)
 			<-d.slots
 		})
 	}
+	stop()
 	d.allSent()
 	defer time.AfterFunc(d.drain, d.leave).Stop()
 	running.Wait()
 	d.finished()
+}
+
+// maxAhead is how many requests are made before their time: a burst of long prompts takes a while to make.
+const maxAhead = 32
+
+// prepare makes the requests of all arrivals, and closes ahead when they end or ctx is done.
+func (d *Driver) prepare(ctx context.Context, ahead chan<- request) {
+	defer close(ahead)
+	n := uint64(0)
+	for a := range d.arrivals {
+		select {
+		case ahead <- d.request(n, &a):
+			n++
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // Leave makes the clients of all exchanges under way leave at once, and those of any to come.

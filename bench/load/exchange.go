@@ -22,8 +22,9 @@ type result struct {
 	hasContent  bool
 	overhead    time.Duration
 	hasOverhead bool
-	status      int  // of the answer; 0: none came
-	cut         bool // the client left because all had to
+	status      int    // of the answer; 0: none came
+	cut         bool   // the client left because all had to
+	detail      string // what a failure says
 	usage       usage
 }
 
@@ -53,6 +54,7 @@ func (d *Driver) try(ctx context.Context, leave func(), r *request, intended tim
 	req.Header = d.headers[r.kind]
 	resp, err := d.transport.RoundTrip(req)
 	if err != nil {
+		res.detail = err.Error()
 		return outcomeOf(ctx, err)
 	}
 	defer resp.Body.Close()
@@ -62,15 +64,18 @@ func (d *Driver) try(ctx context.Context, leave func(), r *request, intended tim
 	}
 	k := &d.kinds[r.kind]
 	if !k.Stream || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream") {
-		err := res.usage.readPlain(k.API, resp.Body)
+		answer, err := res.usage.readPlain(k.API, resp.Body)
 		switch {
 		case err != nil:
+			res.detail = err.Error()
 			return outcomeOf(ctx, err)
 		case k.Stream && resp.StatusCode < 300:
-			return window.StreamError // a stream was asked for
-		default:
-			return outcomeOfStatus(resp.StatusCode)
+			res.detail = "no stream but " + resp.Header.Get("Content-Type")
+			return window.StreamError
+		case resp.StatusCode >= 400:
+			res.detail = beginning(answer)
 		}
+		return outcomeOfStatus(resp.StatusCode)
 	}
 	s, last := stream{api: k.API, usage: &res.usage}, time.Time{}
 	err = s.read(resp.Body, func(pieces int) bool {
@@ -89,14 +94,22 @@ func (d *Driver) try(ctx context.Context, leave func(), r *request, intended tim
 	})
 	switch {
 	case s.failed: // goes first: after such an event the connection may be cut
+		res.detail = s.failure
 		return window.StreamError
 	case ctx.Err() != nil && !s.ended:
 		return window.Canceled
 	case err != nil:
+		res.detail = err.Error()
 		return outcomeOf(ctx, err)
 	default:
 		return outcomeOfStatus(resp.StatusCode)
 	}
+}
+
+// beginning is as much of an answer as a person needs to know what is wrong.
+func beginning(answer []byte) string {
+	const enough = 300
+	return string(answer[:min(enough, len(answer))])
 }
 
 // outcomeOf tells what an error of the transport means.

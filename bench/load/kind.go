@@ -74,16 +74,25 @@ func (s Size) draw(rng *rand.Rand) int {
 	return int(min(max(n, 1), maxPrompt))
 }
 
-// check tells what is wrong with a kind.
-func (k *Kind) check() error {
-	bad := func(field string, value any, allowed string) error {
-		return fmt.Errorf("%s is %v: want %s", field, value, allowed)
-	}
+// FieldError tells what is wrong with a field of a kind.
+type FieldError struct {
+	Field   string // its name, of nested ones with dots
+	Value   any
+	Allowed string
+}
+
+func (e *FieldError) Error() string {
+	return fmt.Sprintf("%s is %v: want %s", e.Field, e.Value, e.Allowed)
+}
+
+// Check tells what is wrong with a kind, by a [FieldError].
+func (k *Kind) Check() error {
+	bad := func(field string, value any, allowed string) error { return &FieldError{field, value, allowed} }
 	if k.API >= apisEnd {
 		return bad("API", uint8(k.API), "one of the constants")
 	}
 	if u, err := url.Parse(k.BaseURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.HasSuffix(k.BaseURL, "/") {
-		return bad("BaseURL", k.BaseURL, "http://host without a slash at its end")
+		return bad("BaseURL", k.BaseURL, "http:// or https:// with a host, and no slash at its end")
 	}
 	if k.Model == "" || strings.ContainsFunc(k.Model, notInModels) {
 		return bad("Model", k.Model, "letters, digits and -_.:/@")

@@ -29,7 +29,8 @@ const (
 
 // request is everything about one request.
 type request struct {
-	kind int // index into the driver's kinds
+	at   time.Duration // intended send time, from the start of the load
+	kind int           // index into the driver's kinds
 	body []byte
 
 	leaveContent int           // leave when that many pieces of content have come; 0: don't
@@ -44,7 +45,7 @@ func (d *Driver) request(n uint64, a *Arrival) request {
 		i++
 	}
 	k := &d.kinds[i]
-	r := request{kind: i}
+	r := request{at: a.At, kind: i}
 	var prefix []byte
 	if k.Prefixes > 0 {
 		prefix = d.prefixes[i][rng.IntN(k.Prefixes)]

@@ -19,6 +19,7 @@ type Stats struct {
 	// Outcomes by window.Outcome, as the clients saw them: Canceled are those that left, by plan or at the end of the load,
 	// Connect could not be sent at all, Broken ended too early, StreamError said so itself.
 	Outcomes []int64
+	Examples []string      // by window.Outcome: what the first of each failed with; "" where nothing did
 	Cut      int64         // of Canceled: left because the load ended
 	Statuses map[int]int64 // of answers, also of those that their client left or that broke
 
@@ -35,6 +36,10 @@ type Stats struct {
 	TokensInput  int64 // cached ones included
 	TokensCached int64
 	TokensOutput int64 // reasoning included
+
+	// Steady is what had been achieved when the sending ended: over the time of Sending the throughput, without the time in
+	// which the last answers ran out.
+	Steady struct{ OK, Chunks, TokensOutput int64 }
 }
 
 // Stats returns the results so far.
@@ -43,11 +48,14 @@ func (d *Driver) Stats() *Stats {
 	defer d.mu.Unlock()
 	s := d.stats
 	s.Outcomes = make([]int64, len(window.Outcomes()))
+	s.Examples = make([]string, len(window.Outcomes()))
 	copy(s.Outcomes, d.stats.Outcomes)
+	copy(s.Examples, d.stats.Examples)
 	s.Statuses = maps.Clone(d.stats.Statuses)
 	if now := time.Since(d.start); !d.start.IsZero() {
 		if s.Sending == 0 {
 			s.Sending = now
+			s.steady()
 		}
 		if s.Elapsed == 0 {
 			s.Elapsed = now
@@ -59,14 +67,20 @@ func (d *Driver) Stats() *Stats {
 func (d *Driver) begun(at time.Time) {
 	d.mu.Lock()
 	d.start = at
-	d.stats.Outcomes, d.stats.Statuses = make([]int64, len(window.Outcomes())), map[int]int64{}
+	n := len(window.Outcomes())
+	d.stats.Outcomes, d.stats.Examples, d.stats.Statuses = make([]int64, n), make([]string, n), map[int]int64{}
 	d.mu.Unlock()
 }
 
 func (d *Driver) allSent() {
 	d.mu.Lock()
 	d.stats.Sending = time.Since(d.start)
+	d.stats.steady()
 	d.mu.Unlock()
+}
+
+func (s *Stats) steady() {
+	s.Steady.OK, s.Steady.Chunks, s.Steady.TokensOutput = s.Outcomes[window.OK], s.Chunks, s.TokensOutput
 }
 
 func (d *Driver) finished() {
@@ -110,6 +124,9 @@ func (d *Driver) end(r *result) {
 	s := &d.stats
 	s.InFlight--
 	s.Outcomes[r.outcome]++
+	if s.Examples[r.outcome] == "" {
+		s.Examples[r.outcome] = r.detail
+	}
 	if r.status > 0 {
 		s.Statuses[r.status]++
 	}

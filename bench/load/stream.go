@@ -18,6 +18,7 @@ type stream struct {
 	ended   bool // the API's mark of a complete answer was seen
 	failed  bool // the provider told of an error
 	usage   *usage
+	failure string // what it told
 }
 
 const readSize = 8 << 10
@@ -59,7 +60,7 @@ func (s *stream) event(ev *sse.Event) {
 	s.usage.readEvent(s.api, ev.Data)
 	switch {
 	case isError(ev):
-		s.failed = true
+		s.failed, s.failure = true, beginning(ev.Data)
 	case s.api == Chat:
 		if bytes.Equal(ev.Data, []byte("[DONE]")) {
 			s.ended = true
@@ -71,7 +72,7 @@ func (s *stream) event(ev *sse.Event) {
 		case isEvent(ev, "response.completed"), isEvent(ev, "response.incomplete"):
 			s.ended = true
 		case isEvent(ev, "response.failed"):
-			s.failed = true
+			s.failed, s.failure = true, beginning(ev.Data)
 		case bytes.HasSuffix(ev.Name, []byte(".delta")):
 			s.content++
 		}

@@ -20,7 +20,8 @@ import (
 //
 // The first two are read as they are needed. Times count from the first request, or from ServeGen's second 0.
 type Trace struct {
-	Format string // "azure", "mooncake" or "servegen"
+	Format string        // "azure", "mooncake" or "servegen"
+	Span   time.Duration // to the last request, or to the end of ServeGen's last step
 
 	path    string
 	seed    uint64
@@ -35,12 +36,20 @@ type Trace struct {
 func OpenTrace(path, lengthsPath string, seed uint64) (*Trace, error) {
 	t := &Trace{path: path, seed: seed}
 	err := t.open(func(r io.Reader) error {
-		found, err := readTrace(r, func(Arrival) bool { return true })
+		found, err := readTrace(r, func(a Arrival) bool {
+			t.Span = a.At
+			return true
+		})
 		t.Format, t.clients = found.format, found.clients
 		return err
 	})
 	if err != nil {
 		return nil, err
+	}
+	for _, c := range t.clients {
+		if n := len(c.steps); n > 0 {
+			t.Span = max(t.Span, c.steps[n-1].start+servegenStep)
+		}
 	}
 	if lengthsPath == "" {
 		return t, nil

@@ -65,7 +65,7 @@ func TestTrace_ReadsEveryFormat(t *testing.T) {
 			trace := openTrace(t, file(t, content), "")
 			for range 2 { // it begins anew each time
 				got := slices.Collect(trace.Arrivals())
-				if trace.Format != format || !reflect.DeepEqual(got, want) || trace.Err() != nil {
+				if trace.Format != format || trace.Span != want[2].At || !reflect.DeepEqual(got, want) || trace.Err() != nil {
 					t.Errorf("%s: got %+v, %v; want %s: %+v", trace.Format, got, trace.Err(), format, want)
 				}
 			}
@@ -167,6 +167,9 @@ func TestTrace_ClientsKeepTheirRatesAndLengths(t *testing.T) {
 	}
 	path := file(t, b.String())
 	trace := openTrace(t, path, file(t, lengthsSample))
+	if trace.Span != 4*servegenStep {
+		t.Errorf("got a span of %v, want 40m", trace.Span)
+	}
 	got := slices.Collect(trace.Arrivals())
 	if again := slices.Collect(openTrace(t, path, file(t, lengthsSample)).Arrivals()); !reflect.DeepEqual(got, again) {
 		t.Error("the same seed gave other arrivals")

@@ -2,7 +2,6 @@ package load
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 
 	"github.com/tidwall/gjson"
@@ -21,20 +20,17 @@ type usage struct {
 // maxAnswer is how much of a plain answer is kept to look for its usage; in longer ones it is not looked for.
 const maxAnswer = 8 << 20
 
-// readPlain reads an answer that is no stream to its end.
-func (u *usage) readPlain(api API, body io.Reader) error {
+// readPlain reads an answer that is no stream to its end. It returns the beginning, up to maxAnswer.
+func (u *usage) readPlain(api API, body io.Reader) ([]byte, error) {
 	answer, err := io.ReadAll(io.LimitReader(body, maxAnswer))
 	if err != nil {
-		return err
+		return answer, err
 	}
 	rest, err := io.Copy(io.Discard, body)
-	if err != nil {
-		return fmt.Errorf("read the rest: %w", err)
-	}
-	if rest == 0 {
+	if err == nil && rest == 0 {
 		u.read(api, gjson.GetBytes(answer, usagePath(api)))
 	}
-	return nil
+	return answer, err
 }
 
 func usagePath(api API) string {

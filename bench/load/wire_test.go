@@ -119,8 +119,8 @@ func TestWire_FaultsAreTold(t *testing.T) {
 			if k.Stream {
 				want = streamed
 			}
-			if st := d.Stats(); st.Outcomes[want] != 1 {
-				t.Errorf("%s, %v, stream %v: got outcomes %v, want %v", fault, k.API, k.Stream, st.Outcomes, want)
+			if st := d.Stats(); st.Outcomes[want] != 1 || (st.Examples[want] == "") != (want == window.OK) {
+				t.Errorf("%s, %v, stream %v: got outcomes %v, %q, want %v", fault, k.API, k.Stream, st.Outcomes, st.Examples, want)
 			}
 		}
 	}

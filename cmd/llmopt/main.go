@@ -20,6 +20,7 @@ type cli struct {
 	Demo    demoCmd    `cmd:"" help:"Try it: simulated providers, the proxy, gentle load and a live table. Needs no keys."`
 	Status  statusCmd  `cmd:"" help:"Show the last minutes of a running proxy, per target."`
 	Sim     simCmd     `cmd:"" help:"Run the provider simulator."`
+	Bench   benchCmd   `cmd:"" help:"Measure an LLM API or a proxy before it."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 
