@@ -12,7 +12,7 @@ import (
 )
 
 // provider runs a simulated one until the test ends.
-func provider(t *testing.T, o sim.Options) (s *sim.Server, url string) {
+func provider(t testing.TB, o sim.Options) (s *sim.Server, url string) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

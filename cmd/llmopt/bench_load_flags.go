@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"llm-auto-optimizer/bench/load"
-	"llm-auto-optimizer/config"
 )
 
 const (
@@ -18,6 +17,7 @@ const (
 	benchMaxRate     = 1e6
 	benchFor         = 30 * time.Second
 	benchMaxFor      = 168 * time.Hour
+	benchMaxForText  = "168h"  // as it can be typed
 	benchMaxInFlight = 1 << 16 // connections to one address; there are not more ports
 	benchMaxSpeed    = 1e6
 
@@ -58,9 +58,9 @@ func (c *benchLoadCmd) load(env *environment) (*benchLoad, error) {
 	}
 	switch {
 	case c.For != nil && (*c.For <= 0 || *c.For > benchMaxFor):
-		return nil, badFlag("for", *c.For, "more than 0 and at most %s", config.FormatDuration(benchMaxFor))
+		return nil, badFlag("for", *c.For, "more than 0 and at most %s", benchMaxForText)
 	case c.Drain < 0 || c.Drain > benchMaxFor:
-		return nil, badFlag("drain", c.Drain, "0 to %s", config.FormatDuration(benchMaxFor))
+		return nil, badFlag("drain", c.Drain, "0 to %s", benchMaxForText)
 	case c.MaxInFlight < 1 || c.MaxInFlight > benchMaxInFlight:
 		return nil, badFlag("max-in-flight", c.MaxInFlight, "1 to %d", benchMaxInFlight)
 	}
@@ -128,7 +128,7 @@ func (c *benchLoadCmd) traced(l *benchLoad) (load.Arrivals, error) {
 		return nil, fmt.Errorf("%w: %w", errUsage, err)
 	}
 	if c.From < 0 || c.From > l.trace.Span {
-		return nil, badFlag("from", c.From, "0 to %s, the length of the trace", config.FormatDuration(l.trace.Span))
+		return nil, badFlag("from", c.From, "0 to %s, the length of the trace", l.trace.Span)
 	}
 	if c.For == nil {
 		l.length = time.Duration(float64(l.trace.Span-c.From)/c.Speed) + 1 // the last one too
