@@ -60,9 +60,11 @@ func (c *benchLoadCmd) Run(env *environment) error {
 		return err
 	}
 	p := c.progress(env, l)
+	before := processCPU()
 	stats := benchPlay(env.ctx, l.driver, p)
+	cpu := processCPU() - before
 	p.end()
-	r := c.report(l, stats, env.ctx.Err() != nil)
+	r := c.report(l, stats, cpu, env.ctx.Err() != nil)
 	if err := r.print(env, c.JSON); err != nil {
 		return err
 	}

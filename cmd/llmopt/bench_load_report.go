@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"runtime"
 	"strconv"
 	"time"
 
@@ -50,6 +51,8 @@ type benchReport struct {
 	Gap      benchTimes `json:"gap_seconds"`
 	SendLag  benchTimes `json:"send_lag_seconds"`
 	Overhead benchTimes `json:"overhead_seconds"`
+	CPU      float64    `json:"generator_cpu_seconds"` // 0: not known
+	Cores    int        `json:"generator_cores"`       // that the generator may use
 	Warnings []string   `json:"warnings"`
 
 	stats *load.Stats // what it is made of
@@ -83,7 +86,8 @@ func benchTimesOf(h *load.Histogram) benchTimes {
 	}
 }
 
-func (c *benchLoadCmd) report(l *benchLoad, s *load.Stats, interrupted bool) *benchReport {
+func (c *benchLoadCmd) report(l *benchLoad, s *load.Stats, cpu time.Duration, interrupted bool) *benchReport {
+	cores := runtime.GOMAXPROCS(0)
 	r := &benchReport{
 		Version: buildVersion().Version, URL: l.kind.BaseURL, API: l.kind.API.String(), Model: l.kind.Model, Stream: l.kind.Stream, Seed: c.Seed,
 		Arrivals: l.arrivals, Rate: l.rate, MaxInFlight: c.MaxInFlight, Interrupted: interrupted,
@@ -95,7 +99,7 @@ func (c *benchLoadCmd) report(l *benchLoad, s *load.Stats, interrupted bool) *be
 		Tokens:  benchTokens{s.Told, s.TokensInput, s.TokensCached, s.TokensOutput, perSecond(s.Steady.TokensOutput, s.Sending)},
 		Latency: benchTimesOf(&s.Latency), TTFT: benchTimesOf(&s.TTFT), Gap: benchTimesOf(&s.Gap),
 		SendLag: benchTimesOf(&s.SendLag), Overhead: benchTimesOf(&s.Overhead),
-		Warnings: benchWarnings(s, c.MaxInFlight), stats: s,
+		CPU: cpu.Seconds(), Cores: cores, Warnings: benchWarnings(s, c.MaxInFlight, cpu, cores), stats: s,
 	}
 	if l.trace != nil {
 		r.Trace, r.Format, r.Speed, r.From = c.Trace, l.trace.Format, c.Speed, c.From.Seconds()
@@ -123,17 +127,27 @@ func perSecond(n int64, d time.Duration) float64 {
 	return float64(n) / d.Seconds()
 }
 
-// benchLate is how late a generator may be in one request of a hundred before the latencies, which count it, are about the
-// generator rather than the server.
-const benchLate = 10 * time.Millisecond
+const (
+	// benchLate is how late a generator may be in one request of a hundred before the latencies, which count it, are about
+	// the generator rather than the server.
+	benchLate = 10 * time.Millisecond
+
+	// benchBusy is the share of its processors from which on a generator is the bottleneck itself.
+	benchBusy = .9
+)
 
 // benchWarnings say where the load was not the one that was asked for.
-func benchWarnings(s *load.Stats, maxInFlight int) []string {
+func benchWarnings(s *load.Stats, maxInFlight int, cpu time.Duration, cores int) []string {
 	warnings := []string{}
+	busy := cpu.Seconds() > benchBusy*float64(cores)*s.Elapsed.Seconds()
+	late := s.SendLag.Quantile(.99)
 	if s.Delayed > 0 {
-		warnings = append(warnings, fmt.Sprintf("%d requests (%s) waited because %d others were under way (--max-in-flight): the server answers more slowly than requests come",
+		warnings = append(warnings, fmt.Sprintf("%d requests (%s) waited because %d others were under way (--max-in-flight): answers take longer than requests come",
 			s.Delayed, percent(s.Delayed, s.Sent), maxInFlight))
-	} else if late := s.SendLag.Quantile(.99); late > benchLate {
+	}
+	if busy {
+		warnings = append(warnings, fmt.Sprintf("the generator itself used all of its %d cores: latencies are about it rather than about the server", cores))
+	} else if s.Delayed == 0 && late > benchLate {
 		warnings = append(warnings, fmt.Sprintf("the generator itself was late, in one request of a hundred by more than %s: this machine is too slow or too busy for the load, and latencies count it",
 			benchTime(late)))
 	}

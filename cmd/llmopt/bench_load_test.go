@@ -238,7 +238,9 @@ func TestBenchReport_IsATableForPeople(t *testing.T) {
 	c := &benchLoadCmd{Seed: 1, MaxInFlight: 1000}
 	l := &benchLoad{kind: load.Kind{BaseURL: "http://x/v1", Model: "m", Stream: true}, arrivals: arrivalsPoisson, rate: 200}
 	var out bytes.Buffer
-	c.report(l, benchState(), false).append(&out, false)
+	r := c.report(l, benchState(), 61*time.Second/4, false)
+	r.Cores = 2
+	r.append(&out, false)
 	const want = `target     http://x/v1, chat, streamed, model m
 load       poisson arrivals, 200/s, seed 1
 sent       12345 in 1m1s (202/s), all ended after 1m1s
@@ -246,6 +248,7 @@ outcomes   12000 ok (197/s), 100 rate_limited, 102 broken, 100 left by plan, 3 c
 statuses   200: 12200, 429: 100
 chunks     1.23M (20.0k/s)
 tokens     3.00M in, 1.50M of them cached, 1.23M out (20.0k/s), as 12000 answers said
+generator  12.5% of 2 cores
 
                     count    mean     p50     p90     p95     p99   p99.9     max
 latency              1000   500ms   500ms   900ms   950ms   992ms   1.00s   1.00s
@@ -266,12 +269,13 @@ func TestBenchReport_WarnsWhenTheLoadWasAnother(t *testing.T) {
 		t.Helper()
 		s := benchState()
 		change(s)
-		got := strings.Join(benchWarnings(s, 500), "\n")
+		got := strings.Join(benchWarnings(s, 500, 61*time.Second, 2), "\n")
 		if (got == "") != (want == "") || !strings.Contains(got, want) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
 	check(func(*load.Stats) {}, "")
+	check(func(s *load.Stats) { s.Elapsed /= 2 }, "the generator itself used all of its 2 cores")
 	check(func(s *load.Stats) { s.Delayed = 617 }, "617 requests (5.0%) waited because 500 others were under way")
 	check(func(s *load.Stats) {
 		for range 20 {

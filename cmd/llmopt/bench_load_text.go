@@ -60,6 +60,9 @@ func (r *benchReport) append(out *bytes.Buffer, pen ink) {
 		row("tokens", "%s in, %s of them cached, %s out (%s/s), as %d answers said",
 			shortCount(t.Input), shortCount(t.Cached), shortCount(t.Output), shortRate(t.OutPerSec), t.Answers)
 	}
+	if r.CPU > 0 && r.Elapsed > 0 {
+		row("generator", "%s%% of %d cores", threeDigits(100*r.CPU/r.Elapsed/float64(r.Cores)), r.Cores)
+	}
 	out.WriteByte('\n')
 	r.appendTimes(out, pen)
 	for i, name := range slices.Sorted(maps.Keys(r.Examples)) {
