@@ -58,8 +58,8 @@ func Until(arrivals Arrivals, end time.Duration) Arrivals {
 	}
 }
 
-// Replay begins arrivals at a time, which becomes the start, and lets time pass speed times as fast.
-func Replay(arrivals Arrivals, from time.Duration, speed float64) Arrivals {
+// replay begins arrivals at a time, which becomes the start, and lets time pass speed times as fast.
+func replay(arrivals Arrivals, from time.Duration, speed float64) Arrivals {
 	return func(yield func(Arrival) bool) {
 		for a := range arrivals {
 			if a.At < from {

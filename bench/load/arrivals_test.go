@@ -65,7 +65,7 @@ func TestConstant_IsEven(t *testing.T) {
 
 func TestReplay_BeginsLaterAndGoesFaster(t *testing.T) {
 	t.Parallel()
-	if got, want := times(Replay(at(0, 99, 100, 140, 500), 100*time.Millisecond, 4)), times(at(0, 10, 100)); !slices.Equal(got, want) {
+	if got, want := times(replay(at(0, 99, 100, 140, 500), 100*time.Millisecond, 4)), times(at(0, 10, 100)); !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }

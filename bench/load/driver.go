@@ -113,9 +113,10 @@ func (d *Driver) Run(ctx context.Context) {
 	defer stop()
 	ahead := make(chan request, maxAhead)
 	running.Go(func() { d.prepare(sending, ahead) })
-	start := time.Now()
+	first, some := <-ahead
+	start := time.Now() // not before there is something to send
 	d.begun(start)
-	for r := range ahead {
+	for r, more := first, some; more; r, more = <-ahead {
 		intended := start.Add(r.at)
 		if !wait(ctx, intended) || !d.admit(ctx) {
 			break

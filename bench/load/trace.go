@@ -74,17 +74,18 @@ func (t *Trace) open(read func(io.Reader) error) error {
 	return nil
 }
 
-// Arrivals are those of the trace, from its beginning each time they are taken.
-func (t *Trace) Arrivals() Arrivals {
+// Arrivals are those of the trace from a time on, which becomes the start, speed times as fast. They are the same each time
+// they are taken.
+func (t *Trace) Arrivals(from time.Duration, speed float64) Arrivals {
 	if t.Format == formatServegen {
-		return drawClients(t.clients, t.lengths, t.seed)
+		return replay(drawClients(t.clients, t.lengths, from, t.seed), from, speed)
 	}
-	return func(yield func(Arrival) bool) {
+	return replay(func(yield func(Arrival) bool) {
 		t.err = t.open(func(r io.Reader) error {
 			_, err := readTrace(r, yield)
 			return err
 		})
-	}
+	}, from, speed)
 }
 
 // Err is why the arrivals ended early, when the file has become another one meanwhile. It must not be called while they

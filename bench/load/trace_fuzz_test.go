@@ -38,7 +38,7 @@ func FuzzTrace(f *testing.F) {
 		}
 		if found.format == formatServegen {
 			n := 0
-			for a := range drawClients(found.clients, nil, 1) {
+			for a := range drawClients(found.clients, nil, 0, 1) {
 				if n++; a.At < 0 || a.At > maxSpan+servegenStep || n > 1000 {
 					break
 				}

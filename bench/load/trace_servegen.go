@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"sort"
 	"strconv"
 	"time"
 )
@@ -96,12 +97,14 @@ func (t *clientTable) add(line []byte) error {
 
 // drawClients draws the arrivals of clients and merges them. Each step of a client is a stationary renewal process of the
 // step's rate, whose gaps have the fitted shape: the numbers of requests follow the rates, their burstiness the shapes. (The
-// fitted scales don't: they give other rates than the table itself.)
-func drawClients(clients []traceClient, l *lengths, seed uint64) Arrivals {
+// fitted scales don't: they give other rates than the table itself.) Steps that end before from are not drawn.
+func drawClients(clients []traceClient, l *lengths, from time.Duration, seed uint64) Arrivals {
 	return func(yield func(Arrival) bool) {
 		var next clientHeap
 		for i := range clients {
-			c := &clientDraw{steps: clients[i].steps, rng: rand.New(rand.NewPCG(seed+clients[i].number, streamClients))}
+			steps := clients[i].steps
+			first := sort.Search(len(steps), func(i int) bool { return steps[i].start+servegenStep > from })
+			c := &clientDraw{steps: steps[first:], rng: rand.New(rand.NewPCG(seed+clients[i].number, streamClients))}
 			if c.advance() {
 				next = append(next, c)
 			}

@@ -64,7 +64,7 @@ func TestTrace_ReadsEveryFormat(t *testing.T) {
 		for _, content := range []string{content, packed(content)} {
 			trace := openTrace(t, file(t, content), "")
 			for range 2 { // it begins anew each time
-				got := slices.Collect(trace.Arrivals())
+				got := slices.Collect(trace.Arrivals(0, 1))
 				if trace.Format != format || trace.Span != want[2].At || !reflect.DeepEqual(got, want) || trace.Err() != nil {
 					t.Errorf("%s: got %+v, %v; want %s: %+v", trace.Format, got, trace.Err(), format, want)
 				}
@@ -151,7 +151,7 @@ func TestTrace_TellsThatTheFileBecameAnother(t *testing.T) {
 	if err := os.WriteFile(path, []byte(azureSample+"\nx"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(slices.Collect(trace.Arrivals())); n != 3 || trace.Err() == nil || !strings.Contains(trace.Err().Error(), "line 5") {
+	if n := len(slices.Collect(trace.Arrivals(0, 1))); n != 3 || trace.Err() == nil || !strings.Contains(trace.Err().Error(), "line 5") {
 		t.Errorf("got %d arrivals and %v, want 3 and an error in line 5", n, trace.Err())
 	}
 }
@@ -170,8 +170,8 @@ func TestTrace_ClientsKeepTheirRatesAndLengths(t *testing.T) {
 	if trace.Span != 4*servegenStep {
 		t.Errorf("got a span of %v, want 40m", trace.Span)
 	}
-	got := slices.Collect(trace.Arrivals())
-	if again := slices.Collect(openTrace(t, path, file(t, lengthsSample)).Arrivals()); !reflect.DeepEqual(got, again) {
+	got := slices.Collect(trace.Arrivals(0, 1))
+	if again := slices.Collect(openTrace(t, path, file(t, lengthsSample)).Arrivals(0, 1)); !reflect.DeepEqual(got, again) {
 		t.Error("the same seed gave other arrivals")
 	}
 	var counts [4]float64
@@ -193,6 +193,11 @@ func TestTrace_ClientsKeepTheirRatesAndLengths(t *testing.T) {
 			t.Errorf("%s: got %.2f, want %.2f within %.0f %%", what, got, want, 100*by)
 		}
 	}
+	var late float64
+	for range trace.Arrivals(2*servegenStep+servegenStep/2, 60) {
+		late++
+	}
+	near("requests from the middle of step 2", late, 40*(600+600), .06)
 	near("requests of step 0", counts[0], 40*600, .06)
 	near("requests of step 1", counts[1], 40*300, .06)
 	near("requests of step 2", counts[2], 40*1200, .06)
@@ -252,7 +257,7 @@ func TestTrace_PublicOnesAreRead(t *testing.T) {
 			return
 		}
 		got, last := 0, time.Duration(0)
-		for a := range Until(trace.Arrivals(), span) {
+		for a := range Until(trace.Arrivals(0, 1), span) {
 			if got++; a.At < last || (lengths != "" || trace.Format != "servegen") && (a.Input < 1 || a.Output < 1) {
 				t.Fatalf("%s: request %d is %+v after one at %v", path, got, a, last)
 			}

@@ -133,7 +133,7 @@ func (c *benchLoadCmd) traced(l *benchLoad) (load.Arrivals, error) {
 	if c.For == nil {
 		l.length = time.Duration(float64(l.trace.Span-c.From)/c.Speed) + 1 // the last one too
 	}
-	return load.Replay(l.trace.Arrivals(), c.From, c.Speed), nil
+	return l.trace.Arrivals(c.From, c.Speed), nil
 }
 
 // kind is what is sent.

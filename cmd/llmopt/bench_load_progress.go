@@ -57,7 +57,10 @@ func (p *benchProgress) end() {
 
 func benchProgressLine(s *load.Stats, length time.Duration) string {
 	state := "of " + config.FormatDuration(max(length.Round(time.Second), time.Second))
-	if s.Sending < s.Elapsed {
+	switch {
+	case s.Sending > length+time.Second:
+		state += ", behind"
+	case s.Sending < s.Elapsed:
 		state = "waiting for answers"
 	}
 	ok, canceled := s.Outcomes[window.OK], s.Outcomes[window.Canceled]

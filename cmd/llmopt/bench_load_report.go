@@ -146,7 +146,7 @@ func benchWarnings(s *load.Stats, maxInFlight int, cpu time.Duration, cores int)
 			s.Delayed, percent(s.Delayed, s.Sent), maxInFlight))
 	}
 	if busy {
-		warnings = append(warnings, fmt.Sprintf("the generator itself used all of its %d cores: latencies are about it rather than about the server", cores))
+		warnings = append(warnings, fmt.Sprintf("the generator itself was busy all the time, with %s: latencies are about it rather than about the server", coreCount(cores)))
 	} else if s.Delayed == 0 && late > benchLate {
 		warnings = append(warnings, fmt.Sprintf("the generator itself was late, in one request of a hundred by more than %s: this machine is too slow or too busy for the load, and latencies count it",
 			benchTime(late)))

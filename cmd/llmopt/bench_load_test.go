@@ -275,7 +275,7 @@ func TestBenchReport_WarnsWhenTheLoadWasAnother(t *testing.T) {
 		}
 	}
 	check(func(*load.Stats) {}, "")
-	check(func(s *load.Stats) { s.Elapsed /= 2 }, "the generator itself used all of its 2 cores")
+	check(func(s *load.Stats) { s.Elapsed /= 2 }, "the generator itself was busy all the time, with 2 cores")
 	check(func(s *load.Stats) { s.Delayed = 617 }, "617 requests (5.0%) waited because 500 others were under way")
 	check(func(s *load.Stats) {
 		for range 20 {
@@ -296,6 +296,11 @@ func TestBenchProgress(t *testing.T) {
 	}
 	if n := utf8.RuneCountInString(line); n > 120 {
 		t.Errorf("a line of %d characters", n)
+	}
+	out.Reset()
+	late := &benchProgress{w: &out, length: 30 * time.Second}
+	if late.show(benchState()); !strings.HasPrefix(out.String(), "1m1s of 30s, behind: ") {
+		t.Errorf("got %q", out.String())
 	}
 	out.Reset()
 	screen := &benchProgress{w: &out, length: 2 * time.Minute, rewrite: true}

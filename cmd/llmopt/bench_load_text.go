@@ -61,7 +61,7 @@ func (r *benchReport) append(out *bytes.Buffer, pen ink) {
 			shortCount(t.Input), shortCount(t.Cached), shortCount(t.Output), shortRate(t.OutPerSec), t.Answers)
 	}
 	if r.CPU > 0 && r.Elapsed > 0 {
-		row("generator", "%s%% of %d cores", threeDigits(100*r.CPU/r.Elapsed/float64(r.Cores)), r.Cores)
+		row("generator", "%s%% of %s", threeDigits(100*r.CPU/r.Elapsed/float64(r.Cores)), coreCount(r.Cores))
 	}
 	out.WriteByte('\n')
 	r.appendTimes(out, pen)
@@ -74,6 +74,13 @@ func (r *benchReport) append(out *bytes.Buffer, pen ink) {
 	for _, w := range r.Warnings {
 		fmt.Fprintf(out, "\n%s %s.\n", pen.bold("Warning:"), w)
 	}
+}
+
+func coreCount(n int) string {
+	if n == 1 {
+		return "one core"
+	}
+	return strconv.Itoa(n) + " cores"
 }
 
 // arrivals says what load it was.
