@@ -1,7 +1,6 @@
 package load
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -13,8 +12,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/tidwall/gjson"
 
 	"llm-auto-optimizer/analysis/window"
 )
@@ -153,135 +150,6 @@ func TestDriver_ClientsLeaveWhenTheDrainTimeIsOver(t *testing.T) {
 	})
 }
 
-func TestDriver_TellsHowLateItSends(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		s := &scripted{takes: 100 * time.Millisecond, answer: fine}
-		d := newDriver(t, Options{Arrivals: at(0, 10, 20, 400), Kinds: []Kind{plain}, MaxInFlight: 1, Drain: time.Minute, Transport: s})
-		d.Run(t.Context())
-		st := d.Stats()
-		if lag := &st.SendLag; st.Delayed != 2 || lag.Count() != 4 || lag.Max() != 180*time.Millisecond || lag.Quantile(.5) != 0 {
-			t.Errorf("got %d delayed, %d lags, the longest %v, the median %v; want 2, 4, 180ms and 0", st.Delayed, lag.Count(), lag.Max(), lag.Quantile(.5))
-		}
-		if st.Sending != 400*time.Millisecond || st.Elapsed != 500*time.Millisecond {
-			t.Errorf("sent for %v, took %v; want 400ms and 500ms", st.Sending, st.Elapsed)
-		}
-	})
-}
-
-func TestDriver_LeaveEndsWhatIsUnderWay(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		s := &scripted{takes: time.Hour, answer: fine}
-		ctx, cancel := context.WithCancel(t.Context())
-		d := newDriver(t, Options{Arrivals: at(0, 100, 1000), Kinds: []Kind{plain}, MaxInFlight: 10, Drain: time.Minute, Transport: s})
-		time.AfterFunc(500*time.Millisecond, func() {
-			cancel()
-			d.Leave()
-		})
-		start := time.Now()
-		d.Run(ctx)
-		if st := d.Stats(); time.Since(start) != 500*time.Millisecond || st.Sent != 2 || st.Outcomes[window.Canceled] != 2 || st.Cut != 2 {
-			t.Errorf("after %v: %d sent, outcomes %v, %d cut", time.Since(start), st.Sent, st.Outcomes, st.Cut)
-		}
-	})
-}
-
-// paced gives pieces of a body, each after a pause.
-type paced struct {
-	pause  time.Duration
-	pieces []string
-}
-
-func (p *paced) Read(b []byte) (int, error) {
-	if len(p.pieces) == 0 {
-		return 0, io.EOF
-	}
-	time.Sleep(p.pause)
-	n := copy(b, p.pieces[0])
-	p.pieces = p.pieces[1:]
-	return n, nil
-}
-
-func (p *paced) Close() error { return nil }
-
-func (p *paced) RoundTrip(*http.Request) (*http.Response, error) {
-	return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"text/event-stream"}}, Body: p}, nil
-}
-
-func TestDriver_GapsAreBetweenPiecesOfContent(t *testing.T) {
-	t.Parallel()
-	const word, done = `data: {"choices":[{"delta":{"content":"hello"}}]}` + "\n\n", "data: [DONE]\n\n"
-	synctest.Test(t, func(t *testing.T) {
-		k := plain
-		k.Stream = true
-		body := &paced{pause: 30 * time.Millisecond, pieces: []string{": wait\n\n", word, word[:20], word[20:], word + word, ": wait\n\n", word + done}}
-		d := newDriver(t, Options{Arrivals: at(0), Kinds: []Kind{k}, MaxInFlight: 1, Drain: time.Minute, Transport: body})
-		d.Run(t.Context())
-		st := d.Stats()
-		// Content at 60, 120, twice at 150 and at 210 ms.
-		if g := &st.Gap; st.Chunks != 5 || g.Count() != 4 || g.Quantile(0) != 0 || g.Max() != 60*time.Millisecond || g.Mean() != 37500*time.Microsecond {
-			t.Errorf("got %d chunks; %d gaps from %v to %v, mean %v", st.Chunks, g.Count(), g.Quantile(0), g.Max(), g.Mean())
-		}
-		if st.TTFT.Max() != 60*time.Millisecond || st.Statuses[200] != 1 {
-			t.Errorf("got a first token after %v, statuses %v", st.TTFT.Max(), st.Statuses)
-		}
-	})
-}
-
-func TestPreciseWait_IsNeitherEarlyNorDeaf(t *testing.T) {
-	t.Parallel()
-	ctx, cancel := context.WithCancel(t.Context())
-	wait, done := preciseWait(ctx)
-	defer done()
-	for _, d := range []time.Duration{-time.Second, 0, 1, 300 * time.Microsecond, 2 * time.Millisecond} {
-		at := time.Now().Add(d)
-		if !wait(ctx, at) || time.Now().Before(at) {
-			t.Errorf("a wait of %v ended early", d)
-		}
-	}
-	time.AfterFunc(time.Millisecond, cancel)
-	if wait(ctx, time.Now().Add(time.Hour)) || wait(ctx, time.Now()) {
-		t.Error("it waited for its time although the context ended")
-	}
-}
-
-func TestRequest_HasTheSizeOfItsArrival(t *testing.T) {
-	t.Parallel()
-	d := newDriver(t, Options{Arrivals: at(), Kinds: []Kind{plain}, MaxInFlight: 1})
-	prompt := func(n uint64, a Arrival) (text, limit string) {
-		t.Helper()
-		body := string(d.request(n, &a).body)
-		return gjson.Get(body, "messages.0.content").Str, gjson.Get(body, "max_completion_tokens").Raw
-	}
-	one, limit := prompt(1, Arrival{Input: 1300, Output: 77, Blocks: []uint64{5, 6, 7}})
-	two, none := prompt(2, Arrival{Input: 1100, Blocks: []uint64{5, 6}})
-	if len(one) != 4*1300-1 || limit != "77" || len(two) != 4*1100-1 || none != "" {
-		t.Errorf("got %d and %d bytes, limits %s and %s", len(one), len(two), limit, none)
-	}
-	const shared = 2 * blockTokens * wordSize
-	if one[:shared] != two[:shared] || one[shared:shared+100] == two[shared:shared+100] {
-		t.Error("want the two common blocks to be the same text, and not more")
-	}
-}
-
-func TestKind_URL(t *testing.T) {
-	t.Parallel()
-	check := func(api API, base, want string) {
-		t.Helper()
-		k := Kind{API: api, BaseURL: base, Model: "m"}
-		if got := k.url(); got != want {
-			t.Errorf("%v at %s: got %s, want %s", api, base, got, want)
-		}
-	}
-	check(Chat, "http://x/v1", "http://x/v1/chat/completions")
-	check(Embeddings, "http://x/embeddings", "http://x/embeddings/embeddings")
-	check(Messages, "http://x", "http://x/v1/messages")
-	check(Messages, "http://x/anthropic/v1", "http://x/anthropic/v1/messages")
-	check(Generate, "http://x/v1", "http://x/v1/v1beta/models/m:generateContent")
-	check(Generate, "http://x/v1beta", "http://x/v1beta/models/m:generateContent")
-}
-
 func TestDriver_ContextEndsTheSending(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -347,45 +215,6 @@ func TestDriver_Outcomes(t *testing.T) {
 	leaver.Leave = 1
 	check(leaver, window.Canceled, says(word, word, word, word, word, word, word, word, word))
 	check(leaver, window.OK, says(word+word+word+word+word+word+word+word+done)) // it was complete before the client could leave
-}
-
-func TestDriver_RequestsDependOnSeedAndNumberOnly(t *testing.T) {
-	t.Parallel()
-	mix := []Kind{plain, plain}
-	mix[0].Prompt.Sigma, mix[0].Leave, mix[1].Weight = 1, .5, 3
-	mix[1].Prefixes, mix[1].PrefixTokens = 2, 50
-	one, same := newDriver(t, Options{Arrivals: at(), Kinds: mix, MaxInFlight: 1}), newDriver(t, Options{Arrivals: at(), Kinds: mix, MaxInFlight: 1})
-	other := newDriver(t, Options{Arrivals: at(), Kinds: mix, MaxInFlight: 1, Seed: 1})
-	const n = 4000
-	var second, left, differ int
-	prefixes := map[string]int{}
-	for i := n - 1; i >= 0; i-- {
-		r, again := one.request(uint64(i), &Arrival{}), same.request(uint64(i), &Arrival{})
-		if !bytes.Equal(r.body, again.body) || r.leaveWait != again.leaveWait || r.kind != again.kind {
-			t.Fatalf("request %d differs: %s and %s", i, r.body, again.body)
-		}
-		if !bytes.Equal(other.request(uint64(i), &Arrival{}).body, r.body) {
-			differ++
-		}
-		second += r.kind
-		if r.kind == 1 {
-			prefixes[strings.SplitN(string(r.body), `"`, 16)[13]]++
-		} else if r.leaveWait > 0 {
-			left++
-		}
-	}
-	if differ != n {
-		t.Errorf("another seed made %d of %d requests equal", n-differ, n)
-	}
-	if share := float64(second) / n; share < .72 || share > .78 {
-		t.Errorf("the second kind's share is %.3f, want 0.75", share)
-	}
-	if share := float64(left) / float64(n-second); share < .45 || share > .55 {
-		t.Errorf("%.3f of the clients leave, want 0.5", share)
-	}
-	if len(prefixes) != 2 {
-		t.Errorf("got %d system prompts, want 2: %v", len(prefixes), prefixes)
-	}
 }
 
 func TestNew_RefusesWhatMakesNoSense(t *testing.T) {

@@ -24,7 +24,8 @@ type stream struct {
 const readSize = 8 << 10
 
 // read follows a body to its end. After each read that brought content or the end it calls seen with the number of pieces of
-// content that came with it; when that returns false it stops without an error. A body that ends without the API's own mark is an io.ErrUnexpectedEOF.
+// content that came with it; when that returns false it stops without an error. A body that ends without the API's own mark
+// is an io.ErrUnexpectedEOF.
 func (s *stream) read(body io.Reader, seen func(pieces int) bool) error {
 	buf := make([]byte, readSize)
 	for {

@@ -151,6 +151,8 @@ func (r *benchReport) appendTimes(out *bytes.Buffer, pen ink) {
 // benchTime shows a time to three digits.
 func benchTime(d time.Duration) string {
 	switch {
+	case d == 0:
+		return "0"
 	case d < time.Microsecond:
 		return strconv.FormatInt(int64(d), 10) + "ns"
 	case d < time.Millisecond:
