@@ -139,17 +139,18 @@ const (
 // benchWarnings say where the load was not the one that was asked for.
 func benchWarnings(s *load.Stats, maxInFlight int, cpu time.Duration, cores int) []string {
 	warnings := []string{}
-	busy := cpu.Seconds() > benchBusy*float64(cores)*s.Elapsed.Seconds()
-	late := s.SendLag.Quantile(.99)
+	warn := func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }
 	if s.Delayed > 0 {
-		warnings = append(warnings, fmt.Sprintf("%d requests (%s) waited because %d others were under way (--max-in-flight): answers take longer than requests come",
-			s.Delayed, percent(s.Delayed, s.Sent), maxInFlight))
+		warn("%d requests (%s) waited because %d others were under way (--max-in-flight): answers take longer than requests come",
+			s.Delayed, percent(s.Delayed, s.Sent), maxInFlight)
 	}
-	if busy {
-		warnings = append(warnings, fmt.Sprintf("the generator itself was busy all the time, with %s: latencies are about it rather than about the server", coreCount(cores)))
-	} else if s.Delayed == 0 && late > benchLate {
-		warnings = append(warnings, fmt.Sprintf("the generator itself was late, in one request of a hundred by more than %s: this machine is too slow or too busy for the load, and latencies count it",
-			benchTime(late)))
+	late := s.SendLag.Quantile(.99)
+	switch busy := cpu.Seconds() > benchBusy*float64(cores)*s.Elapsed.Seconds(); {
+	case busy:
+		warn("the generator itself was busy all the time, with %s: latencies are about it rather than about the server", coreCount(cores))
+	case s.Delayed == 0 && late > benchLate:
+		warn("the generator itself was late, in one request of a hundred by more than %s: this machine is too slow or too busy "+
+			"for the load, and latencies count it", benchTime(late))
 	}
 	return warnings
 }
