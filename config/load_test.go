@@ -89,7 +89,7 @@ func TestLoad_Defaults(t *testing.T) {
 			WriteTimeout: time.Minute, ShutdownTimeout: 30 * time.Second, ResponseHeaders: true, MaxConnections: 65536, RawIO: true,
 		},
 		Admin:     Admin{Listen: "127.0.0.1:8081"},
-		Log:       Log{Level: "info", Access: "stderr", MaxSize: 100 * MiB, MaxBackups: 10, MaxAge: 30 * day, Compress: true},
+		Log:       Log{Level: "info", Access: "stderr", MaxSize: 100 * MiB, MaxBackups: 10, MaxAge: 30 * day, Compress: false},
 		Prices:    Prices{Refresh: 30 * time.Second},
 		Windows:   Windows{MaxSeries: 300},
 		Providers: map[string]Provider{"openai": openai, "anthropic": anthropic, "gemini": gemini},
