@@ -43,6 +43,7 @@ func (p *Proxy) decode(ctx *fasthttp.RequestCtx, x *Exchange) error {
 		return err
 	}
 	x.limits = x.policy.Providers[x.provider.name]
+	x.credential, x.sessionName, x.hasConnection = facts.credential, facts.session, facts.connection
 	x.upgrade = facts.upgrade
 	x.operation = provider.OperationOf(x.provider.dialect, x.method, x.path)
 	if err := p.readBody(ctx, x, facts.body); err != nil {
@@ -110,6 +111,9 @@ type headerFacts struct {
 	googAPIKey       bool
 	body             bool // announced, be it an empty one
 	upgrade          bool
+	connection       bool   // there is a Connection header
+	credential       []byte // the first that the headers hold; aliases them, as does session
+	session          []byte // what x-llmopt-session names
 }
 
 var http10, http11 = []byte("HTTP/1.0"), []byte("HTTP/1.1")
@@ -157,9 +161,13 @@ func inspect(h *fasthttp.RequestHeader) (f headerFacts, err error) {
 		case 7:
 			// h2c (RFC 9113, section 3.1) offers another way to speak HTTP, which need not be taken up.
 			hasUpgrade = hasUpgrade || upstream.EqualFold(name, "upgrade") && !upstream.HasToken(value, "h2c")
+			f.takeCredential(name, value)
+		case 9, 13:
+			f.takeCredential(name, value)
 		case 10:
-			if upstream.EqualFold(name, "connection") && upstream.HasToken(value, "upgrade") {
-				connectionUpgrade = true
+			if upstream.EqualFold(name, "connection") {
+				f.connection = true
+				connectionUpgrade = connectionUpgrade || upstream.HasToken(value, "upgrade")
 			}
 		case 14:
 			if upstream.EqualFold(name, "content-length") {
@@ -169,6 +177,11 @@ func inspect(h *fasthttp.RequestHeader) (f headerFacts, err error) {
 				length, empty = true, string(value) == "0"
 			} else {
 				f.googAPIKey = f.googAPIKey || upstream.EqualFold(name, "x-goog-api-key")
+				f.takeCredential(name, value)
+			}
+		case len(sessionHeader):
+			if upstream.EqualFold(name, sessionHeader) {
+				f.session = value
 			}
 		case 17:
 			if upstream.EqualFold(name, "transfer-encoding") {
@@ -181,6 +194,10 @@ func inspect(h *fasthttp.RequestHeader) (f headerFacts, err error) {
 			} else {
 				f.anthropicVersion = f.anthropicVersion || upstream.EqualFold(name, "anthropic-version")
 			}
+		case len(webSocketProtocols):
+			if len(f.credential) == 0 && upstream.EqualFold(name, webSocketProtocols) {
+				f.credential = protocolKey(value)
+			}
 		}
 	}
 	if length && encoding {
@@ -190,6 +207,12 @@ func inspect(h *fasthttp.RequestHeader) (f headerFacts, err error) {
 	// A tunnel starts behind the head, so a request with a body can't become one: the offer is not passed on.
 	f.upgrade = connectionUpgrade && hasUpgrade && !encoding && (!length || empty)
 	return f, nil
+}
+
+func (f *headerFacts) takeCredential(name, value []byte) {
+	if len(f.credential) == 0 && isCredential(name) {
+		f.credential = bytes.TrimPrefix(value, []byte("Bearer "))
+	}
 }
 
 // nextLine cuts the first line off, without its line end.

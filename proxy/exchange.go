@@ -32,17 +32,22 @@ type Exchange struct {
 	method    []byte // aliases the request, valid until Handle returns; so do path and query
 	path      []byte // raw path behind the provider's prefix
 	query     []byte // raw query, without '?'
-	bodyless  bool   // the request has no body and announces none
-	isHead    bool
-	http10    bool
-	upgrade   bool
-	body      []byte // buffered request body, all of it unless rest is set
-	source    clientBody
-	rest      *clientBody // &source: what is left of a body over the replay limit; nil otherwise
-	restLen   int64       // of the whole body; -1 when it is chunked
-	bodyLen   int         // bytes of body seen, also after the buffer was let go
-	request   provider.Request
-	class     class
+
+	credential    []byte // from the headers; aliases the request, as does sessionName
+	sessionName   []byte
+	hasConnection bool // there is a Connection header
+
+	bodyless bool // the request has no body and announces none
+	isHead   bool
+	http10   bool
+	upgrade  bool
+	body     []byte // buffered request body, all of it unless rest is set
+	source   clientBody
+	rest     *clientBody // &source: what is left of a body over the replay limit; nil otherwise
+	restLen  int64       // of the whole body; -1 when it is chunked
+	bodyLen  int         // bytes of body seen, also after the buffer was let go
+	request  provider.Request
+	class    class
 
 	// admit
 	caller  hashID
@@ -92,7 +97,8 @@ type Exchange struct {
 	overhead  time.Duration
 
 	scratch [256]byte
-	lines   []byte // of the answer's head
+	lines   []byte // of the answer's head; the carrier's name comes first, without its colon
+	carrier int    // length of that name; 0: there is no carrier
 }
 
 // attempt is what is measured of the try under way.

@@ -132,7 +132,7 @@ func (p *Proxy) serve(ctx *fasthttp.RequestCtx, x *Exchange) error {
 	if err := p.decode(ctx, x); err != nil {
 		return err
 	}
-	p.admit(ctx, x)
+	p.admit(x)
 	p.route(x)
 	return p.dispatch(ctx, x)
 }
@@ -148,13 +148,14 @@ func (p *Proxy) refuse(ctx *fasthttp.RequestCtx, x *Exchange, err error) {
 	x.closeConn()
 	x.clearHead(&ctx.Response.Header, kind.status)
 	writeError(ctx, x.provider.dialect, kind)
+	now := time.Now()
 	if p.responseHeaders {
-		x.appendOwnHeaders(&ctx.Response.Header)
+		x.setOwnHeaders(&ctx.Response.Header, now)
 	}
 	if kind == &badRequest || kind == &badVersion || x.client.linger {
 		ctx.SetConnectionClose() // what follows on the connection can't be trusted, or is the rest of a body
 	}
-	x.client.armWrite(time.Now(), p.writeTimeout)
+	x.client.armWrite(now, p.writeTimeout)
 	x.status = kind.status
 	p.record(x)
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"strconv"
 
 	"github.com/valyala/fasthttp"
@@ -68,20 +69,23 @@ func appendLength(b, name []byte, n int64) []byte {
 // appendClientLines copies the header lines that go through. The client's Content-Length keeps its place and takes the
 // length that the body has now; placed tells whether there was one.
 func (x *Exchange) appendClientLines(b []byte, h *fasthttp.RequestHeader, length int64) (_ []byte, placed bool) {
-	named := peekFold(h, "connection")
+	var named []byte
+	if x.hasConnection {
+		named = peekFold(h, "connection")
+	}
 	for raw := h.RawHeaders(); len(raw) > 0; {
 		var line []byte
 		line, raw = nextLine(raw)
 		if len(line) == 0 {
 			break
 		}
-		name, value, _ := splitLine(line)
+		name := line[:bytes.IndexByte(line, ':')] // inspect has seen to it that there is one
 		switch {
 		case len(name) == len("content-length") && upstream.EqualFold(name, "content-length") && !x.bodyless:
 			b, placed = appendLength(b, name, length), true
 		case x.drops(name, named):
 		case x.provider.hasKey && len(name) == len(webSocketProtocols) && upstream.EqualFold(name, webSocketProtocols):
-			b = appendProtocols(b, name, value)
+			b = appendProtocols(b, name, line[len(name)+1:])
 		default:
 			b = append(append(b, line...), "\r\n"...)
 		}

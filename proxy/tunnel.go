@@ -15,9 +15,7 @@ import (
 // side ends.
 func (p *Proxy) tunnel(ctx *fasthttp.RequestCtx, x *Exchange) {
 	to := &ctx.Response.Header
-	if p.responseHeaders {
-		x.appendOwnHeaders(to)
-	}
+	x.giveHead(to, time.Now())
 	to.Set("Connection", "Upgrade")
 	to.Set("Upgrade", string(x.conn.Head.Upgrade))
 	head := append([]byte(nil), to.Header()...)
