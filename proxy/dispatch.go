@@ -23,7 +23,7 @@ func (p *Proxy) dispatch(ctx *fasthttp.RequestCtx, x *Exchange) error {
 	// The provider does not know stream_options. It said so before doing any work, so the request goes again as the
 	// client wrote it, and this target is not asked for usage any more.
 	x.target.refusesUsage.Store(true)
-	p.settle(x)
+	p.settle(x, time.Now())
 	x.waitedForAnswer()
 	x.askedUsage, x.edited, x.held = false, x.edited[:0], x.held[:0]
 	return p.attempt(ctx, x)

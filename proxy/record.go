@@ -18,10 +18,10 @@ func (p *Proxy) record(x *Exchange) {
 			_ = p.recovered(x, r)
 		}
 	}()
-	if x.attempts > 0 {
-		p.settle(x)
-	}
 	now := time.Now()
+	if x.attempts > 0 {
+		p.settle(x, now)
+	}
 	o := x.outcome()
 	p.metrics.exchange(o)
 	p.metrics.overhead.Update(x.overheadUntil(now).Seconds())
@@ -31,14 +31,13 @@ func (p *Proxy) record(x *Exchange) {
 
 // settle observes the attempt that has just ended, once: usage, cost and times go into the target's window and
 // metrics, whatever the outcome was.
-func (p *Proxy) settle(x *Exchange) {
+func (p *Proxy) settle(x *Exchange, now time.Time) {
 	if x.settled {
 		return
 	}
 	x.settled = true
 	x.account()
 	x.total = addNano(x.total, x.cost)
-	now := time.Now()
 	o := window.Observation{
 		Outcome:          x.outcome(),
 		Duration:         now.Sub(x.attempt.start),

@@ -75,6 +75,9 @@ func (x *Exchange) hold() error {
 // when a sixteenth of it has passed, so a stall is seen between 15/16 and the whole of it.
 func (x *Exchange) next() ([]byte, error) {
 	idle := x.limits.Timeouts.Idle
+	if x.conn.Head.Length > 0 && x.conn.Buffered() > 0 { // it came along with the last read: nothing to wait for
+		return x.conn.Next()
+	}
 	if !x.armed.IsZero() && (idle == 0 || x.lastRead.Sub(x.armed) < idle/16) {
 		piece, err := x.conn.Next()
 		x.lastRead = time.Now()
