@@ -4,10 +4,6 @@ import (
 	"io"
 	"sync"
 	"time"
-
-	"github.com/rs/zerolog"
-
-	"llm-auto-optimizer/analysis/window"
 )
 
 const (
@@ -20,8 +16,7 @@ const (
 
 // AccessLog writes one JSON line per exchange, off the request path. It is safe for concurrent use.
 type AccessLog struct {
-	to   io.Writer // nil: no log
-	json zerolog.Logger
+	to io.Writer // nil: no log
 
 	mu      sync.Mutex // held for one copy of a line
 	filling []byte
@@ -37,7 +32,6 @@ type AccessLog struct {
 // NewAccessLog starts a log that writes to to; nil turns it off. Close ends it.
 func NewAccessLog(to io.Writer) *AccessLog {
 	l := &AccessLog{to: to, wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
-	l.json = zerolog.New(appender{l})
 	if to == nil {
 		close(l.done)
 		return l
@@ -46,16 +40,13 @@ func NewAccessLog(to io.Writer) *AccessLog {
 	return l
 }
 
-// appender is where zerolog leaves a finished line.
-type appender struct{ l *AccessLog }
-
-func (a appender) Write(line []byte) (int, error) {
-	l := a.l
+// add takes one line.
+func (l *AccessLog) add(line []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.filling)+len(line) > logBuffer {
 		l.dropped++
-		return len(line), nil
+		return
 	}
 	l.lines++
 	l.filling = append(l.filling, line...)
@@ -65,7 +56,6 @@ func (a appender) Write(line []byte) (int, error) {
 		default:
 		}
 	}
-	return len(line), nil
 }
 
 func (l *AccessLog) run() {
@@ -114,45 +104,4 @@ func (l *AccessLog) counts() (lines, dropped, errors uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.lines, l.dropped, l.errors
-}
-
-// exchange writes the line of an exchange.
-func (l *AccessLog) exchange(x *Exchange, now time.Time, o window.Outcome) {
-	if l.to == nil {
-		return
-	}
-	var caller, session [2 * len(hashID{})]byte
-	e := l.json.Log().
-		Int64("time", x.start.UnixMilli()).
-		Bytes("id", x.id[:]).
-		Bytes("caller", x.caller.appendTo(caller[:0])).
-		Bytes("session", x.session.appendTo(session[:0]))
-	if x.target != nil {
-		e = e.Str("route", directRoute).Str("class", x.class.String()).Str("arm", treatedArm).Str("target", x.target.name)
-	} else {
-		e = e.Str("route", "").Str("class", "").Str("arm", "").Str("target", "")
-	}
-	e = e.Int("status", x.status).
-		Str("outcome", o.String()).
-		Int("attempts", x.attempts)
-	if ttft := x.ttft(); ttft > 0 {
-		e = e.Float64("ttft_s", ttft.Seconds())
-	}
-	e.Float64("duration_s", now.Sub(x.start).Seconds()).
-		Int64("overhead_us", x.overheadUntil(now).Microseconds()).
-		Int64("tokens_input", uncached(&x.usage)).
-		Int64("tokens_cache_read", x.usage.CacheRead).
-		Int64("tokens_cache_write", x.usage.CacheWrite5m+x.usage.CacheWrite1h).
-		Int64("tokens_output", x.usage.OutputTotal()).
-		Int64("tokens_reasoning", x.usage.Reasoning).
-		Int64("cost_nanousd", int64(x.total)).
-		Bool("estimated", x.estimated).
-		Bool("unpriced", x.unpriced)
-	if x.kind != nil {
-		e = e.Str("error", x.kind.code)
-		if x.failure != nil {
-			e = e.Str("detail", x.failure.Error())
-		}
-	}
-	e.Send()
 }

@@ -70,8 +70,8 @@ type Exchange struct {
 	waited     time.Duration // time spent waiting for the client's body and for connections
 
 	// receive, stream
-	meter     provider.Meter
-	scrubber  provider.Scrubber
+	meter     *provider.Meter // stays with the pooled exchange, as the scrubber does; reset before use
+	scrubber  *provider.Scrubber
 	scrub     bool
 	identity  bool // the answer's body is not compressed
 	format    provider.Format
@@ -141,7 +141,6 @@ func (p *Proxy) release(x *Exchange) {
 	if cap(lines) > maxPooledBuffer {
 		lines = nil
 	}
-	meter, scrubber := x.meter, x.scrubber // keep their buffers; both are reset before use
-	*x = Exchange{body: body, head: head, edited: edited, held: held, lines: lines, meter: meter, scrubber: scrubber}
+	*x = Exchange{body: body, head: head, edited: edited, held: held, lines: lines, meter: x.meter, scrubber: x.scrubber}
 	p.exchanges.Put(x)
 }

@@ -69,7 +69,7 @@ func New(o Options) (*Proxy, error) {
 		bodyTimeout:     c.BodyTimeout,
 		writeTimeout:    c.WriteTimeout,
 		responseHeaders: c.ResponseHeaders,
-		exchanges:       sync.Pool{New: func() any { return &Exchange{} }},
+		exchanges:       sync.Pool{New: func() any { return &Exchange{meter: &provider.Meter{}, scrubber: &provider.Scrubber{}} }},
 	}
 	p.targets = newTargets(p.metrics, o.Config.Windows.MaxSeries)
 	for _, name := range o.Config.ProviderNames() {

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -281,7 +282,7 @@ func TestAccessLog_NeverHoldsUpARequest(t *testing.T) {
 	l := NewAccessLog(slow)
 	line := bytes.Repeat([]byte("x"), 1000)
 	for range 5 * logBuffer / 1000 { // the writer takes none of it
-		_, _ = appender{l}.Write(line)
+		l.add(line)
 	}
 	lines, dropped, _ := l.counts()
 	if dropped == 0 || lines+dropped != 5*logBuffer/1000 {
@@ -291,10 +292,46 @@ func TestAccessLog_NeverHoldsUpARequest(t *testing.T) {
 	l.Close()
 
 	l = NewAccessLog(writerFunc(func([]byte) (int, error) { return 0, errors.New("disk full") }))
-	_, _ = appender{l}.Write(line)
+	l.add(line)
 	l.Close()
 	if _, _, errs := l.counts(); errs != 1 {
 		t.Errorf("write errors: got %d, want 1", errs)
+	}
+}
+
+func TestAccessLog_LinesAreJSON(t *testing.T) {
+	t.Parallel()
+	var got []byte
+	l := NewAccessLog(writerFunc(func(p []byte) (int, error) { got = append(got, p...); return len(p), nil }))
+	start := time.UnixMilli(1_700_000_000_123)
+	x := &Exchange{start: start, status: 502, kind: &brokenAnswer, failure: errors.New("read \"x\"\n\x01\xff: \u2028 end")}
+	appendID(x.id[:0], start)
+	l.exchange(x, start.Add(61*time.Second+2_030*time.Microsecond+999), window.Broken)
+	y := &Exchange{start: start, id: x.id}
+	l.exchange(y, start.Add(2*time.Second), window.OK)
+	l.exchange(&Exchange{start: start, id: x.id}, start.Add(-time.Second), window.OK) // the clock was set back
+	l.Close()
+	var lines []map[string]any
+	for d := json.NewDecoder(bytes.NewReader(got)); d.More(); {
+		var line map[string]any
+		if err := d.Decode(&line); err != nil {
+			t.Fatalf("%v: %s", err, got)
+		}
+		lines = append(lines, line)
+	}
+	if len(lines) != 3 || bytes.Count(got, []byte("\n")) != 3 {
+		t.Fatalf("got %d lines: %s", len(lines), got)
+	}
+	for key, want := range map[string]any{
+		"time": 1_700_000_000_123.0, "duration_s": 61.00203, "status": 502.0, "outcome": "broken", "caller": "-", "session": "-", "target": "",
+		"error": "upstream_broken", "detail": "read \"x\"\n\x01\ufffd: \u2028 end", "estimated": false, "cost_nanousd": 0.0,
+	} {
+		if lines[0][key] != want {
+			t.Errorf("%s: got %v, want %v", key, lines[0][key], want)
+		}
+	}
+	if lines[1]["duration_s"] != 2.0 || lines[2]["duration_s"] != 0.0 || lines[1]["error"] != nil {
+		t.Errorf("got %v and %v", lines[1], lines[2])
 	}
 }
 

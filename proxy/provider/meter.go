@@ -48,11 +48,16 @@ func (l *label) bytes() []byte { return l.s[:l.n] }
 // Reset makes m ready for the answer to a request for op.
 func (m *Meter) Reset(op Operation, f Format) {
 	m.enc.reset()
-	m.events.Reset()
 	root := nowhere
 	if op < operationsEnd {
 		root = roots[op]
 	}
+	if !m.begun { // what reads is as good as new, and large
+		m.op, m.format, m.enc, m.walk.root = op, f, encoding{}, root
+		m.walk.begin()
+		return
+	}
+	m.events.Reset()
 	m.walk.reset(root)
 	m.memory.reset()
 	*m = Meter{op: op, format: f, events: m.events, walk: m.walk, memory: m.memory}

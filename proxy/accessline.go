@@ -1,0 +1,101 @@
+package proxy
+
+import (
+	"encoding/json"
+	"strconv"
+	"time"
+
+	"llm-auto-optimizer/analysis/window"
+)
+
+// exchange writes the line of an exchange. It runs for every request, so the line is put together by hand: but for the
+// detail of a failure nothing in it can need escaping.
+func (l *AccessLog) exchange(x *Exchange, now time.Time, o window.Outcome) {
+	if l.to == nil {
+		return
+	}
+	b := append(x.head[:0], '{')
+	b = logInt(b, "time", x.start.UnixMilli())
+	b = logText(b, "id", string(x.id[:]))
+	b = logHash(b, "caller", x.caller)
+	b = logHash(b, "session", x.session)
+	if x.target != nil {
+		b = logText(b, "route", directRoute)
+		b = logText(b, "class", x.class.String())
+		b = logText(b, "arm", treatedArm)
+		b = logText(b, "target", x.target.name)
+	} else {
+		b = logText(b, "route", "")
+		b = logText(b, "class", "")
+		b = logText(b, "arm", "")
+		b = logText(b, "target", "")
+	}
+	b = logInt(b, "status", int64(x.status))
+	b = logText(b, "outcome", o.String())
+	b = logInt(b, "attempts", int64(x.attempts))
+	if ttft := x.ttft(); ttft > 0 {
+		b = logSeconds(b, "ttft_s", ttft)
+	}
+	b = logSeconds(b, "duration_s", now.Sub(x.start))
+	b = logInt(b, "overhead_us", x.overheadUntil(now).Microseconds())
+	b = logInt(b, "tokens_input", uncached(&x.usage))
+	b = logInt(b, "tokens_cache_read", x.usage.CacheRead)
+	b = logInt(b, "tokens_cache_write", x.usage.CacheWrite5m+x.usage.CacheWrite1h)
+	b = logInt(b, "tokens_output", x.usage.OutputTotal())
+	b = logInt(b, "tokens_reasoning", x.usage.Reasoning)
+	b = logInt(b, "cost_nanousd", int64(x.total))
+	b = logBool(b, "estimated", x.estimated)
+	b = logBool(b, "unpriced", x.unpriced)
+	if x.kind != nil {
+		b = logText(b, "error", x.kind.code)
+		if x.failure != nil {
+			b = logEscaped(b, "detail", x.failure.Error())
+		}
+	}
+	x.head = append(b, "}\n"...)
+	l.add(x.head)
+}
+
+func logKey(b []byte, key string) []byte {
+	if b[len(b)-1] != '{' {
+		b = append(b, ',')
+	}
+	return append(append(append(b, '"'), key...), `":`...)
+}
+
+// logText is for values that need no escaping.
+func logText(b []byte, key, value string) []byte {
+	return append(append(append(logKey(b, key), '"'), value...), '"')
+}
+
+func logEscaped(b []byte, key, value string) []byte {
+	text, _ := json.Marshal(value) // a string has always a form in JSON
+	return append(logKey(b, key), text...)
+}
+
+func logInt(b []byte, key string, value int64) []byte {
+	return strconv.AppendInt(logKey(b, key), value, 10)
+}
+
+func logBool(b []byte, key string, value bool) []byte {
+	return strconv.AppendBool(logKey(b, key), value)
+}
+
+func logHash(b []byte, key string, value hashID) []byte {
+	return append(value.appendTo(append(logKey(b, key), '"')), '"')
+}
+
+// logSeconds prints a duration in seconds to the microsecond.
+func logSeconds(b []byte, key string, d time.Duration) []byte {
+	micros := max(0, d.Microseconds())
+	b = strconv.AppendInt(logKey(b, key), micros/1e6, 10)
+	if micros %= 1e6; micros == 0 {
+		return b
+	}
+	b = append(b, '.')
+	for unit := int64(1e5); micros > 0; unit /= 10 {
+		b = append(b, byte('0'+micros/unit))
+		micros %= unit
+	}
+	return b
+}
