@@ -33,7 +33,9 @@ func (p *Proxy) receive(ctx *fasthttp.RequestCtx, x *Exchange) error {
 	x.scrub = x.askedUsage && stream && x.identity
 	if x.scrub {
 		x.scrubber.Reset()
-		x.length = -1 // what is scrubbed away makes the body shorter than announced
+	}
+	if stream && !x.isHead {
+		x.length = -1 // in chunks each piece goes out at once, some may be scrubbed away and an error added
 	}
 	if stream || x.operation == provider.Opaque && x.status < 400 || x.length > holdLimit {
 		x.streamed = true

@@ -121,7 +121,12 @@ func (x *Exchange) writeErrorEvent(w io.Writer) int64 {
 	if !x.isStream() || !x.identity || x.length >= 0 || x.kind == nil || x.kind == &clientLeft {
 		return 0
 	}
-	x.edited = provider.AppendErrorEvent(x.edited[:0], x.provider.dialect, x.operation, x.format == provider.JSONArray, x.kind.failure())
+	array := x.format == provider.JSONArray
+	if x.edited = x.edited[:0]; array && x.delivered == 0 {
+		x.edited = append(provider.AppendError(append(x.edited, '['), x.provider.dialect, x.kind.failure()), ']') // nothing to continue
+	} else {
+		x.edited = provider.AppendErrorEvent(x.edited, x.provider.dialect, x.operation, array, x.kind.failure())
+	}
 	x.client.armWrite(time.Now(), x.p.writeTimeout)
 	n, _ := w.Write(x.edited)
 	x.delivered += int64(n)

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -151,14 +153,18 @@ func TestUsage_IsAskedForAndItsTracesTakenOut(t *testing.T) {
 			_, _ = io.WriteString(c, "0\r\n\r\n")
 		}
 	})))
-	_, body := g.send(post("/v1/chat/completions", `{"model":"gpt-4o-mini","stream":true}`))
+	_, body := g.send(post("/v1/chat/completions", `{"model":"gpt-4o-mini","stream":true}`, "accept-encoding: gzip, br"))
 	if want := chatFrame("hi") + chatStop + chatDone; string(body) != want {
 		t.Errorf("the client got\n%q, want\n%q", body, want)
 	}
-	if m := <-asked; !strings.Contains(string(m.body), `"stream_options":{"include_usage":true}`) {
-		t.Errorf("the provider got %s", m.body)
+	// A compressed stream could not be cleaned.
+	if m := <-asked; !strings.Contains(string(m.body), `"stream_options":{"include_usage":true}`) || !m.has("Accept-Encoding: identity") {
+		t.Errorf("the provider got %q %s", m.headers, m.body)
 	}
-	_, body = g.send(post("/v1/chat/completions", `{"model":"gpt-4o-mini","stream":true,"stream_options":{"include_usage":true}}`))
+	_, body = g.send(post("/v1/chat/completions", `{"model":"gpt-4o-mini","stream":true,"stream_options":{"include_usage":true}}`, "accept-encoding: gzip, br"))
+	if m := <-asked; !m.has("accept-encoding: gzip, br") {
+		t.Errorf("the provider got %q", m.headers)
+	}
 	if string(body) != frames {
 		t.Errorf("a client that asks itself got\n%q, want\n%q", body, frames)
 	}
@@ -306,4 +312,32 @@ func TestStream_OldWriteDeadlinesCutNothing(t *testing.T) {
 	check("late head", chunkedHead+"|"+chunk(chatStop+chatDone)+"0\r\n\r\n", chatStop+chatDone)
 	check("late end", chunkedHead+chunk(chatStop+chatDone)+"|0\r\n\r\n", chatStop+chatDone)
 	check("no body", "HTTP/1.1 204 No Content\r\n\r\n", "")
+}
+
+// A stream that breaks before its first byte, and one whose announced length it does not keep, still tell the client.
+func TestStream_BreaksAreToldWhateverTheFraming(t *testing.T) {
+	t.Parallel()
+	check := func(name, path, answer, wantBody string) {
+		t.Helper()
+		g := start(t, testConfig(raw(t, func(c *net.TCPConn, r *bufio.Reader) {
+			_, _ = readMessage(r)
+			_, _ = io.WriteString(c, answer)
+		})))
+		c := g.dial()
+		_, _ = io.WriteString(c, post(path, `{"model":"gpt-4o-mini","stream":true}`))
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		if !errors.Is(err, io.ErrUnexpectedEOF) || !strings.HasPrefix(string(body), wantBody) || !strings.Contains(strings.ToLower(string(body)), "upstream_broken") {
+			t.Errorf("%s: got %q, %v; want %q, an error and a cut", name, body, err, wantBody)
+		}
+		if wantBody == "[" && !json.Valid(body) {
+			t.Errorf("%s: %q is no JSON", name, body)
+		}
+	}
+	const array = "/v1beta/models/gemini-2.5-flash:streamGenerateContent"
+	check("array, at once", array, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n", "[")
+	check("length not kept", "/v1/chat/completions", "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 10000\r\n\r\n"+chatFrame("hi"), chatFrame("hi"))
 }
