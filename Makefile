@@ -10,6 +10,7 @@ FUZZTIME ?= 20s# per fuzz target
 SOAK     ?= 10m# length of the soak in check-long
 BENCH    ?= .#   which benchmarks
 COUNT    ?= 1#   runs of each benchmark
+ROUNDS   ?= 8#   of gate
 
 # Tools are built from pinned versions into bin/, under a name that holds the version. The protobuf plugins come in the
 # versions of go.mod, so that generated code and runtime agree.
@@ -20,7 +21,7 @@ BUF  := bin/buf-$(BUF_VERSION)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run demo build test test-sdk race vet lint fmt fmt-check check check-long fuzz soak bench generate generate-check image clean
+.PHONY: help run demo build test test-sdk race vet lint fmt fmt-check check check-long fuzz soak bench compare performance gate gate-record generate generate-check image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +68,21 @@ soak: ## run the soak tests for SOAK under mixed load and faults
 
 bench: ## run the benchmarks (BENCH=Record COUNT=10)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./...
+
+compare: build ## proxies side by side, eight minutes; installs nginx and HAProxy (ARGS=--quick)
+	@for p in nginx haproxy; do command -v $$p >/dev/null && continue; \
+		echo "installing $$p"; apt-get update -q >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$p >/dev/null \
+		|| echo "$$p cannot be installed here: it is left out"; done
+	bin/llmopt bench compare $(ARGS)
+
+performance: build ## write docs/performance.md from the newest comparison
+	bin/llmopt bench report --out docs/performance.md
+
+gate: ## compare the request path's benchmarks with the recorded base (ROUNDS=8)
+	.ci/gate $(ROUNDS)
+
+gate-record: ## make the current commit the base of gate
+	.ci/gate record
 
 generate: $(BUF) bin/protoc-gen-go bin/protoc-gen-connect-go ## regenerate the code of the admin API
 	PATH="$(CURDIR)/bin:$$PATH" $(BUF) generate --path optimizer/control/controlpb --template optimizer/control/controlpb/buf.gen.yaml

@@ -43,7 +43,18 @@ type answer struct {
 var errCut = errors.New("answer ended early")
 
 // exchange sends the request and reads the answer to its end. seen, if not nil, is told of events as they come.
-func (c *client) exchange(seen func(events int)) (a answer, err error) {
+func (c *client) exchange(seen func(events int)) (answer, error) {
+	a, err := c.try(seen)
+	switch {
+	case errors.Is(err, io.EOF):
+		return a, errCut
+	case err == nil && c.want > 0 && a.length != c.want:
+		return a, fmt.Errorf("answer of %d bytes, want %d", a.length, c.want)
+	}
+	return a, err
+}
+
+func (c *client) try(seen func(events int)) (a answer, err error) {
 	start := time.Now()
 	if _, err := c.conn.Write(c.request); err != nil {
 		return a, err
@@ -52,27 +63,19 @@ func (c *client) exchange(seen func(events int)) (a answer, err error) {
 	if err != nil {
 		return a, err
 	}
-	if length >= 0 {
-		if length > 0 {
-			_, err = c.in.Peek(1)
-			a.first = time.Since(start)
-		}
-		if err == nil {
-			_, err = c.in.Discard(length)
-		}
-		a.length = length
-	} else {
+	if a.length = length; length < 0 {
+		a.length = 0
 		err = c.chunks(&a, start, seen)
-	}
-	switch {
-	case errors.Is(err, io.EOF):
-		return a, errCut
-	case err != nil:
 		return a, err
-	case c.want > 0 && a.length != c.want:
-		return a, fmt.Errorf("answer of %d bytes, want %d", a.length, c.want)
 	}
-	return a, nil
+	if length > 0 {
+		if _, err = c.in.Peek(1); err != nil {
+			return a, err
+		}
+		a.first = time.Since(start)
+	}
+	_, err = c.in.Discard(length)
+	return a, err
 }
 
 // head reads status line and headers. The length is -1 when the body comes in chunks.
