@@ -62,14 +62,19 @@ func (t *turn) stopped() bool {
 func (t *turn) play(ctx context.Context, done func(ctx context.Context) error) error {
 	t.stop = make(chan struct{})
 	request := t.s.request()
-	clients := make([]*client, t.s.conns)
-	for i := range clients {
+	var clients []*client
+	closeAll := func() {
+		for _, c := range clients {
+			c.close()
+		}
+	}
+	defer closeAll()
+	for range t.s.conns {
 		c, err := dial(t.addr, request, t.want)
 		if err != nil {
 			return err
 		}
-		defer c.close()
-		clients[i] = c
+		clients = append(clients, c)
 	}
 	var wg sync.WaitGroup
 	begin := time.Now()
@@ -91,10 +96,8 @@ func (t *turn) play(ctx context.Context, done func(ctx context.Context) error) e
 		close(t.stop)
 	}
 	t.mu.Unlock()
-	for _, c := range clients {
-		if t.s.paced {
-			c.close()
-		}
+	if t.s.paced { // these streams do not end by themselves
+		closeAll()
 	}
 	wg.Wait()
 	if failed != nil {

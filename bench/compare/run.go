@@ -57,7 +57,7 @@ func runGroup(ctx context.Context, o *Options, group []scenario, r *Result) erro
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // nginx's workers are another user's
 		return err
 	}
@@ -71,12 +71,16 @@ func runGroup(ctx context.Context, o *Options, group []scenario, r *Result) erro
 	}
 	defer sim.stop()
 	var contenders []*contender
+	defer func() {
+		for _, c := range contenders {
+			c.stop()
+		}
+	}()
 	for _, name := range o.Names {
 		c, err := launch(ctx, o.Self, dir, name, upstream)
 		if err != nil {
 			return err
 		}
-		defer c.stop()
 		contenders = append(contenders, c)
 		if c.process != nil {
 			if rss, err := c.process.rss(); err == nil {
@@ -88,7 +92,7 @@ func runGroup(ctx context.Context, o *Options, group []scenario, r *Result) erro
 		for _, g := range o.Given {
 			c := &contender{name: g.Name, addr: g.Addr}
 			if g.PID > 0 {
-				c.process = &process{pid: g.PID}
+				c.process = &process{pid: g.PID} // whose stop does nothing
 			}
 			contenders = append(contenders, c)
 		}
