@@ -84,7 +84,7 @@ func TestLoad_Defaults(t *testing.T) {
 	gemini.Name, gemini.Dialect, gemini.BaseURL = "gemini", "gemini", "https://generativelanguage.googleapis.com"
 	want := &Config{
 		Server: Server{
-			Listen: "127.0.0.1:8080", ReplayLimit: 8 * MiB, MaxBody: 64 * MiB, MaxHeader: 64 * KiB,
+			Listen: "127.0.0.1:8080", ReplayLimit: 8 * MiB, MaxBody: 64 * MiB, MaxHeader: 16 * KiB,
 			HeaderTimeout: 10 * time.Second, BodyTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
 			WriteTimeout: time.Minute, ShutdownTimeout: 30 * time.Second, ResponseHeaders: true, MaxConnections: 65536, RawIO: true,
 		},

@@ -34,7 +34,7 @@ func (p *Proxy) receive(ctx *fasthttp.RequestCtx, x *Exchange) error {
 	if x.scrub {
 		x.scrubber.Reset()
 	}
-	if stream && !x.isHead {
+	if x.format == provider.EventStream && !x.isHead {
 		x.length = -1 // in chunks each piece goes out at once, some may be scrubbed away and an error added
 	}
 	if stream || x.operation == provider.Opaque && x.status < 400 || x.length > holdLimit {

@@ -334,6 +334,11 @@ func TestE2E_ProviderSeesTheSDKsRequest(t *testing.T) {
 		strings.Replace(strings.Replace(string(body), ","+added, "", 1), added+",", "", 1) != string(plainBody) {
 		t.Errorf("stream: the provider sees %s, directly %s, %v", body, plainBody, err)
 	}
+	for i := range want.Headers { // a compressed stream could not be cleaned of the usage
+		if want.Headers[i][0] == "Accept-Encoding" {
+			want.Headers[i][1] = "identity"
+		}
+	}
 	if !reflect.DeepEqual(want.Headers, got.Headers) {
 		t.Errorf("stream: the provider sees headers %v, directly %v", got.Headers, want.Headers)
 	}

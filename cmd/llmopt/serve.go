@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -20,8 +21,15 @@ type serveCmd struct {
 	Config string `placeholder:"FILE" help:"TOML file with settings; the environment wins over it."`
 }
 
+// gcPercent lets garbage grow to a quarter of what lives before it is collected. Requests leave next to none, so that costs no
+// measurable time; without it the buffers of closed connections double the memory.
+const gcPercent = 25
+
 // Run serves until the environment's context is done or a listener fails.
 func (c *serveCmd) Run(env *environment) error {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	settings, err := config.Load(config.Options{File: c.Config, Environ: env.environ})
 	if err != nil {
 		return fmt.Errorf("%w: configuration: %w", errUsage, err)

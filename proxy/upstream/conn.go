@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -20,6 +21,9 @@ const (
 	// as one vector.
 	JoinLimit = 4 << 10
 )
+
+// buffers are read buffers of connections that have been closed: streams that are cut take their connections with them.
+var buffers = sync.Pool{New: func() any { return new([readBuffer]byte) }}
 
 // countedConn counts the bytes that were given to the kernel, so that they can be compared with those that the
 // peer has acknowledged.
@@ -48,7 +52,8 @@ type Conn struct {
 	origin  *Origin
 	tether  *Tether
 
-	buf  []byte // what was read and not yet handed out is buf[r:w]
+	buf  []byte            // what was read and not yet handed out is buf[r:w]
+	own  *[readBuffer]byte // what buf is, unless a large head has made it grow
 	r, w int
 
 	idleSince time.Time
@@ -199,13 +204,13 @@ func (c *Conn) Discard() {
 func (c *Conn) Close() {
 	c.origin.open.Add(-1)
 	_ = c.counted.Close() // below TLS: a close_notify could block on a peer that does not read
+	buffers.Put(c.own)
+	c.buf, c.own = nil, nil
 }
 
 // reset forgets the last exchange. The buffer shrinks back if a large head had made it grow.
 func (c *Conn) reset() {
-	if len(c.buf) > readBuffer {
-		c.buf = make([]byte, readBuffer)
-	}
+	c.buf = c.own[:]
 	c.r, c.w = 0, 0
 	c.answered, c.keep = false, false
 	c.body = body{}

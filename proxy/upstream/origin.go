@@ -182,7 +182,9 @@ func (o *Origin) dial(ctx context.Context) (*Conn, error) {
 		return nil, err
 	}
 	tcp := nc.(*net.TCPConn) //nolint:forcetypeassert // the dialler dials TCP only
-	c := &Conn{origin: o, counted: &countedConn{Conn: socket.Wrap(tcp, o.rawIO)}, buf: make([]byte, readBuffer)}
+	c := &Conn{origin: o, counted: &countedConn{Conn: socket.Wrap(tcp, o.rawIO)}}
+	c.own = buffers.Get().(*[readBuffer]byte) //nolint:forcetypeassert // the pool holds nothing else
+	c.buf = c.own[:]
 	c.nc = c.counted
 	if o.tls != nil {
 		tc := tls.Client(c.counted, o.tls)
