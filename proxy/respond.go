@@ -138,6 +138,9 @@ func (p *Proxy) respond(ctx *fasthttp.RequestCtx, x *Exchange) {
 		p.respondUntilClose(ctx, x)
 		return
 	}
+	if x.client.linger { // the client is still sending: what comes next on its connection is no request
+		ctx.SetConnectionClose()
+	}
 	x.dropBody()
 	x.client.armWrite(now, p.writeTimeout) // for the head, whose deadline may be an earlier answer's
 	ctx.Response.ImmediateHeaderFlush = x.streamed && x.conn.Buffered() == 0

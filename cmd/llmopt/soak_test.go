@@ -179,7 +179,7 @@ func TestSoak(t *testing.T) {
 	t.Logf("%d requests, %d left early, %.0f exchanges, %.0f attempts, %d calls at the provider", l.sent.Load(), l.left.Load(), exchanges,
 		sumOf(t, text, "llmopt_attempts_total"), st.Total())
 	if exchanges != float64(l.sent.Load()+1) {
-		t.Errorf("%.0f exchanges counted of %d requests sent", exchanges, l.sent.Load()+1)
+		t.Errorf("%.0f exchanges counted of %d requests sent; clients that neither left nor asked for a fault met %q", exchanges, l.sent.Load()+1, l.errors)
 	}
 	for _, name := range []string{"llmopt_rejected_requests_total", "llmopt_panics_total", "llmopt_access_log_errors_total"} {
 		if n := sumOf(t, text, name); n != 0 {
@@ -249,6 +249,9 @@ type soakLoad struct {
 	transport  *http.Transport
 	requests   []soakRequest
 	sent, left atomic.Int64
+
+	mu     sync.Mutex
+	errors []string // of requests that should have been answered
 }
 
 // one makes one request of a random kind and reads its answer, or leaves somewhere on the way.
@@ -260,7 +263,8 @@ func (l *soakLoad) one() {
 	r := l.requests[rand.IntN(len(l.requests))]
 	ctx, leave := context.WithTimeout(context.Background(), 10*time.Second)
 	defer leave()
-	if rand.IntN(4) == 0 && !r.expect {
+	leaves := rand.IntN(4) == 0 && !r.expect
+	if leaves {
 		// Not before the request is out, nor while it is still to be asked for, so that every request is one that the server
 		// must have seen.
 		patience := time.Duration(rand.IntN(20_000)) * time.Microsecond
@@ -296,10 +300,19 @@ func (l *soakLoad) one() {
 	l.sent.Add(1)
 	resp, err := l.transport.RoundTrip(req)
 	if err != nil {
+		if !leaves && r.fault == "" {
+			l.met(err)
+		}
 		return
 	}
 	_, _ = io.Copy(io.Discard, resp.Body)
 	_ = resp.Body.Close()
+}
+
+func (l *soakLoad) met(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.errors = append(l.errors, err.Error())
 }
 
 // talk says a few words over a WebSocket and hangs up, more or less politely.
@@ -311,6 +324,7 @@ func (l *soakLoad) talk() {
 		HTTPClient: &http.Client{Transport: l.transport}, HTTPHeader: http.Header{"Authorization": {"Bearer key"}},
 	})
 	if err != nil {
+		l.met(err)
 		return
 	}
 	for range rand.IntN(5) {
