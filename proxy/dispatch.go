@@ -61,24 +61,29 @@ func (x *Exchange) try() error {
 	x.settled, x.accounted = false, false
 	x.meter.Reset(x.operation, provider.Ignored) // until the answer's head tells its format, there is none
 	x.attempt = attempt{start: time.Now()}
-	if x.rest == nil && !x.upgrade { // what can't be sent twice starts on a connection that can't be stale
+	for x.rest == nil && !x.upgrade { // what can't be sent twice starts on a connection that can't be stale
 		conn, err := x.provider.origin.Get(&x.client.tether)
 		if err != nil {
 			return x.cutError()
 		}
-		if conn != nil {
-			x.conn = conn
-			if err = x.roundTrip(); err == nil {
-				return nil
-			}
-			repeat := conn.MayRepeat(err, safeMethod(x.method))
-			x.dropConn()
-			if !repeat {
-				return x.attemptError(err)
-			}
-			x.waitedForAnswer()
-			x.p.metrics.staleRetries.Inc()
+		if conn == nil {
+			break
 		}
+		x.conn = conn
+		if err = x.roundTrip(); err == nil {
+			return nil
+		}
+		repeat := conn.MayRepeat(err, safeMethod(x.method))
+		x.dropConn()
+		if errors.Is(err, upstream.ErrStale) {
+			continue
+		}
+		if !repeat {
+			return x.attemptError(err)
+		}
+		x.waitedForAnswer()
+		x.p.metrics.staleRetries.Inc()
+		break
 	}
 	if err := x.dial(); err != nil {
 		return err

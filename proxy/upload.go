@@ -33,8 +33,9 @@ type upload struct {
 	answered bool // the head has been read: its deadline is no longer of interest
 }
 
-// startUpload writes the request under the deadline for the answer's head. A small one is out when it returns; errors
-// of writing are left to the reading side, which may find that the provider has already answered.
+// startUpload writes the request under the deadline for the answer's head. A small one is out when it returns, and its answer
+// may have begun; errors of writing are left to the reading side, which may find that the provider has already answered. It
+// returns upstream.ErrStale when the connection was not fit for use.
 func (x *Exchange) startUpload() error {
 	x.attempt.sent = time.Now()
 	t := &x.limits.Timeouts
@@ -46,8 +47,12 @@ func (x *Exchange) startUpload() error {
 		if len(body) <= upstream.JoinLimit {
 			x.head = slices.Grow(x.head, len(body)) // once: the room stays with the pooled buffer
 		}
-		x.attempt.delivered = x.conn.WriteRequest(x.head, body) == nil
-		return nil
+		var err error
+		x.attempt.delivered, err = x.conn.Ask(x.head, body)
+		return err
+	}
+	if !x.conn.Usable() {
+		return upstream.ErrStale
 	}
 	// The time for the head counts from the request's last byte.
 	end := x.deadline(x.attempt.sent, 0)

@@ -17,6 +17,7 @@ type raw struct {
 	in, out transfer
 	try     func(fd uintptr) // in.once for Control
 	ready   bool             // what it returned
+	talk    *conversation    // made when first needed
 }
 
 // transfer is one system call's arguments and result. The functions are bound once.

@@ -10,6 +10,7 @@ type raw struct{ in, out struct{ deadline deadline } }
 func newRaw(*net.TCPConn) *raw { return nil }
 
 func (*raw) read(c *net.TCPConn, p []byte) (int, error)    { return c.Read(p) }
+func (*raw) converse(func() bool) error                    { panic("BUG: no raw connections here") }
 func (*raw) tryRead(c *net.TCPConn, p []byte) (int, error) { return c.Read(p) }
 func (*raw) write(c *net.TCPConn, p []byte) (int, error)   { return c.Write(p) }
 

@@ -57,9 +57,11 @@ type Conn struct {
 	r, w int
 
 	idleSince time.Time
-	before    uint64 // bytes written before the current request
-	answered  bool   // a byte of the current answer has arrived
-	keep      bool   // the answer allows the connection to be used again
+	pooled    bool     // it has waited in the pool before the current request
+	question  question // under way
+	before    uint64   // bytes written before the current request
+	answered  bool     // a byte of the current answer has arrived
+	keep      bool     // the answer allows the connection to be used again
 
 	Head Head // of the current answer
 	body body
@@ -169,9 +171,58 @@ func (c *Conn) MayRepeat(err error, safe bool) bool {
 // Timeout tells whether err means that a deadline has passed.
 func Timeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
 
-// usable tells whether a connection that has waited in the pool is open and silent. Bytes that nobody asked for would be
-// taken for the next answer; most often they are a provider's 408 before it closes.
-func (c *Conn) usable() bool {
+// ErrStale says that a pooled connection had ended, or held bytes that nobody had asked for. Nothing was sent on it.
+var ErrStale = errors.New("kept-alive connection is stale")
+
+// question is a request whose answer is waited for from before it is sent.
+type question struct {
+	head, body []byte
+	sent       bool
+	ask        func() bool // bound once
+}
+
+// Ask sends a request as WriteRequest does and may wait until its answer can be read. sent tells whether it went out whole;
+// why it did not is left to the reading side, which may find that the peer has answered all the same. The only error is
+// ErrStale.
+func (c *Conn) Ask(head, body []byte) (sent bool, err error) {
+	if c.pooled && c.counted.Converses() {
+		q := &c.question
+		if q.ask == nil {
+			q.ask = func() bool {
+				q.sent = c.WriteRequest(q.head, q.body) == nil
+				return q.sent
+			}
+		}
+		q.head, q.body, q.sent = head, body, false
+		err = c.counted.Converse(q.ask)
+		q.head, q.body = nil, nil
+		if !errors.Is(err, socket.ErrNotSilent) {
+			c.origin.Reuses.Add(1)
+			return q.sent, nil
+		} // it may still be TLS session tickets
+	}
+	if !c.Usable() {
+		return false, ErrStale
+	}
+	return c.WriteRequest(head, body) == nil, nil
+}
+
+// Usable tells whether a connection may be written to: one that has waited in the pool must be open and silent. Bytes that
+// nobody asked for would be taken for the next answer; most often they are a provider's 408 before it closes.
+func (c *Conn) Usable() bool {
+	switch {
+	case !c.pooled:
+		return true
+	case c.silent():
+		c.origin.Reuses.Add(1)
+		return true
+	default:
+		c.origin.Stale.Add(1)
+		return false
+	}
+}
+
+func (c *Conn) silent() bool {
 	c.counted.Instant(true)
 	n, err := c.nc.Read(c.buf[:1]) // above TLS, so that session tickets don't count
 	c.counted.Instant(false)

@@ -38,8 +38,8 @@ type Origin struct {
 
 	open   atomic.Int64
 	Dials  atomic.Uint64 // connections dialled since start
-	Reuses atomic.Uint64 // requests served by a connection from the pool
-	Stale  atomic.Uint64 // idle connections found ended, or holding bytes that nobody had asked for
+	Reuses atomic.Uint64 // requests sent on a connection from the pool
+	Stale  atomic.Uint64 // idle connections found stale
 }
 
 // NewOrigin prepares the connections to a provider. It dials nothing. rawIO is the setting server.raw_io. The error names the
@@ -112,19 +112,14 @@ func (o *Origin) Idle() int {
 	return len(o.idle)
 }
 
-// Get returns an idle connection that is fit for use, attached to the tether, or nil where there is none. It never blocks.
+// Get returns an idle connection, attached to the tether, or nil where there is none. It never blocks. The connection may be
+// stale, which Ask and Usable tell.
 func (o *Origin) Get(t *Tether) (*Conn, error) {
 	c := o.pop()
-	for c != nil && !c.usable() {
-		o.Stale.Add(1)
-		c.Close()
-		c = o.pop()
-	}
 	if c == nil {
 		return nil, nil
 	}
-	o.Reuses.Add(1)
-	c.before = c.counted.written
+	c.pooled, c.before = true, c.counted.written
 	if !t.attach(c) {
 		c.Close()
 		return nil, ErrCut
