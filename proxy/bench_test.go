@@ -180,4 +180,4 @@ func TestExchange_Allocations(t *testing.T) {
 }
 
 // maxAllocs is how many allocations an exchange may make in steady state.
-const maxAllocs = 2
+const maxAllocs = 1

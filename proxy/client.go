@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -23,12 +24,15 @@ const (
 // when the client leaves.
 type clientConn struct {
 	*socket.Conn
+	secure *tls.Conn // over Conn, where clients speak TLS; else nil
 	tether upstream.Tether
 
 	clients *clients
 	slot    int    // index in clients.slots
 	gen     uint32 // tells this connection from an earlier one of the same slot
 	linger  bool   // set by the connection's goroutine before Close
+
+	answered bool // what fasthttp writes next is to be dropped: see front
 
 	credential []byte // that the last request carried
 	caller     hashID // its hash
@@ -168,6 +172,7 @@ func (cs *clients) count() int {
 type listener struct {
 	net.Listener
 	clients *clients
+	tls     *tls.Config // nil: clients speak plain HTTP
 	failed  func(error) // told of each error that is waited out
 }
 
@@ -181,7 +186,11 @@ func (l *listener) Accept() (net.Conn, error) {
 		var passing interface{ Temporary() bool }
 		switch {
 		case err == nil:
-			return l.clients.add(nc.(*net.TCPConn)), nil //nolint:forcetypeassert // Serve refuses other listeners
+			c := l.clients.add(nc.(*net.TCPConn)) //nolint:forcetypeassert // Serve refuses other listeners
+			if l.tls != nil {
+				c.overTLS(l.tls)
+			}
+			return front{c}, nil
 		case errors.As(err, &passing) && passing.Temporary():
 			l.failed(err)
 			time.Sleep(acceptPause)
@@ -189,17 +198,4 @@ func (l *listener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 	}
-}
-
-// clientOf finds the accepted connection below TLS.
-func clientOf(nc net.Conn) *clientConn {
-	if c, ok := nc.(*clientConn); ok {
-		return c
-	}
-	if t, ok := nc.(interface{ NetConn() net.Conn }); ok {
-		if c, ok := t.NetConn().(*clientConn); ok {
-			return c
-		}
-	}
-	panic("BUG: connection was not accepted by our listener")
 }

@@ -35,7 +35,7 @@ func (p *Proxy) attempt(ctx *fasthttp.RequestCtx, x *Exchange) error {
 	if err := x.try(); err != nil {
 		return err
 	}
-	return p.receive(ctx, x)
+	return x.receive()
 }
 
 // usageRefused tells whether the provider has refused the request for the one field that was added to it.

@@ -11,8 +11,8 @@
 // Each stage is one file of that name; Proxy.Handle calls them in this order. An Exchange goes through them, obeys the one
 // policy snapshot that it loaded at its start, and ends with exactly one call to record.
 //
-// The body of an answer is relayed after Handle has returned, on the same goroutine: fasthttp asks the exchange to write
-// itself (stream.go). From then on the exchange must not touch the RequestCtx.
+// fasthttp reads the requests; answers are written by the exchange itself, to the connection (front.go says how the two get
+// along). When Handle returns, all is over, unless the connection became a tunnel.
 //
 // Words: an exchange is one client request and its answer; an attempt is one try of it at one target; a target is a
 // provider with an upstream model; a caller is who sent it, known by a keyed hash of the credential; a session is a

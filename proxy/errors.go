@@ -64,8 +64,7 @@ func kindOfError(err error) *kindOfFailure {
 	return &internal
 }
 
-// writeError answers with an error of ours, in the shape of the client's dialect, so that its SDK raises its own typed
-// error.
+// writeError answers with an error of ours by way of fasthttp, where there is no exchange.
 func writeError(ctx *fasthttp.RequestCtx, d provider.Dialect, k *kindOfFailure) {
 	ctx.Response.ResetBody()
 	ctx.SetStatusCode(k.status)

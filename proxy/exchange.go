@@ -82,7 +82,8 @@ type Exchange struct {
 	lastRead  time.Time // when the last read from the provider returned
 	armed     time.Time // when the idle deadline was last moved
 	delivered int64     // bytes of body given to the client
-	ended     bool      // the answer was written to its end
+	out       []byte    // of the answer, not yet written: at first its head
+	begun     bool      // writing the answer has begun
 
 	// record
 	kind      *kindOfFailure // nil when all went well, or the provider's own error went through
@@ -95,10 +96,6 @@ type Exchange struct {
 	accounted bool           // usage and cost of the attempt are known
 	settled   bool           // the attempt has been observed
 	overhead  time.Duration
-
-	scratch [256]byte
-	lines   []byte // of the answer's head; the carrier's name comes first, without its colon
-	carrier int    // length of that name; 0: there is no carrier
 }
 
 // attempt is what is measured of the try under way.
@@ -125,7 +122,7 @@ func (p *Proxy) acquire(ctx *fasthttp.RequestCtx) *Exchange {
 
 // release resets by assignment, so that a new field cannot be forgotten. record is the only caller.
 func (p *Proxy) release(x *Exchange) {
-	body, head, edited, held, lines := x.body[:0], x.head[:0], x.edited[:0], x.held[:0], x.lines[:0]
+	body, head, edited, held, out := x.body[:0], x.head[:0], x.edited[:0], x.held[:0], x.out[:0]
 	if cap(body) > maxPooledBuffer {
 		body = nil
 	}
@@ -138,9 +135,9 @@ func (p *Proxy) release(x *Exchange) {
 	if cap(held) > maxPooledBuffer {
 		held = nil
 	}
-	if cap(lines) > maxPooledBuffer {
-		lines = nil
+	if cap(out) > maxPooledBuffer {
+		out = nil
 	}
-	*x = Exchange{body: body, head: head, edited: edited, held: held, lines: lines, meter: x.meter, scrubber: x.scrubber}
+	*x = Exchange{body: body, head: head, edited: edited, held: held, out: out, meter: x.meter, scrubber: x.scrubber}
 	p.exchanges.Put(x)
 }

@@ -1,86 +1,54 @@
 package proxy
 
 import (
-	"bufio"
-	"bytes"
 	"net/http"
-	"slices"
 	"strconv"
 	"time"
-
-	"github.com/valyala/fasthttp"
 
 	"llm-auto-optimizer/proxy/upstream"
 )
 
-// The head of an answer goes to the client with the lines that the provider sent, as it sent them, and then ours.
-//
-// fasthttp writes headers from parsed pairs. Taking twenty lines apart and putting them together again costs more than all
-// else that is done with a head, and loses their order and spelling. So all lines go as the value of one of them, the
-// carrier, written over a blank value of the same length; upstream has made sure that they are proper lines.
-
 // takeHead takes the provider's status and header lines over from the connection, whose buffer is about to be reused.
-func (x *Exchange) takeHead(to *fasthttp.ResponseHeader) error {
-	head := &x.conn.Head
-	if x.attempts > 1 {
-		x.clearHead(to, head.Status) // of an earlier attempt
-	}
-	to.SetStatusCode(head.Status)
-	if len(head.Reason) > 0 && string(head.Reason) != fasthttp.StatusMessage(head.Status) {
-		to.SetStatusMessage(head.Reason)
-	}
-	carrier := slices.IndexFunc(head.Fields(), carries)
-	if carrier >= 0 {
-		f := &head.Fields()[carrier]
-		x.carrier = len(f.Name)
-		x.lines = append(append(append(x.lines[:0], f.Name...), f.Value...), "\r\n"...)
-		x.lines = head.AppendLines(x.lines, carrier)
-		return nil
-	}
-	x.carrier = 0
-	if head.Get("date") != nil {
-		return x.startHead(to, head)
-	}
-	for _, f := range head.Fields() {
-		to.AddBytesKV(f.Name, f.Value)
-	}
-	return nil
+func (x *Exchange) takeHead(head *upstream.Head) {
+	x.startHead(head.Status, head.Reason)
+	x.out = head.AppendLines(x.out, -1)
 }
 
-// carries tells whether fasthttp keeps a header as a plain pair, whose value it writes as it is.
-func carries(f upstream.Field) bool {
-	for _, own := range [...]string{"date", "server", "trailer", "set-cookie", "content-type", "content-encoding"} {
-		if upstream.EqualFold(f.Name, own) {
-			return false
-		}
+// startHead begins the head of an answer anew.
+func (x *Exchange) startHead(status int, reason []byte) {
+	b := append(x.out[:0], "HTTP/1.1 "...)
+	b = strconv.AppendInt(b, int64(status), 10)
+	b = append(b, ' ')
+	if len(reason) > 0 {
+		b = append(b, reason...)
+	} else {
+		b = append(b, http.StatusText(status)...)
 	}
-	return true
+	x.out = append(b, "\r\n"...)
 }
 
-// giveHead gives the lines that takeHead took to the client's answer, and ours.
-func (x *Exchange) giveHead(to *fasthttp.ResponseHeader, now time.Time) {
-	if x.carrier == 0 {
-		if x.p.responseHeaders {
-			x.setOwnHeaders(to, now)
-		}
-		return
-	}
+// endHead appends our own headers and those that concern this hop: the body's framing, and whether the connection stays.
+func (x *Exchange) endHead(now time.Time, last bool) {
+	b := x.out
 	if x.p.responseHeaders {
-		x.lines = x.appendOwnLines(x.lines, now)
+		b = x.appendOwnLines(b, now)
 	}
-	name, lines := x.lines[:x.carrier], x.lines[x.carrier:len(x.lines)-len("\r\n")]
-	value := blank
-	if len(value) < len(lines) {
-		value = make([]byte, len(lines))
+	switch {
+	case x.status == http.StatusNoContent:
+	case x.length >= 0:
+		b = appendLength(b, "Content-Length", x.length)
+	case x.http10 || !x.hasBody(): // a body that ends with the connection, or none
+	default:
+		b = append(b, "Transfer-Encoding: chunked\r\n"...)
 	}
-	to.SetBytesKV(name, value[:len(lines)])
-	if copy(to.PeekBytes(name), lines) != len(lines) {
-		panic("BUG: fasthttp does not keep a header's value as it was given")
+	switch {
+	case last:
+		b = append(b, "Connection: close\r\n"...)
+	case x.http10:
+		b = append(b, "Connection: keep-alive\r\n"...)
 	}
+	x.out = append(b, "\r\n"...)
 }
-
-// blank is a value that fasthttp has nothing against.
-var blank = bytes.Repeat([]byte{'-'}, 8<<10)
 
 // appendOwnLines says what the gateway knows by now.
 func (x *Exchange) appendOwnLines(b []byte, now time.Time) []byte {
@@ -88,10 +56,10 @@ func (x *Exchange) appendOwnLines(b []byte, now time.Time) []byte {
 	if x.target != nil {
 		b = append(append(appendName(b, "x-llmopt-target"), x.target.name...), "\r\n"...)
 	}
-	b = appendLine(b, "x-llmopt-attempts", strconv.AppendInt(x.scratch[:0], int64(x.attempts), 10))
-	b = appendLine(b, "x-llmopt-overhead-us", strconv.AppendInt(x.scratch[:0], x.overheadUntil(now).Microseconds(), 10))
-	if !x.streamed && x.metered() && !x.unpriced {
-		b = appendLine(b, "x-llmopt-cost-usd", appendUSD(x.scratch[:0], x.cost))
+	b = appendLength(b, "x-llmopt-attempts", int64(x.attempts))
+	b = appendLength(b, "x-llmopt-overhead-us", x.overheadUntil(now).Microseconds())
+	if x.kind == nil && !x.streamed && x.metered() && !x.unpriced {
+		b = append(appendUSD(appendName(b, "x-llmopt-cost-usd"), x.cost), "\r\n"...)
 	}
 	return b
 }
@@ -102,41 +70,8 @@ func appendLine(b []byte, name string, value []byte) []byte {
 	return append(append(appendName(b, name), value...), "\r\n"...)
 }
 
-// setOwnHeaders does the same for an answer that has no lines of a provider to join.
-func (x *Exchange) setOwnHeaders(to *fasthttp.ResponseHeader, now time.Time) {
-	x.lines = x.appendOwnLines(x.lines[:0], now)
-	for rest := x.lines; len(rest) > 0; {
-		var line []byte
-		line, rest = nextLine(rest)
-		name, value, _ := splitLine(line)
-		to.SetBytesKV(name, value)
-	}
-}
-
-// startHead has fasthttp parse a head, which is the only way in which it takes over a Date.
-func (x *Exchange) startHead(to *fasthttp.ResponseHeader, head *upstream.Head) error {
-	b := append(x.lines[:0], "HTTP/1.1 "...)
-	b = strconv.AppendInt(b, int64(head.Status), 10)
-	b = append(b, ' ')
-	if len(head.Reason) > 0 {
-		b = append(b, head.Reason...)
-	} else {
-		b = append(b, http.StatusText(head.Status)...)
-	}
-	b = append(b, "\r\n"...)
-	b = head.AppendLines(b, -1)
-	x.lines = append(b, "\r\n"...)
-	if err := to.Read(bufio.NewReaderSize(bytes.NewReader(x.lines), len(x.lines))); err != nil {
-		return err
-	}
-	to.ResetConnectionClose() // a head without a length looked like one whose body ends the connection
-	return nil
-}
-
-// clearHead forgets the head of an answer that is not going to be given. fasthttp's own Reset would also bring back its
-// default headers.
-func (x *Exchange) clearHead(to *fasthttp.ResponseHeader, status int) {
-	if err := x.startHead(to, &upstream.Head{Status: status}); err != nil {
-		panic("BUG: empty head: " + err.Error())
-	}
+func appendLength[T ~string | ~[]byte](b []byte, name T, n int64) []byte {
+	b = append(append(b, name...), ": "...)
+	b = strconv.AppendInt(b, n, 10)
+	return append(b, "\r\n"...)
 }

@@ -53,7 +53,8 @@ type Proxy struct {
 	clients   *clients
 	exchanges sync.Pool
 	hijacked  sync.WaitGroup
-	stopping  atomic.Bool
+	draining  atomic.Bool // connections end with their next answer
+	stopping  atomic.Bool // exchanges are cut
 }
 
 // New makes a proxy. It opens no connection yet.
@@ -109,22 +110,26 @@ func (p *Proxy) Run(ctx context.Context) {
 	wg.Wait()
 }
 
-// Handle serves one request. Exactly one call to record ends every exchange: here when it failed before an answer
-// could be given, else when the answer has been written.
+// Handle serves one request: when it returns, the answer has been written, unless the connection became a tunnel. Exactly one
+// call to record ends every exchange.
 func (p *Proxy) Handle(ctx *fasthttp.RequestCtx) {
 	x := p.acquire(ctx)
-	answering := false
 	defer func() {
 		if r := recover(); r != nil {
-			p.panicked(ctx, x, r, answering)
+			p.panicked(ctx, x, r)
 		}
 	}()
-	if err := p.serve(ctx, x); err != nil {
-		p.refuse(ctx, x, err)
+	err := p.serve(ctx, x)
+	if err == nil && x.status == http.StatusSwitchingProtocols {
+		p.tunnel(ctx, x) // which ends it
 		return
 	}
-	answering = true
-	p.respond(ctx, x) // takes x over; it is recorded when the last byte is out
+	if err == nil {
+		p.respond(ctx, x)
+	} else {
+		p.refuse(ctx, x, err)
+	}
+	p.record(x)
 }
 
 // serve takes the request to a target and brings the head of the answer back.
@@ -137,45 +142,19 @@ func (p *Proxy) serve(ctx *fasthttp.RequestCtx, x *Exchange) error {
 	return p.dispatch(ctx, x)
 }
 
-// refuse answers with an error of ours and ends the exchange.
-func (p *Proxy) refuse(ctx *fasthttp.RequestCtx, x *Exchange, err error) {
-	kind := kindOfError(err)
-	var e *exchangeError
-	if errors.As(err, &e) {
-		err = e.cause
-	}
-	x.endWith(kind, err)
-	x.closeConn()
-	x.clearHead(&ctx.Response.Header, kind.status)
-	writeError(ctx, x.provider.dialect, kind)
-	now := time.Now()
-	if p.responseHeaders {
-		x.setOwnHeaders(&ctx.Response.Header, now)
-	}
-	if kind == &badRequest || kind == &badVersion || x.client.linger {
-		ctx.SetConnectionClose() // what follows on the connection can't be trusted, or is the rest of a body
-	}
-	x.client.armWrite(now, p.writeTimeout)
-	x.status = kind.status
-	p.record(x)
-}
-
 // panicked ends an exchange that met a bug: it alone pays for it.
-func (p *Proxy) panicked(ctx *fasthttp.RequestCtx, x *Exchange, r any, answering bool) {
+func (p *Proxy) panicked(ctx *fasthttp.RequestCtx, x *Exchange, r any) {
 	err := p.recovered(x, r)
-	if answering && ctx.Response.IsBodyStream() {
-		ctx.Response.SetConnectionClose() // fasthttp calls Close, which records
-		return
-	}
-	x.clearHead(&ctx.Response.Header, internal.status)
 	ctx.SetConnectionClose()
-	writeError(ctx, provider.OpenAI, &internal)
 	x.endWith(&internal, err)
 	if x.conn != nil {
 		x.dropConn()
 	}
-	x.status = http.StatusInternalServerError
-	p.record(x)
+	defer p.record(x)
+	if !x.begun {
+		defer p.contain(x, func(error) {})
+		p.refuse(ctx, x, fail(&internal, err))
+	}
 }
 
 // recovered reports a panic.

@@ -128,7 +128,12 @@ func TestPanic_CostsItsExchangeOnly(t *testing.T) {
 			_, _ = io.WriteString(c, chunkedHead+chunk(chatFrame("hi"))+chunk(chatStop+chatDone)+"0\r\n\r\n")
 		}
 	})))
+	recorded := func() {
+		t.Helper()
+		eventually(t, "no exchange in flight", func() bool { return g.p.metrics.inFlight.Load() == 0 })
+	}
 	g.send(post("/v1/chat/completions", `{"model":"gpt-4o-mini","stream":true}`)) // makes the targets
+	recorded()
 	known := (*g.p.targets.known.Load())["openai"]["gpt-4o-mini"]
 	prices := g.p.prices
 
@@ -137,6 +142,7 @@ func TestPanic_CostsItsExchangeOnly(t *testing.T) {
 	if resp.StatusCode != 500 || !strings.Contains(string(body), "internal_error") {
 		t.Errorf("panic in the handler: got %d %s", resp.StatusCode, body)
 	}
+	recorded()
 	g.p.prices = prices
 
 	metrics := known.metrics
@@ -144,11 +150,12 @@ func TestPanic_CostsItsExchangeOnly(t *testing.T) {
 	if resp, _ := g.send(post("/v1/chat/completions", `{"model":"gpt-4o-mini","stream":true}`)); resp.StatusCode != 200 {
 		t.Errorf("panic while recording: got %d", resp.StatusCode)
 	}
+	recorded()
 	known.metrics = metrics
 	if resp, _ := g.send(post("/v1/chat/completions", `{"model":"gpt-4o-mini","stream":true}`)); resp.StatusCode != 200 {
 		t.Errorf("after the panics: got %d", resp.StatusCode)
 	}
-	eventually(t, "no exchange in flight", func() bool { return g.p.metrics.inFlight.Load() == 0 })
+	recorded()
 	if o := g.p.providers["openai"].origin; o.Open() != o.Idle() {
 		t.Errorf("upstream connections in use: %d", o.Open()-o.Idle())
 	}

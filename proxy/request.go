@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"bytes"
-	"strconv"
 
 	"github.com/valyala/fasthttp"
 
@@ -47,7 +46,7 @@ func (x *Exchange) buildHead(h *fasthttp.RequestHeader) {
 	case !known:
 		b = append(b, "Transfer-Encoding: chunked\r\n"...)
 	default:
-		b = appendLength(b, []byte("Content-Length"), length)
+		b = appendLength(b, "Content-Length", length)
 	}
 	x.head = append(b, "\r\n"...)
 }
@@ -58,12 +57,6 @@ func (x *Exchange) contentLength() (n int64, known bool) {
 		return x.restLen, x.restLen >= 0
 	}
 	return int64(len(x.upstreamBody())), true
-}
-
-func appendLength(b, name []byte, n int64) []byte {
-	b = append(append(b, name...), ": "...)
-	b = strconv.AppendInt(b, n, 10)
-	return append(b, "\r\n"...)
 }
 
 // appendClientLines copies the header lines that go through. The client's Content-Length keeps its place and takes the

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -17,13 +18,11 @@ import (
 const holdLimit = 256 << 10
 
 // receive takes over the head of the answer, and the body too where it is held.
-func (p *Proxy) receive(ctx *fasthttp.RequestCtx, x *Exchange) error {
+func (x *Exchange) receive() error {
 	head := &x.conn.Head
 	x.status, x.attempt.status = head.Status, head.Status
 	x.lastRead, x.armed, x.streamed = x.attempt.answered, time.Time{}, false
-	if err := x.takeHead(&ctx.Response.Header); err != nil {
-		return fail(&brokenAnswer, err)
-	}
+	x.takeHead(head)
 	x.length = head.Length
 	x.format = provider.FormatOf(x.operation, x.request.Stream, head.ContentType)
 	x.meter.Reset(x.operation, x.format)
@@ -44,6 +43,11 @@ func (p *Proxy) receive(ctx *fasthttp.RequestCtx, x *Exchange) error {
 	return x.hold()
 }
 
+// hasBody tells whether the answer may have a body (RFC 9112, section 6.3).
+func (x *Exchange) hasBody() bool {
+	return !x.isHead && x.status != http.StatusNoContent && x.status != http.StatusNotModified
+}
+
 // isStream tells whether the answer is a stream of events.
 func (x *Exchange) isStream() bool {
 	return x.format == provider.EventStream || x.format == provider.JSONArray
@@ -59,7 +63,7 @@ func (x *Exchange) hold() error {
 		case errors.Is(err, io.EOF):
 			x.meter.Close()
 			x.length = int64(len(x.held))
-			if x.isHead || x.status == 304 {
+			if !x.hasBody() {
 				x.length = x.conn.Head.Length
 			}
 			x.releaseConn()
@@ -122,29 +126,108 @@ func (x *Exchange) releaseConn() {
 	x.conn = nil
 }
 
-// respond hands the answer to fasthttp, which will ask the exchange to write it once Handle has returned.
+// respond writes the answer to the client.
 func (p *Proxy) respond(ctx *fasthttp.RequestCtx, x *Exchange) {
-	if x.status == http.StatusSwitchingProtocols {
-		p.tunnel(ctx, x)
-		return
-	}
 	if !x.streamed {
 		x.account()
 	}
 	now := time.Now()
-	x.giveHead(&ctx.Response.Header, now)
-	size := int(x.length)
-	if x.http10 && size < 0 {
-		p.respondUntilClose(ctx, x)
-		return
+	x.beginAnswer(ctx, now, x.http10 && x.length < 0)
+	x.dropBody()
+	var err error
+	switch {
+	case x.streamed && !x.hasBody():
+		err = x.flush(now)
+		x.closeConn()
+	case x.streamed:
+		err = x.relay()
+		x.closeConn()
+	default:
+		err = x.writeHeld(now)
 	}
-	if x.client.linger { // the client is still sending: what comes next on its connection is no request
+	if err != nil {
+		ctx.SetConnectionClose() // a broken answer is never dressed as a whole one
+	}
+}
+
+// refuse answers with an error of ours, in the shape of the client's dialect, so that its SDK raises its own typed error.
+func (p *Proxy) refuse(ctx *fasthttp.RequestCtx, x *Exchange, err error) {
+	kind := kindOfError(err)
+	var e *exchangeError
+	if errors.As(err, &e) {
+		err = e.cause
+	}
+	x.endWith(kind, err)
+	x.closeConn()
+	dialect := provider.OpenAI
+	if x.provider != nil {
+		dialect = x.provider.dialect
+	}
+	x.held = provider.AppendError(x.held[:0], dialect, kind.failure())
+	x.status, x.length, x.streamed = kind.status, int64(len(x.held)), false
+	x.startHead(kind.status, nil)
+	x.out = appendLine(x.out, "Content-Type", []byte("application/json"))
+	now := time.Now()
+	// What follows on the connection of a bad request can't be trusted.
+	x.beginAnswer(ctx, now, kind == &badRequest || kind == &badVersion)
+	if x.writeHeld(now) != nil {
 		ctx.SetConnectionClose()
 	}
-	x.dropBody()
-	x.client.armWrite(now, p.writeTimeout) // for the head, whose deadline may be an earlier answer's
-	ctx.Response.ImmediateHeaderFlush = x.streamed && x.conn.Buffered() == 0
-	ctx.Response.SetBodyStream(x, size)
+}
+
+// beginAnswer ends the answer's head. From here on the answer is the exchange's to write, and fasthttp's own is dropped. last
+// says that the connection can't be used after this answer; there are more reasons for that.
+func (x *Exchange) beginAnswer(ctx *fasthttp.RequestCtx, now time.Time, last bool) {
+	last = last || ctx.Request.Header.ConnectionClose() || ctx.Response.Header.ConnectionClose() ||
+		x.client.linger || // the client is still sending: what comes next is no request
+		x.p.draining.Load()
+	if last {
+		ctx.SetConnectionClose()
+	}
+	x.endHead(now, last)
+	x.begun, x.client.answered = true, true
+}
+
+// writeHeld writes an answer whose body is at hand.
+func (x *Exchange) writeHeld(now time.Time) (err error) {
+	body := x.held
+	if !x.hasBody() {
+		body = nil
+	}
+	if len(body) <= joinLimit {
+		x.out = append(x.out, body...)
+		err = x.flush(now)
+	} else {
+		x.client.armWrite(now, x.p.writeTimeout)
+		err = x.wrote(x.client.writeBoth(x.out, body))
+	}
+	if err == nil {
+		x.delivered += int64(len(body))
+	}
+	return err
+}
+
+// joinLimit is the size up to which a body is copied behind its head to go out in one write: above it copying costs more
+// than a vector.
+const joinLimit = 16 << 10
+
+// flush writes what is pending, within the time that a client may stall.
+func (x *Exchange) flush(now time.Time) error {
+	if len(x.out) == 0 {
+		return nil
+	}
+	x.client.armWrite(now, x.p.writeTimeout)
+	_, err := x.client.write(x.out)
+	x.out = x.out[:0]
+	return x.wrote(err)
+}
+
+// wrote takes the outcome of a write to the client.
+func (x *Exchange) wrote(err error) error {
+	if err != nil {
+		x.endWith(&clientLeft, fmt.Errorf("write to client: %w", err))
+	}
+	return err
 }
 
 // dropBody lets a large request body go while the answer streams: no repetition can need it any more.
@@ -152,17 +235,4 @@ func (x *Exchange) dropBody() {
 	if x.upload == nil && cap(x.body) > maxPooledBuffer {
 		x.body, x.request = nil, provider.Request{Stream: x.request.Stream}
 	}
-}
-
-// respondUntilClose serves a body of unknown length to an HTTP/1.0 client, which knows no chunks: the end of the connection
-// is the end of the body.
-func (p *Proxy) respondUntilClose(ctx *fasthttp.RequestCtx, x *Exchange) {
-	ctx.Response.Header.SetContentLength(-2)
-	ctx.Response.Header.SetConnectionClose()
-	head := append([]byte(nil), ctx.Response.Header.Header()...)
-	p.hijack(ctx, x, func(conn io.ReadWriter) {
-		if _, err := conn.Write(head); err == nil && !x.isHead {
-			_, _ = x.WriteTo(conn)
-		}
-	})
 }

@@ -20,8 +20,8 @@ import (
 	"llm-auto-optimizer/proxy/upstream"
 )
 
-// writeBuffer takes an upstream read of 8 KiB with its chunk header in one system call.
-const writeBuffer = 8<<10 + 64
+// writeBuffer takes what fasthttp writes itself: errors of requests that never became exchanges.
+const writeBuffer = 1 << 10
 
 func (p *Proxy) newServer(c *config.Server) *fasthttp.Server {
 	return &fasthttp.Server{
@@ -33,6 +33,7 @@ func (p *Proxy) newServer(c *config.Server) *fasthttp.Server {
 		Concurrency:                   c.MaxConnections,
 		ReadBufferSize:                int(c.MaxHeader), // also the limit of a request's head
 		WriteBufferSize:               writeBuffer,
+		ReduceMemoryUsage:             true, // flushes after each request, so that front drops what it should
 		ReadTimeout:                   c.HeaderTimeout,
 		IdleTimeout:                   c.IdleTimeout,
 		MaxRequestBodySize:            math.MaxInt, // decode knows the limit and answers in the dialect's shape
@@ -53,13 +54,11 @@ func (p *Proxy) Serve(ln net.Listener, t *tls.Config) error {
 	if _, ok := ln.(*net.TCPListener); !ok {
 		return fmt.Errorf("serve %T: not a TCP listener", ln)
 	}
-	ln = &listener{Listener: ln, clients: p.clients, failed: p.acceptFailed}
 	if t != nil {
 		t = t.Clone()
 		t.NextProtos = []string{"http/1.1"}
-		ln = tls.NewListener(ln, t)
 	}
-	return p.server.Serve(ln)
+	return p.server.Serve(&listener{Listener: ln, clients: p.clients, tls: t, failed: p.acceptFailed})
 }
 
 func (p *Proxy) acceptFailed(err error) {
@@ -72,6 +71,7 @@ func (p *Proxy) acceptFailed(err error) {
 // Shutdown stops accepting and waits for the exchanges and tunnels under way; when ctx is done first it cuts them, streams
 // with their dialect's error event. It returns when all are recorded.
 func (p *Proxy) Shutdown(ctx context.Context) error {
+	p.draining.Store(true)
 	err := p.server.ShutdownWithContext(ctx)
 	if err == nil {
 		p.waitTunnels(ctx)

@@ -2,68 +2,64 @@ package proxy
 
 import (
 	"errors"
-	"fmt"
 	"io"
+	"strconv"
 	"time"
 
 	"llm-auto-optimizer/proxy/provider"
 )
 
-// SupportsBodyWriteTo tells fasthttp that WriteTo may stand for Read.
-func (x *Exchange) SupportsBodyWriteTo() bool { return true }
-
-// Read implements io.Reader for fasthttp, which does not call it.
-func (x *Exchange) Read([]byte) (int, error) { panic("BUG: the exchange writes itself") }
-
-// WriteTo relays the answer's body to the client, each piece as it comes. It runs on the client connection's goroutine
-// after Handle has returned. An error cuts the client's connection without the end of the body: a broken answer is
-// never dressed as a whole one.
-func (x *Exchange) WriteTo(w io.Writer) (n int64, err error) {
-	x.ended = false
+// relay passes the answer's body on to the client, each piece as it comes. When it returns an error the client's connection
+// has to end without the end of the body.
+func (x *Exchange) relay() error {
 	if len(x.held) > 0 {
-		if n, err = x.write(w, x.held); err != nil {
-			return n, err
-		}
+		x.add(x.held)
 		x.held = x.held[:0]
 	}
-	if x.conn == nil {
-		x.ended = true
-		return n, nil
+	if x.conn.Buffered() == 0 { // the head need not wait for the body
+		if err := x.flush(x.lastRead); err != nil {
+			return err
+		}
 	}
 	for {
-		piece, readErr := x.next()
+		piece, err := x.next()
+		if err == nil && x.conn.Done() { // the end can go along with the last piece
+			err = io.EOF
+			x.observe(piece)
+			x.add(x.scrubbed(piece))
+			piece = nil
+		}
 		if len(piece) > 0 {
-			wrote, err := x.write(w, x.scrubbed(piece))
-			n += wrote
-			if err != nil {
-				return n, err
+			x.add(x.scrubbed(piece))
+			if err := x.flush(x.lastRead); err != nil {
+				return err
 			}
 			x.observe(piece)
 		}
 		switch {
-		case readErr == nil:
-		case errors.Is(readErr, io.EOF):
-			wrote, err := x.finish(w)
-			return n + wrote, err
+		case err == nil:
+		case errors.Is(err, io.EOF):
+			return x.finish()
 		default:
-			x.endWith(x.bodyFailure(readErr), readErr)
-			return n + x.writeErrorEvent(w), readErr
+			return x.broken(x.bodyFailure(err), err)
 		}
 	}
 }
 
-// write writes one piece to the client, within the time that a client may stall.
-func (x *Exchange) write(w io.Writer, p []byte) (int64, error) {
-	if len(p) == 0 {
-		return 0, nil
+// add appends a piece of the body to what is pending, framed as a chunk where the body goes in chunks.
+func (x *Exchange) add(piece []byte) {
+	if len(piece) == 0 {
+		return
 	}
-	x.client.armWrite(x.lastRead, x.p.writeTimeout)
-	n, err := w.Write(p)
-	x.delivered += int64(n)
-	if err != nil {
-		x.endWith(&clientLeft, fmt.Errorf("write to client: %w", err))
+	x.delivered += int64(len(piece))
+	if x.length >= 0 || x.http10 {
+		x.out = append(x.out, piece...)
+		return
 	}
-	return int64(n), err
+	x.out = strconv.AppendInt(x.out, int64(len(piece)), 16)
+	x.out = append(x.out, "\r\n"...)
+	x.out = append(x.out, piece...)
+	x.out = append(x.out, "\r\n"...)
 }
 
 // scrubbed is the piece without the traces of usage that the client had not asked for. What it returns is valid until
@@ -76,7 +72,7 @@ func (x *Exchange) scrubbed(piece []byte) []byte {
 	return x.edited
 }
 
-// observe looks at a piece after it has gone to the client.
+// observe looks at a piece, as a rule after it has gone to the client.
 func (x *Exchange) observe(piece []byte) {
 	x.meter.Write(piece)
 	if x.attempt.content.IsZero() && (x.meter.Content() || x.format == provider.Ignored || !x.identity) {
@@ -86,21 +82,19 @@ func (x *Exchange) observe(piece []byte) {
 
 // finish ends a body that the provider has ended properly as far as HTTP goes. A stream that stops without its terminal
 // mark is broken all the same.
-func (x *Exchange) finish(w io.Writer) (n int64, err error) {
+func (x *Exchange) finish() error {
 	x.meter.Close()
 	if x.scrub {
 		x.edited = x.scrubber.Close(x.edited[:0])
-		if n, err = x.write(w, x.edited); err != nil {
-			return n, err
-		}
+		x.add(x.edited)
 	}
 	if x.truncated() {
-		x.endWith(&answerIncomplete, errNoTerminalMark)
-		return n + x.writeErrorEvent(w), errNoTerminalMark
+		return x.broken(&answerIncomplete, errNoTerminalMark)
 	}
-	x.client.armWrite(x.lastRead, x.p.writeTimeout) // for the last chunk, which fasthttp writes
-	x.ended = true
-	return n, nil
+	if x.length < 0 && !x.http10 {
+		x.out = append(x.out, "0\r\n\r\n"...)
+	}
+	return x.flush(x.lastRead)
 }
 
 var errNoTerminalMark = errors.New("stream ended without its terminal mark")
@@ -116,21 +110,20 @@ func (x *Exchange) truncated() bool {
 	return !x.meter.Complete()
 }
 
-// writeErrorEvent tells a streaming client in its dialect that the stream is broken.
-func (x *Exchange) writeErrorEvent(w io.Writer) int64 {
-	if !x.isStream() || !x.identity || x.length >= 0 || x.kind == nil || x.kind == &clientLeft {
-		return 0
+// broken ends a body that is not going to be whole. A streaming client is told why in its dialect.
+func (x *Exchange) broken(kind *kindOfFailure, err error) error {
+	x.endWith(kind, err)
+	if x.isStream() && x.identity && x.length < 0 && x.kind != &clientLeft {
+		array := x.format == provider.JSONArray
+		if x.edited = x.edited[:0]; array && x.delivered == 0 { // nothing to continue
+			x.edited = append(provider.AppendError(append(x.edited, '['), x.provider.dialect, x.kind.failure()), ']')
+		} else {
+			x.edited = provider.AppendErrorEvent(x.edited, x.provider.dialect, x.operation, array, x.kind.failure())
+		}
+		x.add(x.edited)
 	}
-	array := x.format == provider.JSONArray
-	if x.edited = x.edited[:0]; array && x.delivered == 0 {
-		x.edited = append(provider.AppendError(append(x.edited, '['), x.provider.dialect, x.kind.failure()), ']') // nothing to continue
-	} else {
-		x.edited = provider.AppendErrorEvent(x.edited, x.provider.dialect, x.operation, array, x.kind.failure())
-	}
-	x.client.armWrite(time.Now(), x.p.writeTimeout)
-	n, _ := w.Write(x.edited)
-	x.delivered += int64(n)
-	return int64(n)
+	_ = x.flush(time.Now())
+	return err
 }
 
 // endWith notes why the exchange ended before its end. The first reason counts.
@@ -139,26 +132,6 @@ func (x *Exchange) endWith(k *kindOfFailure, err error) {
 		x.kind, x.failure = k, err
 	}
 }
-
-// Close ends the exchange. fasthttp calls it exactly once, after the last byte went out or the write failed.
-func (x *Exchange) Close() (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = x.p.recovered(x, r)
-		}
-	}()
-	if x.isHead || x.delivered == 0 && len(x.held) == 0 && (x.conn == nil || x.conn.Done()) {
-		x.ended = true // nothing was to be written, so WriteTo may not have been called
-	}
-	if !x.ended {
-		x.endWith(&internal, errUnfinished) // WriteTo has panicked, unless it has said why it stopped
-	}
-	x.closeConn()
-	x.p.record(x)
-	return nil
-}
-
-var errUnfinished = errors.New("answer was not written to its end")
 
 // closeConn lets go of the connection at whatever point of the answer.
 func (x *Exchange) closeConn() {

@@ -195,7 +195,7 @@ func TestUsage_ProviderThatRefusesIsNotAskedAgain(t *testing.T) {
 		}
 	})))
 	body := `{"model":"gpt-4o-mini","stream":true,"messages":[{"role":"user","content":"hello you"}]}`
-	for range 2 {
+	for i := range 2 {
 		resp, got := g.send(post("/v1/chat/completions", body))
 		if resp.StatusCode != 200 || string(got) != chatFrame("hi")+chatStop+chatDone {
 			t.Errorf("got %d %q", resp.StatusCode, got)
@@ -203,6 +203,7 @@ func TestUsage_ProviderThatRefusesIsNotAskedAgain(t *testing.T) {
 		if date := resp.Header.Values("Date"); len(date) != 1 || date[0] != "Mon, 01 Jan 2024 00:00:00 GMT" {
 			t.Errorf("Date: got %q, want the provider's", date)
 		}
+		g.lines(i + 1) // recorded
 	}
 	if len(asked) != 3 {
 		t.Errorf("calls: got %d, want 3: asked, repeated as it was, not asked again", len(asked))

@@ -14,15 +14,14 @@ import (
 // tunnel connects client and provider after a 101 answer, such as a WebSocket's, and passes bytes both ways until one
 // side ends.
 func (p *Proxy) tunnel(ctx *fasthttp.RequestCtx, x *Exchange) {
-	to := &ctx.Response.Header
-	x.giveHead(to, time.Now())
-	to.Set("Connection", "Upgrade")
-	to.Set("Upgrade", string(x.conn.Head.Upgrade))
-	head := append([]byte(nil), to.Header()...)
+	if x.p.responseHeaders {
+		x.out = x.appendOwnLines(x.out, time.Now())
+	}
+	x.out = appendLine(append(x.out, "Connection: Upgrade\r\n"...), "Upgrade", x.conn.Head.Upgrade)
+	x.out = append(x.out, "\r\n"...)
 	p.hijack(ctx, x, func(client io.ReadWriter) {
-		x.ended = true
-		if _, err := client.Write(head); err != nil {
-			x.endWith(&clientLeft, err)
+		_, err := client.Write(x.out)
+		if x.wrote(err) != nil {
 			return
 		}
 		x.pump(client)
@@ -101,7 +100,10 @@ func (p *Proxy) hijack(ctx *fasthttp.RequestCtx, x *Exchange, serve func(client 
 	ctx.HijackSetNoResponse(true)
 	ctx.Hijack(func(conn net.Conn) {
 		defer p.hijacked.Done()
-		defer func() { _ = x.Close() }()
+		defer func() {
+			x.closeConn()
+			p.record(x)
+		}()
 		defer p.contain(x, func(err error) { x.endWith(&internal, err) })
 		x.client.writeUntil = time.Time{} // fasthttp has lifted the deadline
 		x.client.armWrite(time.Now(), p.writeTimeout)
