@@ -27,24 +27,39 @@ const maxSecret = 64 << 10
 func (l *loader) build(merged map[string]any) *Config {
 	var c Config
 	providers, _ := merged["providers"].(map[string]any)
+	flags, _ := merged["flags"].(map[string]any)
 	delete(merged, "providers")
+	delete(merged, "flags")
 	l.assign(reflect.ValueOf(&c).Elem(), merged, "")
 
 	c.Providers = make(map[string]Provider, len(providers))
 	for _, name := range slices.Sorted(maps.Keys(providers)) {
-		k := koanf.New(".")
-		for _, values := range []any{merged["provider_defaults"], providers[name]} {
-			table, _ := values.(map[string]any)
-			if err := k.Load(confmap.Provider(table, ""), nil); err != nil {
-				panic("BUG: merge provider: " + err.Error())
-			}
-		}
 		p := Provider{Name: name}
-		l.assign(reflect.ValueOf(&p).Elem(), k.Raw(), "providers."+name+".")
+		l.assign(reflect.ValueOf(&p).Elem(), over(merged["provider_defaults"], providers[name]), "providers."+name+".")
 		p.BaseURL = strings.TrimRight(p.BaseURL, "/")
 		c.Providers[name] = p
 	}
+	c.FlagSettings = make(map[string]Flag, len(flagNames))
+	for _, name := range flagNames {
+		var f Flag
+		l.assign(reflect.ValueOf(&f).Elem(), over(merged["flag_defaults"], flags[name]), "flags."+name+".")
+		c.FlagSettings[name] = f
+	}
+	c.Profile = l.environ[profileVariable]
+	c.Flags = newFlagSet(c.FlagSettings, c.Profile)
 	return &c
+}
+
+// over returns the keys of two tables, either of which may be missing; the second wins.
+func over(defaults, own any) map[string]any {
+	k := koanf.New(".")
+	for _, values := range []any{defaults, own} {
+		table, _ := values.(map[string]any)
+		if err := k.Load(confmap.Provider(table, ""), nil); err != nil {
+			panic("BUG: merge tables: " + err.Error())
+		}
+	}
+	return k.Raw()
 }
 
 // assign sets the fields of a struct from a table of checked values.
@@ -75,6 +90,9 @@ func (l *loader) assign(v reflect.Value, values map[string]any, prefix string) {
 			if leaf.kind == "path" || leaf.kind == "dir" || leaf.kind == "sink" {
 				decoded = reflect.ValueOf(l.locate(prefix+key, leaf.kind, decoded.String()))
 			}
+			if leaf.kind == "path" && decoded.String() != "" {
+				l.files[decoded.String()] = true
+			}
 			field.Set(decoded)
 		}
 	}
@@ -100,6 +118,7 @@ func (l *loader) resolve(key, value string, header bool) Secret {
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(l.originOf(key).dir(), path)
 		}
+		l.files[path] = true
 		text, err := readSecret(path)
 		if err != nil {
 			l.complain(key, "", "the file "+path+" that it refers to: "+plain(err), "")

@@ -32,11 +32,15 @@ func (l *loader) clean(y *layer, t reflect.Type, values map[string]any, path []s
 		case isOwn(at) && y.rank != rankDefault:
 			l.reject(where, at, "", "belongs to one provider: set providers.NAME."+strings.Join(at[1:], "."), "")
 		case table != nil:
-			if sub, ok := values[key].(map[string]any); !ok {
+			sub, isTable := values[key].(map[string]any)
+			switch {
+			case !isTable:
 				l.reject(where, at, "", "not a table", "")
-			} else if t.Kind() == reflect.Map && !isProviderName(key) {
+			case table == flagType && t.Kind() == reflect.Map && !slices.Contains(flagNames[:], key):
+				l.reject(where, at, "", "unknown flag"+suggest(key, flagNames[:]), strings.Join(flagNames[:], ", "))
+			case t.Kind() == reflect.Map && !isProviderName(key):
 				l.reject(where, at, "", "not a provider's name", "a-z, 0-9 and _")
-			} else {
+			default:
 				l.origins[strings.Join(at, ".")] = where
 				out[key] = l.clean(y, table, sub, at)
 			}
@@ -89,6 +93,9 @@ func (l leaf) show(raw any) string {
 	s, isString := raw.(string)
 	if l.typ == secretType || l.kind == "base_url" && strings.ContainsAny(s, "@?") {
 		return ""
+	}
+	if raw == nil {
+		return "null"
 	}
 	if !isString {
 		return fmt.Sprint(raw)
@@ -148,12 +155,18 @@ func knownKeys(path string) []string {
 		name, _, _ := strings.Cut(rest, ".")
 		keys = keysOf(keys, providerType, "providers."+name+".")
 	}
+	if rest, ok := strings.CutPrefix(path, "flags."); ok {
+		name, _, _ := strings.Cut(rest, ".")
+		keys = keysOf(keys, flagType, "flags."+name+".")
+	}
 	return keys
 }
 
 // suggestKey returns ", did you mean …?" when a key that exists is near.
-func suggestKey(path string) string {
-	if near, ok := nearest(path, knownKeys(path)); ok {
+func suggestKey(path string) string { return suggest(path, knownKeys(path)) }
+
+func suggest(path string, known []string) string {
+	if near, ok := nearest(path, known); ok {
 		return ", did you mean " + near + "?"
 	}
 	return ""

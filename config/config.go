@@ -9,7 +9,8 @@ import (
 // Config is the whole of the settings, validated. It is immutable once Load has returned it and safe to share.
 //
 // The tags are the schema: koanf names the key, allow lists the permitted values and ranges, kind picks a check of
-// strings that no list can state. default.toml repeats both in its comments, which a test compares.
+// strings that no list can state, reload:"restart" marks keys that a reload can't change. default.toml repeats all of them in its
+// comments, which a test compares.
 type Config struct {
 	Server  Server  `koanf:"server"`
 	Admin   Admin   `koanf:"admin"`
@@ -20,48 +21,62 @@ type Config struct {
 
 	// Providers by name. The map and its values must not be changed.
 	Providers map[string]Provider `koanf:"providers"`
+
+	// FlagSettings are the feature flags by name, as configured; Flags are the same for the request path.
+	FlagSettings map[string]Flag `koanf:"flags"`
+	Flags        *FlagSet        `koanf:"-"`
+
+	Profile string `koanf:"-"` // development, production, test, or empty
+
+	files []string
+	sum   Fingerprint // of files
 }
+
+// Files returns the paths of the files that settings came from or name and whose change a reload takes over, in ascending order
+// (configuration files, secrets, certificates), and what they held.
+func (c *Config) Files() ([]string, Fingerprint) { return c.files, c.sum }
 
 // ProviderNames returns the names of the providers in ascending order.
 func (c *Config) ProviderNames() []string { return slices.Sorted(maps.Keys(c.Providers)) }
 
 // Server is the data plane: the listener that clients talk to.
 type Server struct {
-	Listen  string `koanf:"listen" kind:"listen"`
+	Listen  string `koanf:"listen" kind:"listen" reload:"restart"`
 	TLSCert string `koanf:"tls_cert" kind:"path"` // PEM chain; TLS when set, together with TLSKey
 	TLSKey  string `koanf:"tls_key" kind:"path"`
 
 	ReplayLimit Size `koanf:"replay_limit" allow:"0B..1GiB"` // larger bodies stream through with one attempt
 	MaxBody     Size `koanf:"max_body" allow:"1B..16GiB"`    // larger bodies are refused with 413
-	MaxHeader   Size `koanf:"max_header" allow:"4KiB..16MiB"`
+	MaxHeader   Size `koanf:"max_header" allow:"4KiB..16MiB" reload:"restart"`
 
-	HeaderTimeout   time.Duration `koanf:"header_timeout" allow:"10ms..10m"`
+	HeaderTimeout   time.Duration `koanf:"header_timeout" allow:"10ms..10m" reload:"restart"`
 	BodyTimeout     time.Duration `koanf:"body_timeout" allow:"10ms..24h"` // longest pause between two reads of a body
-	IdleTimeout     time.Duration `koanf:"idle_timeout" allow:"10ms..24h"`
+	IdleTimeout     time.Duration `koanf:"idle_timeout" allow:"10ms..24h" reload:"restart"`
 	WriteTimeout    time.Duration `koanf:"write_timeout" allow:"10ms..24h"` // one stalled write
 	ShutdownTimeout time.Duration `koanf:"shutdown_timeout" allow:"0s..24h"`
 
 	ResponseHeaders bool   `koanf:"response_headers"` // add the x-llmopt-… headers
-	MaxConnections  int    `koanf:"max_connections" allow:"1..1048576"`
-	RawIO           bool   `koanf:"raw_io"`   // bare system calls on sockets, where the system has them
-	HashKey         Secret `koanf:"hash_key"` // keys the hashes of callers and sessions; empty: random at each start
+	MaxConnections  int    `koanf:"max_connections" allow:"1..1048576" reload:"restart"`
+	RawIO           bool   `koanf:"raw_io" reload:"restart"`   // bare system calls on sockets, where the system has them
+	HashKey         Secret `koanf:"hash_key" reload:"restart"` // keys the hashes of callers and sessions; empty: random at each start
 }
 
 // Admin is the listener for operators: metrics, health, control API.
 type Admin struct {
-	Listen string `koanf:"listen" kind:"listen"`
-	Pprof  bool   `koanf:"pprof"`
-	Token  Secret `koanf:"token" kind:"credential"` // demanded when Listen is not a loopback address
+	Listen string `koanf:"listen" kind:"listen" reload:"restart"`
+	Pprof  bool   `koanf:"pprof" reload:"restart"`
+	Token  Secret `koanf:"token" kind:"credential" reload:"restart"` // demanded when Listen is not a loopback address
 }
 
 // Log is the program's own log and the access log.
 type Log struct {
 	Level      string        `koanf:"level" allow:"debug, info, warn, error"`
-	Access     string        `koanf:"access" kind:"sink"`            // stdout, stderr, off or the path of a file
-	MaxSize    Size          `koanf:"max_size" allow:"1MiB..1TiB"`   // of one access log file before it is rotated
-	MaxBackups int           `koanf:"max_backups" allow:"0..10000"`  // rotated files kept; 0: all
-	MaxAge     time.Duration `koanf:"max_age" allow:"0s, 1d..3650d"` // of rotated files; 0: no limit
-	Compress   bool          `koanf:"compress"`                      // gzip rotated files
+	Format     string        `koanf:"format" allow:"json, console" reload:"restart"`
+	Access     string        `koanf:"access" kind:"sink" reload:"restart"`            // stdout, stderr, off or the path of a file
+	MaxSize    Size          `koanf:"max_size" allow:"1MiB..1TiB" reload:"restart"`   // of one access log file before it is rotated
+	MaxBackups int           `koanf:"max_backups" allow:"0..10000" reload:"restart"`  // rotated files kept; 0: all
+	MaxAge     time.Duration `koanf:"max_age" allow:"0s, 1d..3650d" reload:"restart"` // of rotated files; 0: no limit
+	Compress   bool          `koanf:"compress" reload:"restart"`                      // gzip rotated files
 }
 
 // Prices says where model prices come from besides the embedded table.
@@ -72,12 +87,12 @@ type Prices struct {
 
 // Windows bounds the memory of the statistics.
 type Windows struct {
-	MaxSeries int `koanf:"max_series" allow:"1..100000"`
+	MaxSeries int `koanf:"max_series" allow:"1..100000" reload:"restart"`
 }
 
 // Storage says where durable state goes.
 type Storage struct {
-	Dir string `koanf:"dir" kind:"dir"` // empty: memory only
+	Dir string `koanf:"dir" kind:"dir" reload:"restart"` // empty: memory only
 }
 
 // Provider is a vendor or server that requests can go to.
@@ -107,6 +122,7 @@ type Timeouts struct {
 // TLS says how a provider's certificate is checked.
 type TLS struct {
 	CA         string `koanf:"ca" kind:"path"`              // PEM file trusted in place of the system's; empty: the system's
+	CASum      string `koanf:"-"`                           // SHA-256 of its contents, by which a change is noticed
 	Insecure   bool   `koanf:"insecure"`                    // check nothing
 	ServerName string `koanf:"server_name" kind:"hostname"` // expected name and SNI; empty: the host of BaseURL
 }

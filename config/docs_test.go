@@ -11,82 +11,29 @@ import (
 	"testing"
 )
 
-var updateDocs = flag.Bool("update", false, "write the keys of default.toml into docs/configuration.md")
+var updateDocs = flag.Bool("update", false, "write docs/configuration.md")
 
-// The page of settings, and the marks around the part of it that is made from default.toml.
-const (
-	settingsPage = "../docs/configuration.md"
-	keysBegin    = "<!-- begin: made from config/default.toml -->\n"
-	keysEnd      = "<!-- end -->\n"
-)
-
-// TestDocs_ListEveryKey holds the page's tables of keys to default.toml. After a change there: go test ./config -run
-// Docs_ListEveryKey -update
-func TestDocs_ListEveryKey(t *testing.T) {
+// TestDocs_ConfigurationIsTheReference holds docs/configuration.md to what llmopt config reference prints. After a change of the
+// defaults or of reference.md: go test ./config -run Docs_Configuration -update
+func TestDocs_ConfigurationIsTheReference(t *testing.T) {
 	t.Parallel()
-	page := read(t, settingsPage)
-	before, rest, ok := strings.Cut(page, keysBegin)
-	got, after, closed := strings.Cut(rest, keysEnd)
-	if !ok || !closed {
-		t.Fatalf("%s lacks the marks %q and %q", settingsPage, keysBegin, keysEnd)
-	}
-	want := keyTables(string(defaultTOML))
+	const page = "../docs/configuration.md"
+	want := Reference()
 	for _, key := range keysOf(nil, settingsType, "") {
 		_, isLeaf := leafAt(strings.Split(key, "."))
 		if isLeaf && !strings.Contains(want, "| `"+key+"` | ") {
 			t.Errorf("%s: not in the tables", key)
 		}
 	}
-	if got == want {
+	if read(t, page) == want {
 		return
 	}
 	if !*updateDocs {
-		t.Fatalf("%s does not say what default.toml says; run this test with -update", settingsPage)
+		t.Fatalf("%s is not what llmopt config reference prints; run this test with -update", page)
 	}
-	if err := os.WriteFile(settingsPage, []byte(before+keysBegin+want+keysEnd+after), 0o644); err != nil {
+	if err := os.WriteFile(page, []byte(want), 0o644); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// keyTables renders default.toml for the page: a heading for each section, a table for its keys, and the providers that
-// are built in as they stand.
-func keyTables(document string) string {
-	var out, comment strings.Builder
-	document, providers, _ := strings.Cut(document, "# The providers. ")
-	section, open := "", false
-	row := func(key, value string) {
-		text, allowed, _ := strings.Cut(comment.String(), " Allowed: ")
-		if !open {
-			out.WriteString("\n| Key | Default | Allowed | Meaning |\n|---|---|---|---|\n")
-			open = true
-		}
-		out.WriteString("| `" + key + "` | `" + value + "` | " + allowed + " | " + text + " |\n")
-	}
-	for line := range strings.Lines(document) {
-		line = strings.TrimRight(line, "\n")
-		switch key, value, isKey := strings.Cut(line, " = "); {
-		case line == "":
-			comment.Reset()
-		case line[0] == '#':
-			if comment.Len() > 0 {
-				comment.WriteByte(' ')
-			}
-			comment.WriteString(strings.TrimSpace(line[1:]))
-		case line[0] == '[':
-			section = strings.Trim(line, "[]")
-			if strings.Contains(comment.String(), " Allowed: ") {
-				row(section, "{}")
-				continue
-			}
-			out.WriteString("\n### " + section + "\n\n" + comment.String() + "\n")
-			open = false
-		case isKey:
-			row(section+"."+key, value)
-		}
-	}
-	intro, tables, _ := strings.Cut(providers, "\n")
-	out.WriteString("\n### providers\n\nThe providers. " + intro + "\n\n```toml\n" + strings.TrimSpace(tables) + "\n```\n")
-	return out.String()
 }
 
 var (

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -26,6 +27,8 @@ var stringKinds = map[string]struct {
 	"base_url":  {"http:// or https:// URL without user, query and fragment", checkBaseURL},
 	"hostname":  {"host name, or empty", checkHostname},
 	"namespace": {"letters, digits, '_', '-' and '.', or empty", checkNamespace},
+	"profiles":  {"list of development, production, test", checkProfile},
+	"pairs":     {"list of \"name: value\"", checkPair},
 	kindHeader:  {"header names (a-z, 0-9, '-' and other token characters) with values without line breaks", nil},
 }
 
@@ -46,6 +49,20 @@ func checkListen(s string) string {
 func checkSink(s string) string {
 	if strings.TrimSpace(s) == "" {
 		return "empty"
+	}
+	return ""
+}
+
+func checkProfile(s string) string {
+	if slices.Contains(profileNames, s) {
+		return ""
+	}
+	return "not a list of profiles"
+}
+
+func checkPair(s string) string {
+	if name, _, ok := strings.Cut(s, ":"); !ok || !isToken(strings.TrimSpace(name)) {
+		return "not a header's name, a colon and a value"
 	}
 	return ""
 }

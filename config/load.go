@@ -2,7 +2,7 @@ package config
 
 import (
 	"cmp"
-	_ "embed"
+	"embed"
 	"errors"
 	"maps"
 	"os"
@@ -10,51 +10,92 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/knadh/koanf/parsers/toml/v2"
 	"github.com/knadh/koanf/providers/confmap"
 	"github.com/knadh/koanf/v2"
-	gotoml "github.com/pelletier/go-toml/v2"
 )
 
 //go:embed default.toml
 var defaultTOML []byte
 
+// profiles are sets of settings for a place where the program runs.
+//
+//go:embed development.toml production.toml test.toml
+var profiles embed.FS
+
+var profileNames = []string{"development", "production", "test"}
+
+// profileVariable names the profile.
+const profileVariable = "OPTIMIZER_ENV"
+
 // Options say where settings come from besides the defaults.
 type Options struct {
-	File    string   // path of a TOML file; empty: none
+	File    string   // path of a file in TOML, YAML or JSON; empty: that of the profile, if it is there
 	Environ []string // KEY=value, as os.Environ; the only environment that is looked at
 }
 
 // Load reads, merges and validates all layers of settings. It touches no state but files that the settings name. An
 // error is an *Error with all problems found.
 func Load(o Options) (*Config, error) {
-	l := &loader{environ: make(map[string]string, len(o.Environ)), origins: map[string]origin{}, bad: map[string]bool{}}
+	c, _, err := LoadSettings(o)
+	return c, err
+}
+
+// LoadSettings is Load that also tells where each value in force comes from.
+func LoadSettings(o Options) (*Config, []Setting, error) {
+	l := &loader{environ: make(map[string]string, len(o.Environ)), origins: map[string]origin{}, bad: map[string]bool{}, files: map[string]bool{}}
 	for _, entry := range o.Environ {
 		if name, value, ok := strings.Cut(entry, "="); ok {
 			l.environ[name] = value
 		}
 	}
 	merged := koanf.New(".")
-	layers := []layer{l.tomlLayer(defaultName, defaultTOML, rankDefault)}
-	if o.File != "" {
-		if document, err := os.ReadFile(o.File); err != nil {
-			l.report(Problem{Source: o.File, Reason: plain(err)}, rankFile)
-		} else {
-			layers = append(layers, l.tomlLayer(o.File, document, rankFile))
-		}
-	}
+	layers := []layer{l.fileLayer(defaultName, defaultTOML, rankDefault)}
+	layers = append(layers, l.profileLayers(o.File)...)
 	for _, layer := range append(layers, l.environLayer()) {
 		values := l.clean(&layer, settingsType, layer.values, nil)
 		if err := merged.Load(confmap.Provider(values, ""), nil); err != nil {
 			panic("BUG: merge settings: " + err.Error())
 		}
 	}
-	c := l.build(merged.Raw())
+	raw := merged.Raw()
+	c := l.build(raw)
 	l.validate(c)
 	if len(l.problems) > 0 {
-		return nil, l.err()
+		return nil, nil, l.err()
 	}
-	return c, nil
+	c.files = slices.Sorted(maps.Keys(l.files))
+	c.sum = FingerprintOf(c.files)
+	return c, l.settings(c), nil
+}
+
+// profileLayers are the layers of the profile and of the file.
+func (l *loader) profileLayers(file string) (layers []layer) {
+	profile := l.environ[profileVariable]
+	switch text, err := profiles.ReadFile(profile + ".toml"); {
+	case profile == "":
+	case err != nil || !slices.Contains(profileNames, profile):
+		l.report(Problem{Source: profileVariable, Value: quote(profile), Reason: "no such profile" + suggest(profile, profileNames), Allowed: strings.Join(profileNames, ", ")}, rankEnviron)
+	default:
+		layers = append(layers, l.fileLayer(profile+".toml", text, rankProfile))
+		if own := filepath.Join("config", profile+".toml"); file == "" && isThere(own) {
+			file = own
+		}
+	}
+	if file == "" {
+		return layers
+	}
+	l.files[file] = true
+	text, err := os.ReadFile(file)
+	if err != nil {
+		l.report(Problem{Source: file, Reason: plain(err)}, rankFile)
+		return layers
+	}
+	return append(layers, l.fileLayer(file, text, rankFile))
+}
+
+func isThere(file string) bool {
+	_, err := os.Stat(file)
+	return err == nil
 }
 
 // loader is the state of one Load.
@@ -62,12 +103,14 @@ type loader struct {
 	environ  map[string]string
 	origins  map[string]origin // of every key that is set and the tables it stands in, by dotted path
 	bad      map[string]bool   // keys whose problem is reported already
+	files    map[string]bool   // that a reload has to watch
 	problems []rankedProblem
 }
 
 // Layers in the order in which they are merged and, behind the defaults, reported.
 const (
 	rankDefault = iota
+	rankProfile
 	rankFile
 	rankEnviron
 )
@@ -116,18 +159,14 @@ func (y *layer) origin(path string) origin {
 	return origin{source: y.source, line: y.lines[path], rank: y.rank}
 }
 
-// tomlLayer parses a TOML document. A document that doesn't parse is one problem and an empty layer.
-func (l *loader) tomlLayer(source string, document []byte, rank int) layer {
-	values, err := toml.Parser().Unmarshal(document)
-	if err != nil {
-		p := Problem{Source: source, Reason: strings.TrimPrefix(err.Error(), "toml: ")}
-		if where := new(gotoml.DecodeError); errors.As(err, &where) {
-			p.Line, _ = where.Position()
-		}
-		l.report(p, rank)
+// fileLayer parses a file. One that doesn't parse is one problem and an empty layer.
+func (l *loader) fileLayer(source string, text []byte, rank int) layer {
+	doc, err := parse(source, text)
+	if wrong := new(parseError); errors.As(err, &wrong) {
+		l.report(Problem{Source: source, Line: wrong.line, Reason: wrong.reason}, rank)
 		return layer{rank: rank, source: source}
 	}
-	return layer{values: values, rank: rank, source: source, lines: linesOf(document)}
+	return layer{values: doc.values, rank: rank, source: source, lines: doc.lines}
 }
 
 // originOf returns where the effective value at the path comes from. What a provider doesn't set itself comes from
@@ -139,6 +178,10 @@ func (l *loader) originOf(path string) origin {
 	if rest, ok := strings.CutPrefix(path, "providers."); ok {
 		_, key, _ := strings.Cut(rest, ".")
 		return l.origins["provider_defaults."+key]
+	}
+	if rest, ok := strings.CutPrefix(path, "flags."); ok {
+		_, key, _ := strings.Cut(rest, ".")
+		return l.origins["flag_defaults."+key]
 	}
 	return origin{}
 }

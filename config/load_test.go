@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,18 +22,19 @@ func load(file, variables string) (*Config, error) {
 	return Load(Options{File: file, Environ: environ})
 }
 
-// TestLoad_Files loads testdata/*.toml in the environment of the .env file beside it. What a bad one is told stands in
-// the .want file, one problem a line.
+// TestLoad_Files loads testdata/*.toml, .yaml and .json in the environment of the .env file beside it. What a bad one is told
+// stands in the .want file, one problem a line.
 func TestLoad_Files(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob("testdata/*.toml")
+	files, err := filepath.Glob("testdata/*.*.*")
+	files = slices.DeleteFunc(files, func(name string) bool { return slices.Contains([]string{".env", ".want"}, filepath.Ext(name)) })
 	if err != nil || len(files) < 10 {
 		t.Fatalf("testdata: got %d files, error %v", len(files), err)
 	}
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			t.Parallel()
-			base := strings.TrimSuffix(file, ".toml")
+			base := strings.TrimSuffix(file, filepath.Ext(file))
 			variables, err := os.ReadFile(base + ".env")
 			if err != nil && !errors.Is(err, os.ErrNotExist) {
 				t.Fatal(err)
@@ -84,16 +86,19 @@ func TestLoad_Defaults(t *testing.T) {
 	gemini.Name, gemini.Dialect, gemini.BaseURL = "gemini", "gemini", "https://generativelanguage.googleapis.com"
 	want := &Config{
 		Server: Server{
-			Listen: "127.0.0.1:8080", ReplayLimit: 8 * MiB, MaxBody: 64 * MiB, MaxHeader: 16 * KiB,
+			Listen: "127.0.0.1:8080", ReplayLimit: 8 * MiB, MaxBody: 64 * MiB, MaxHeader: 8 * KiB,
 			HeaderTimeout: 10 * time.Second, BodyTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
 			WriteTimeout: time.Minute, ShutdownTimeout: 30 * time.Second, ResponseHeaders: true, MaxConnections: 65536, RawIO: true,
 		},
 		Admin:     Admin{Listen: "127.0.0.1:8081"},
-		Log:       Log{Level: "info", Access: "stderr", MaxSize: 100 * MiB, MaxBackups: 10, MaxAge: 30 * day, Compress: false},
+		Log:       Log{Level: "info", Format: "json", Access: "stderr", MaxSize: 100 * MiB, MaxBackups: 10, MaxAge: 30 * day, Compress: false},
 		Prices:    Prices{Refresh: 30 * time.Second},
 		Windows:   Windows{MaxSeries: 300},
 		Providers: map[string]Provider{"openai": openai, "anthropic": anthropic, "gemini": gemini},
 	}
+	every := Flag{Enabled: true, Percent: 100, Share: 100, Environments: []string{}, Routes: []string{}, Headers: []string{}, Tags: []string{}}
+	want.FlagSettings = map[string]Flag{"request_usage": every, "response_headers": every}
+	want.Flags, want.sum = newFlagSet(want.FlagSettings, ""), FingerprintOf(nil)
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
 	}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"math"
 	"reflect"
 	"strconv"
 	"strings"
@@ -12,6 +13,7 @@ import (
 type settings struct {
 	Config
 	ProviderDefaults Provider `koanf:"provider_defaults"`
+	FlagDefaults     Flag     `koanf:"flag_defaults"`
 }
 
 var (
@@ -21,6 +23,9 @@ var (
 	sizeType     = reflect.TypeFor[Size]()
 	secretType   = reflect.TypeFor[Secret]()
 	stringType   = reflect.TypeFor[string]()
+	flagType     = reflect.TypeFor[Flag]()
+	percentType  = reflect.TypeFor[Percent]()
+	listType     = reflect.TypeFor[[]string]()
 )
 
 // leaf is a key that holds a value.
@@ -28,6 +33,8 @@ type leaf struct {
 	typ   reflect.Type
 	allow string // tag: the permitted values and ranges; empty: see kind
 	kind  string // tag: a further check of strings
+
+	restart bool // tag: a reload can't change it
 }
 
 // fieldOf returns the field of struct type t, or of a struct embedded in it, that has the key.
@@ -55,7 +62,7 @@ func child(t reflect.Type, key string) (table reflect.Type, l leaf, ok bool) {
 	if f.Type.Kind() == reflect.Map || f.Type.Kind() == reflect.Struct && f.Type != secretType {
 		return f.Type, leaf{}, true
 	}
-	return nil, leaf{typ: f.Type, allow: f.Tag.Get("allow"), kind: f.Tag.Get("kind")}, true
+	return nil, leaf{f.Type, f.Tag.Get("allow"), f.Tag.Get("kind"), f.Tag.Get("reload") == "restart"}, true
 }
 
 // leafAt returns the leaf that a path of keys leads to.
@@ -97,6 +104,8 @@ func (l leaf) allowed() string {
 		return l.allow
 	case l.typ.Kind() == reflect.Bool:
 		return "true, false"
+	case l.typ == listType && l.kind == "":
+		return "list of strings"
 	case l.typ == secretType && l.kind != kindHeader:
 		return "env:NAME or file:PATH (the secret itself in the environment), or empty"
 	default:
@@ -143,6 +152,33 @@ func (l leaf) decode(raw any, text bool) (v reflect.Value, reason string) {
 			return v, "not a whole number"
 		}
 		v = reflect.ValueOf(int(n))
+	case l.typ == percentType:
+		f, isNumber := raw.(float64)
+		if isInt {
+			f, isNumber = float64(n), true
+		}
+		if isString && text {
+			var err error
+			f, err = strconv.ParseFloat(strings.TrimSpace(s), 64)
+			isNumber = err == nil
+		}
+		if !isNumber || math.IsNaN(f) {
+			return v, "not a number"
+		}
+		v = reflect.ValueOf(Percent(f))
+	case l.typ == listType:
+		list, reason := stringList(raw, text)
+		if reason != "" {
+			return v, reason
+		}
+		if check := stringKinds[l.kind].check; check != nil {
+			for _, item := range list {
+				if reason := check(item); reason != "" {
+					return v, reason
+				}
+			}
+		}
+		return reflect.ValueOf(list), ""
 	case l.typ.Kind() == reflect.Bool:
 		b, isBool := raw.(bool)
 		if isString && text {
@@ -177,6 +213,34 @@ func (l leaf) decode(raw any, text bool) (v reflect.Value, reason string) {
 	}
 }
 
+// stringList reads a list of strings; in the environment (text) commas stand between them.
+func stringList(raw any, text bool) (list []string, reason string) {
+	list = []string{}
+	if s, isString := raw.(string); isString && text {
+		for item := range strings.SplitSeq(s, ",") {
+			if item = strings.TrimSpace(item); item != "" {
+				list = append(list, item)
+			}
+		}
+		return list, ""
+	}
+	items, isList := raw.([]any)
+	if strs, isStrings := raw.([]string); isStrings {
+		return strs, ""
+	}
+	if !isList {
+		return nil, "not a list"
+	}
+	for _, item := range items {
+		s, isString := item.(string)
+		if !isString || strings.TrimSpace(s) == "" {
+			return nil, "not a list of strings that are not empty"
+		}
+		list = append(list, s)
+	}
+	return list, ""
+}
+
 // permits reports whether v is in the leaf's list of values and ranges.
 func (l leaf) permits(v reflect.Value) bool {
 	for item := range strings.SplitSeq(l.allow, ", ") {
@@ -190,7 +254,11 @@ func (l leaf) permits(v reflect.Value) bool {
 		if !isRange {
 			high = low
 		}
-		if l.bound(low) <= v.Int() && v.Int() <= l.bound(high) {
+		if l.typ == percentType {
+			if l.bound(low).Float() <= v.Float() && v.Float() <= l.bound(high).Float() {
+				return true
+			}
+		} else if l.bound(low).Int() <= v.Int() && v.Int() <= l.bound(high).Int() {
 			return true
 		}
 	}
@@ -198,10 +266,10 @@ func (l leaf) permits(v reflect.Value) bool {
 }
 
 // bound reads one end of a range in an allow tag.
-func (l leaf) bound(s string) int64 {
+func (l leaf) bound(s string) reflect.Value {
 	v, reason := leaf{typ: l.typ}.decode(s, true)
 	if reason != "" {
 		panic(fmt.Sprintf("BUG: allow tag %q: %s", l.allow, reason))
 	}
-	return v.Int()
+	return v
 }

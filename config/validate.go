@@ -1,8 +1,10 @@
 package config
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"fmt"
 	"net"
 	"os"
@@ -34,6 +36,7 @@ func (l *loader) validate(c *Config) {
 	for _, name := range c.ProviderNames() {
 		p := c.Providers[name]
 		l.validateProvider(&p)
+		c.Providers[name] = p
 	}
 }
 
@@ -77,6 +80,9 @@ func (l *loader) validateProvider(p *Provider) {
 			l.complain(key, quote(p.TLS.CA), plain(err), "")
 		case !x509.NewCertPool().AppendCertsFromPEM(pem):
 			l.complain(key, quote(p.TLS.CA), "holds no certificate in PEM format", "")
+		default:
+			sum := sha256.Sum256(pem)
+			p.TLS.CASum = hex.EncodeToString(sum[:])
 		}
 	}
 }

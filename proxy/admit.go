@@ -22,6 +22,7 @@ func (p *Proxy) admit(x *Exchange) {
 	}
 	if len(credential) > 0 {
 		x.caller, x.head = x.client.callerOf(credential, &p.hasher, x.head)
+		x.subject.Caller = binary.LittleEndian.Uint64(x.caller[:])
 	}
 	switch {
 	case len(x.sessionName) > 0:

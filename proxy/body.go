@@ -28,7 +28,7 @@ func (p *Proxy) readBody(ctx *fasthttp.RequestCtx, x *Exchange, announced bool) 
 	if x.bodyless = !announced || length < -1 || x.upgrade; x.bodyless {
 		return nil
 	}
-	if length > p.maxBody {
+	if length > x.settings.maxBody {
 		x.client.linger = true
 		return fail(&tooLarge, nil)
 	}
@@ -36,12 +36,12 @@ func (p *Proxy) readBody(ctx *fasthttp.RequestCtx, x *Exchange, announced bool) 
 	if stream == nil || length == 0 {
 		return nil
 	}
-	limit := p.replayLimit
-	if length > p.replayLimit {
-		limit = min(streamedPrefix, p.replayLimit)
+	limit := x.settings.replayLimit
+	if length > x.settings.replayLimit {
+		limit = min(streamedPrefix, x.settings.replayLimit)
 	}
 	r := &x.source
-	*r = clientBody{client: x.client, stream: stream, timeout: p.bodyTimeout, length: length, left: p.maxBody, started: x.start, timed: length < 0 || length > prefetched}
+	*r = clientBody{client: x.client, stream: stream, timeout: x.settings.bodyTimeout, length: length, left: x.settings.maxBody, started: x.start, timed: length < 0 || length > prefetched}
 	if err := x.buffer(r, length, limit); err != nil {
 		x.client.linger = true
 		return x.bodyError(err)

@@ -61,7 +61,9 @@ func TestCancel_ProviderStopsWithinASecond(t *testing.T) {
 		if line["outcome"] != "canceled" || line["estimated"] != true || line["cost_nanousd"] == 0.0 {
 			t.Errorf("%s: log %v, want canceled with an estimated cost", name, line)
 		}
-		eventually(t, "all connections closed", func() bool { return g.p.providers["openai"].origin.Open() == 0 && g.p.clients.count() == 0 })
+		eventually(t, "all connections closed", func() bool {
+			return g.p.settings.Load().providers["openai"].origin.Open() == 0 && g.p.clients.count() == 0
+		})
 	}
 	closing := func(c *net.TCPConn) { c.Close() }
 	reset := func(c *net.TCPConn) { _ = c.SetLinger(0); c.Close() }
@@ -219,7 +221,7 @@ func TestCancel_NoByteGoesToAnother(t *testing.T) {
 	if whole.Load() == 0 || left.Load() < clientsAtOnce*each/2 {
 		t.Errorf("%d whole, %d left: the test has not tested", whole.Load(), left.Load())
 	}
-	o := g.p.providers["openai"].origin
+	o := g.p.settings.Load().providers["openai"].origin
 	eventually(t, "client connections closed", func() bool { return g.p.clients.count() == 0 })
 	eventually(t, "no exchange in flight", func() bool { return g.p.metrics.inFlight.Load() == 0 })
 	eventually(t, "no connection in use", func() bool { return o.Open() == o.Idle() })

@@ -22,7 +22,7 @@ func (p *Proxy) decode(ctx *fasthttp.RequestCtx, x *Exchange) error {
 	h := &ctx.Request.Header
 	x.method = h.Method()
 	x.http10, x.isHead = !h.IsHTTP11(), h.IsHead()
-	x.provider = p.fallback // for the shape of errors until the real one is known
+	x.provider = x.settings.fallback // for the shape of errors until the real one is known
 
 	if v := h.Protocol(); !bytes.Equal(v, http11) && !bytes.Equal(v, http10) {
 		return fail(&badVersion, fmt.Errorf("protocol %q", v))
@@ -39,10 +39,10 @@ func (p *Proxy) decode(ctx *fasthttp.RequestCtx, x *Exchange) error {
 		uri = uri[:hash] // a fragment is never sent (RFC 9110, section 4.2.5)
 	}
 	x.path, x.query, _ = bytes.Cut(uri, []byte("?"))
-	if err := p.resolve(x, &facts); err != nil {
+	if err := x.resolve(&facts); err != nil {
 		return err
 	}
-	x.limits = x.policy.Providers[x.provider.name]
+	x.limits = x.limitsOf(x.provider.name)
 	x.credential, x.sessionName, x.hasConnection = facts.credential, facts.session, facts.connection
 	x.upgrade = facts.upgrade
 	x.operation = provider.OperationOf(x.provider.dialect, x.method, x.path)
@@ -81,14 +81,14 @@ func classOf(bodyBytes int) class {
 
 // resolve tells the provider: by the first segment of the path where that is a provider's name, else by the path and
 // headers of the dialects' own APIs.
-func (p *Proxy) resolve(x *Exchange, facts *headerFacts) error {
+func (x *Exchange) resolve(facts *headerFacts) error {
 	first, rest := firstSegment(x.path)
-	if s := p.providers[string(first)]; s != nil {
+	if s := x.settings.providers[string(first)]; s != nil {
 		x.provider, x.path = s, rest
 		return nil
 	}
 	d := provider.Detect(x.path, facts.anthropicVersion, facts.googAPIKey)
-	s := p.builtin[d]
+	s := x.settings.builtin[d]
 	if s == nil || (d == provider.OpenAI && string(first) != "v1") {
 		return fail(&unknownRoute, nil)
 	}

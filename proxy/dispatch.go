@@ -9,6 +9,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"llm-auto-optimizer/config"
 	"llm-auto-optimizer/proxy/provider"
 	"llm-auto-optimizer/proxy/upstream"
 )
@@ -48,7 +49,8 @@ func (x *Exchange) usageRefused() bool {
 func (x *Exchange) prepare() {
 	op := x.operation
 	if (op == provider.ChatCompletions || op == provider.Completions) && x.request.Valid && x.request.Stream &&
-		!x.request.IncludeUsage && x.limits.RequestUsage && x.rest == nil && !x.target.refusesUsage.Load() {
+		!x.request.IncludeUsage && x.limits.RequestUsage && x.rest == nil && !x.target.refusesUsage.Load() &&
+		x.on(config.FlagRequestUsage) {
 		x.edited = provider.Rewrite(x.edited[:0], x.body, &x.request, provider.Edits{IncludeUsage: true})
 		x.askedUsage = true
 	}

@@ -158,7 +158,7 @@ func TestDocs_LabelsOfMetrics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.originGauges(s)
+	m.origins(func() map[string]*providerState { return map[string]*providerState{"p": s} })
 	m.logCounters(NewAccessLog(nil))
 	m.rejected(&badRequest)
 	m.target(&target{name: "p/m", provider: "p", model: "m"})

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"math/rand/v2"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -19,12 +20,15 @@ const maxPooledBuffer = 64 << 10
 // Exchange is one client request and its answer. It is owned by the client connection's goroutine from Handle until
 // record.
 type Exchange struct {
-	p      *Proxy
-	policy *policy.Snapshot
-	client *clientConn
+	p        *Proxy
+	settings *settings
+	policy   *policy.Snapshot
+	client   *clientConn
 
 	// decode
 	start     time.Time
+	header    *fasthttp.RequestHeader
+	peek      func(name string) []byte // peekHeader, bound once; stays with the pooled exchange
 	id        [idLen]byte
 	provider  *providerState
 	limits    policy.Provider
@@ -52,6 +56,7 @@ type Exchange struct {
 	// admit
 	caller  hashID
 	session hashID
+	subject config.Subject // what flags are asked about
 
 	// route
 	target *target
@@ -112,13 +117,28 @@ type attempt struct {
 func (p *Proxy) acquire(ctx *fasthttp.RequestCtx) *Exchange {
 	x := p.exchanges.Get().(*Exchange) //nolint:forcetypeassert // the pool holds nothing else
 	x.p = p
-	x.policy = p.policy.Load()
+	x.settings, x.policy = p.settings.Load(), p.policy.Load()
 	x.client = clientOf(ctx.Conn())
 	x.start = time.Now()
+	x.subject.Draw, x.subject.Route, x.subject.Header = rand.Uint64(), directRoute, x.peek
+	x.header = &ctx.Request.Header
 	appendID(x.id[:0], x.start)
 	p.metrics.inFlight.Add(1)
 	return x
 }
+
+// newExchange makes an exchange for the pool.
+func newExchange() *Exchange {
+	x := &Exchange{meter: &provider.Meter{}, scrubber: &provider.Scrubber{}}
+	x.peek = x.peekHeader
+	return x
+}
+
+// peekHeader is the value of a request header by its name in lower case.
+func (x *Exchange) peekHeader(name string) []byte { return peekFold(x.header, name) }
+
+// on asks a feature flag.
+func (x *Exchange) on(id config.FlagID) bool { return x.settings.flags.On(id, &x.subject) }
 
 // release resets by assignment, so that a new field cannot be forgotten. record is the only caller.
 func (p *Proxy) release(x *Exchange) {
@@ -138,6 +158,6 @@ func (p *Proxy) release(x *Exchange) {
 	if cap(out) > maxPooledBuffer {
 		out = nil
 	}
-	*x = Exchange{body: body, head: head, edited: edited, held: held, out: out, meter: x.meter, scrubber: x.scrubber}
+	*x = Exchange{body: body, head: head, edited: edited, held: held, out: out, meter: x.meter, scrubber: x.scrubber, peek: x.peek}
 	p.exchanges.Put(x)
 }

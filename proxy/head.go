@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"llm-auto-optimizer/config"
 	"llm-auto-optimizer/proxy/upstream"
 )
 
@@ -30,7 +31,7 @@ func (x *Exchange) startHead(status int, reason []byte) {
 // endHead appends our own headers and those that concern this hop: the body's framing, and whether the connection stays.
 func (x *Exchange) endHead(now time.Time, last bool) {
 	b := x.out
-	if x.p.responseHeaders {
+	if x.showsHeaders() {
 		b = x.appendOwnLines(b, now)
 	}
 	switch {
@@ -48,6 +49,11 @@ func (x *Exchange) endHead(now time.Time, last bool) {
 		b = append(b, "Connection: keep-alive\r\n"...)
 	}
 	x.out = append(b, "\r\n"...)
+}
+
+// showsHeaders tells whether the client gets our own headers.
+func (x *Exchange) showsHeaders() bool {
+	return x.settings.responseHeaders && x.on(config.FlagResponseHeaders)
 }
 
 // appendOwnLines says what the gateway knows by now.

@@ -3,6 +3,8 @@ package proxy
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -97,15 +99,19 @@ func (m *metricSet) rejected(k *kindOfFailure) {
 
 func (m *metricSet) exchange(o window.Outcome) { m.byOutcome[o].Inc() }
 
-// originGauges shows a provider's connections.
-func (m *metricSet) originGauges(s *providerState) {
-	o, label := s.origin, fmt.Sprintf("provider=%q", s.name)
-	m.set.NewGauge(metricUpstreams+"{"+label+`,state="idle"}`, func() float64 { return float64(o.Idle()) })
-	m.set.NewGauge(metricUpstreams+"{"+label+`,state="used"}`, func() float64 { return float64(o.Open() - o.Idle()) })
+// origins shows the connections of the providers that there are.
+func (m *metricSet) origins(providers func() map[string]*providerState) {
 	m.set.RegisterMetricsWriter(func(w io.Writer) {
-		metrics.WriteCounterUint64(w, metricDials+"{"+label+"}", o.Dials.Load())
-		metrics.WriteCounterUint64(w, metricReuses+"{"+label+"}", o.Reuses.Load())
-		metrics.WriteCounterUint64(w, metricStale+"{"+label+"}", o.Stale.Load())
+		known := providers()
+		for _, name := range slices.Sorted(maps.Keys(known)) {
+			o, label := known[name].origin, fmt.Sprintf("provider=%q", name)
+			idle := o.Idle()
+			metrics.WriteGaugeUint64(w, metricUpstreams+"{"+label+`,state="idle"}`, uint64(idle))
+			metrics.WriteGaugeUint64(w, metricUpstreams+"{"+label+`,state="used"}`, uint64(max(0, o.Open()-idle)))
+			metrics.WriteCounterUint64(w, metricDials+"{"+label+"}", o.Dials.Load())
+			metrics.WriteCounterUint64(w, metricReuses+"{"+label+"}", o.Reuses.Load())
+			metrics.WriteCounterUint64(w, metricStale+"{"+label+"}", o.Stale.Load())
+		}
 	})
 }
 

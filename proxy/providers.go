@@ -18,6 +18,7 @@ type providerState struct {
 	dialect   provider.Dialect
 	priceHint string // whose prices apply
 	origin    *upstream.Origin
+	config    config.Provider // what it was made of
 
 	hasKey     bool   // the configured key replaces whatever the client sent
 	headerLine []byte // header lines to add to each request, CRLF at each end: credential and extra headers
@@ -25,7 +26,7 @@ type providerState struct {
 }
 
 func newProviderState(c *config.Provider, rawIO bool) (*providerState, error) {
-	s := &providerState{name: c.Name, priceHint: c.PriceHint()}
+	s := &providerState{name: c.Name, priceHint: c.PriceHint(), config: *c}
 	var known bool
 	if s.dialect, known = provider.ParseDialect(c.Dialect); !known {
 		return nil, fmt.Errorf("providers.%s.dialect: %q is not a dialect", c.Name, c.Dialect)

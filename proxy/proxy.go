@@ -17,7 +17,6 @@ import (
 	"llm-auto-optimizer/analysis/window"
 	"llm-auto-optimizer/config"
 	"llm-auto-optimizer/proxy/policy"
-	"llm-auto-optimizer/proxy/provider"
 )
 
 // Options are what a Proxy is made of.
@@ -40,14 +39,11 @@ type Proxy struct {
 	metrics *metricSet
 	hasher  hasher
 
-	providers map[string]*providerState
-	builtin   [provider.Gemini + 1]*providerState // by dialect: whom a path without a provider's name means
-	fallback  *providerState                      // whose dialect shapes errors while nothing better is known
+	settings  atomic.Pointer[settings]
+	reloading sync.Mutex // held while others are put in force
+	closed    bool       // Run has ended: connections are kept no more
+	rawIO     bool
 	targets   *targets
-
-	maxBody, replayLimit      int
-	bodyTimeout, writeTimeout time.Duration
-	responseHeaders           bool
 
 	server    *fasthttp.Server
 	clients   *clients
@@ -62,33 +58,18 @@ func New(o Options) (*Proxy, error) {
 	c := &o.Config.Server
 	p := &Proxy{
 		policy: o.Policy, prices: o.Prices, windows: o.Windows, log: o.Access, oplog: o.Log,
-		metrics:         newMetricSet(),
-		hasher:          newHasher(c.HashKey.Reveal()),
-		providers:       make(map[string]*providerState, len(o.Config.Providers)),
-		maxBody:         int(c.MaxBody),
-		replayLimit:     int(c.ReplayLimit),
-		bodyTimeout:     c.BodyTimeout,
-		writeTimeout:    c.WriteTimeout,
-		responseHeaders: c.ResponseHeaders,
-		exchanges:       sync.Pool{New: func() any { return &Exchange{meter: &provider.Meter{}, scrubber: &provider.Scrubber{}} }},
+		metrics:   newMetricSet(),
+		hasher:    newHasher(c.HashKey.Reveal()),
+		rawIO:     c.RawIO,
+		exchanges: sync.Pool{New: func() any { return newExchange() }},
 	}
 	p.targets = newTargets(p.metrics, o.Config.Windows.MaxSeries)
-	for _, name := range o.Config.ProviderNames() {
-		pc := o.Config.Providers[name]
-		s, err := newProviderState(&pc, c.RawIO)
-		if err != nil {
-			return nil, err
-		}
-		p.providers[name] = s
-		p.metrics.originGauges(s)
-		if d := s.dialect; name == d.String() {
-			p.builtin[d] = s
-		}
+	first, err := newSettings(o.Config, nil, p.rawIO)
+	if err != nil {
+		return nil, err
 	}
-	if p.fallback = p.builtin[provider.OpenAI]; p.fallback == nil {
-		p.fallback = &providerState{dialect: provider.OpenAI}
-	}
-	var err error
+	p.settings.Store(first)
+	p.metrics.origins(func() map[string]*providerState { return p.settings.Load().providers })
 	if p.clients, err = newClients(c.RawIO); err != nil {
 		return nil, err
 	}
@@ -103,11 +84,29 @@ func (p *Proxy) Metrics() *metrics.Set { return p.metrics.set }
 
 // Run keeps the connections to the providers in order until ctx is done.
 func (p *Proxy) Run(ctx context.Context) {
-	var wg sync.WaitGroup
-	for _, s := range p.providers {
-		wg.Go(func() { s.origin.Run(ctx) })
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case now := <-tick.C:
+			for _, s := range p.settings.Load().providers {
+				s.origin.CloseIdle(now)
+			}
+		case <-ctx.Done():
+			p.closeOrigins()
+			return
+		}
 	}
-	wg.Wait()
+}
+
+// closeOrigins closes the connections to the providers, and those that are released later.
+func (p *Proxy) closeOrigins() {
+	p.reloading.Lock()
+	defer p.reloading.Unlock()
+	p.closed = true
+	for _, s := range p.settings.Load().providers {
+		s.origin.Close()
+	}
 }
 
 // Handle serves one request: when it returns, the answer has been written, unless the connection became a tunnel. Exactly one
@@ -145,6 +144,7 @@ func (p *Proxy) serve(ctx *fasthttp.RequestCtx, x *Exchange) error {
 // panicked ends an exchange that met a bug: it alone pays for it.
 func (p *Proxy) panicked(ctx *fasthttp.RequestCtx, x *Exchange, r any) {
 	err := p.recovered(x, r)
+	ctx.SetStatusCode(http.StatusInternalServerError) // should even the error's answer fail
 	ctx.SetConnectionClose()
 	x.endWith(&internal, err)
 	if x.conn != nil {

@@ -156,7 +156,7 @@ func TestPanic_CostsItsExchangeOnly(t *testing.T) {
 		t.Errorf("after the panics: got %d", resp.StatusCode)
 	}
 	recorded()
-	if o := g.p.providers["openai"].origin; o.Open() != o.Idle() {
+	if o := g.p.settings.Load().providers["openai"].origin; o.Open() != o.Idle() {
 		t.Errorf("upstream connections in use: %d", o.Open()-o.Idle())
 	}
 	if n := g.p.metrics.panics.Get(); n != 2 {
@@ -171,7 +171,7 @@ func TestPanic_InOtherGoroutines(t *testing.T) {
 		_, _ = io.WriteString(c, "hello")
 		_, _ = io.Copy(io.Discard, c)
 	})))
-	s := g.p.providers["openai"]
+	s := g.p.settings.Load().providers["openai"]
 	exchange := func() *Exchange {
 		x := &Exchange{p: g.p, client: g.p.clients.add(g.dial()), provider: s, head: []byte("POST / HTTP/1.1\r\n\r\n")}
 		var err error

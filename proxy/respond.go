@@ -198,7 +198,7 @@ func (x *Exchange) writeHeld(now time.Time) (err error) {
 		x.out = append(x.out, body...)
 		err = x.flush(now)
 	} else {
-		x.client.armWrite(now, x.p.writeTimeout)
+		x.client.armWrite(now, x.settings.writeTimeout)
 		err = x.wrote(x.client.writeBoth(x.out, body))
 	}
 	if err == nil {
@@ -216,7 +216,7 @@ func (x *Exchange) flush(now time.Time) error {
 	if len(x.out) == 0 {
 		return nil
 	}
-	x.client.armWrite(now, x.p.writeTimeout)
+	x.client.armWrite(now, x.settings.writeTimeout)
 	_, err := x.client.write(x.out)
 	x.out = x.out[:0]
 	return x.wrote(err)

@@ -108,6 +108,14 @@ func (ts *targets) add(s *providerState, model string) *target {
 	return t
 }
 
+// forget has the targets of a provider learn anew what another server behind its name may do otherwise.
+func (ts *targets) forget(provider string) {
+	for _, t := range (*ts.known.Load())[provider] {
+		t.refusesUsage.Store(false)
+		t.bytesPerToken.Store(math.Float64bits(defaultBytesPerToken))
+	}
+}
+
 // labelValue makes a client's model name safe to print: what is not a letter, a digit or common punctuation of model
 // names becomes '_'.
 func labelValue(s string) string {

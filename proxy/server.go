@@ -118,8 +118,8 @@ func (p *Proxy) waitTunnels(ctx context.Context) {
 // expect answers "Expect: 100-continue" before the client sends its body.
 func (p *Proxy) expect(ctx *fasthttp.RequestCtx) (status int) {
 	defer p.contain(&Exchange{}, func(error) { status = internal.status })
-	clientOf(ctx.Conn()).armWrite(time.Now(), p.writeTimeout)
-	if ctx.Request.Header.ContentLength() > p.maxBody {
+	clientOf(ctx.Conn()).armWrite(time.Now(), p.settings.Load().writeTimeout)
+	if ctx.Request.Header.ContentLength() > p.settings.Load().maxBody {
 		writeError(ctx, p.dialectOf(ctx), &tooLarge)
 		return tooLarge.status
 	}
@@ -142,7 +142,7 @@ func (p *Proxy) unreadable(ctx *fasthttp.RequestCtx, err error) {
 		kind = &requestTimeout
 	}
 	c.linger = kind != &clientLeft
-	c.armWrite(time.Now(), p.writeTimeout)
+	c.armWrite(time.Now(), p.settings.Load().writeTimeout)
 	p.metrics.rejected(kind)
 	writeError(ctx, p.dialectOf(ctx), kind)
 }
@@ -153,8 +153,9 @@ func (p *Proxy) dialectOf(ctx *fasthttp.RequestCtx) provider.Dialect {
 	if len(uri) == 0 || uri[0] != '/' {
 		return provider.OpenAI
 	}
-	if first, _ := firstSegment(uri); p.providers[string(first)] != nil {
-		return p.providers[string(first)].dialect
+	first, _ := firstSegment(uri)
+	if s := p.settings.Load().providers[string(first)]; s != nil {
+		return s.dialect
 	}
 	var f headerFacts
 	for raw := ctx.Request.Header.RawHeaders(); len(raw) > 0; {

@@ -14,7 +14,7 @@ import (
 // tunnel connects client and provider after a 101 answer, such as a WebSocket's, and passes bytes both ways until one
 // side ends.
 func (p *Proxy) tunnel(ctx *fasthttp.RequestCtx, x *Exchange) {
-	if x.p.responseHeaders {
+	if x.showsHeaders() {
 		x.out = x.appendOwnLines(x.out, time.Now())
 	}
 	x.out = appendLine(append(x.out, "Connection: Upgrade\r\n"...), "Upgrade", x.conn.Head.Upgrade)
@@ -76,7 +76,7 @@ type clientWriter struct {
 }
 
 func (w clientWriter) Write(p []byte) (int, error) {
-	w.x.client.armWrite(time.Now(), w.x.p.writeTimeout)
+	w.x.client.armWrite(time.Now(), w.x.settings.writeTimeout)
 	return w.to.Write(p)
 }
 
@@ -87,7 +87,7 @@ type providerWriter struct {
 }
 
 func (w providerWriter) Write(p []byte) (int, error) {
-	w.x.conn.SetWriteDeadline(time.Now().Add(w.x.p.writeTimeout))
+	w.x.conn.SetWriteDeadline(time.Now().Add(w.x.settings.writeTimeout))
 	if w.x.client.tether.IsCut() { // who cuts sets his deadline after he has marked the tether: ours must not outlive it
 		return 0, upstream.ErrCut
 	}
@@ -106,7 +106,7 @@ func (p *Proxy) hijack(ctx *fasthttp.RequestCtx, x *Exchange, serve func(client 
 		}()
 		defer p.contain(x, func(err error) { x.endWith(&internal, err) })
 		x.client.writeUntil = time.Time{} // fasthttp has lifted the deadline
-		x.client.armWrite(time.Now(), p.writeTimeout)
+		x.client.armWrite(time.Now(), x.settings.writeTimeout)
 		serve(conn)
 	})
 }

@@ -54,7 +54,9 @@ func TestTunnel_PassesBytesBothWaysAndEndsWithEitherSide(t *testing.T) {
 	if line := g.lines(1)[0]; line["outcome"] != "ok" || line["status"] != 101.0 {
 		t.Errorf("log: %v", line)
 	}
-	eventually(t, "connections closed", func() bool { return g.p.providers["openai"].origin.Open() == 0 && g.p.clients.count() == 0 })
+	eventually(t, "connections closed", func() bool {
+		return g.p.settings.Load().providers["openai"].origin.Open() == 0 && g.p.clients.count() == 0
+	})
 }
 
 func TestTunnel_LastBytesOfALeavingClientArrive(t *testing.T) {

@@ -146,7 +146,7 @@ func TestUpload_BrokenBodyNeverLooksWhole(t *testing.T) {
 	check("client leaves", head+chunk(strings.Repeat("x", 4000)), "")
 	check("client leaves before the length", "POST /v1/files HTTP/1.1\r\nHost: g\r\nContent-Length: 100000\r\n\r\n"+strings.Repeat("x", 90_000), "")
 	check("client ends a buffered body early", "POST /v1/files HTTP/1.1\r\nHost: g\r\nContent-Length: 900\r\n\r\n"+strings.Repeat("x", 500), "")
-	eventually(t, "connections ended", func() bool { return g.p.providers["openai"].origin.Open() == 0 })
+	eventually(t, "connections ended", func() bool { return g.p.settings.Load().providers["openai"].origin.Open() == 0 })
 	if whole.Load() > 0 {
 		t.Error("the provider got a whole request")
 	}

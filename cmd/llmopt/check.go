@@ -15,7 +15,7 @@ import (
 )
 
 type checkCmd struct {
-	Config string `placeholder:"FILE" help:"TOML file with settings; the environment wins over it."`
+	Config string `placeholder:"FILE" help:"File with settings (TOML, YAML or JSON); the environment wins over it."`
 	JSON   bool   `name:"json" help:"Print JSON."`
 }
 

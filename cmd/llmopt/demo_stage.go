@@ -85,11 +85,12 @@ func (c *demoCmd) stage(env *environment) (_ *demoStage, err error) {
 			environ = append(environ, prefix+"REQUEST_USAGE=true")
 		}
 	}
-	settings, err := config.Load(config.Options{Environ: environ})
+	options := config.Options{Environ: environ}
+	settings, err := config.Load(options)
 	if err != nil {
 		return nil, fmt.Errorf("configuration of the demo: %w", err)
 	}
-	if s.gateway, err = newGateway(settings, env.stdout, env.stderr); err != nil {
+	if s.gateway, err = newGateway(settings, options, env.stdout, env.stderr); err != nil {
 		return nil, err
 	}
 	s.gateway.start()

@@ -68,14 +68,20 @@ func startChild(t testing.TB, upstream string, environ ...string) *child {
 // runChild is startChild for a command that ends in llmopt serve.
 func runChild(t testing.TB, cmd *exec.Cmd, upstream string, environ ...string) *child {
 	t.Helper()
-	c := &child{t: t, cmd: cmd, stderr: newCapture(), exited: make(chan struct{})}
-	c.cmd.Stderr = c.stderr
-	c.cmd.Env = append([]string{
+	return runBare(t, cmd, append([]string{
 		"OPTIMIZER_SERVER__LISTEN=127.0.0.1:0", "OPTIMIZER_ADMIN__LISTEN=127.0.0.1:0", "OPTIMIZER_LOG__ACCESS=off",
 		"OPTIMIZER_PROVIDERS__OPENAI__BASE_URL=" + upstream + "/v1",
 		"OPTIMIZER_PROVIDERS__ANTHROPIC__BASE_URL=" + upstream,
 		"OPTIMIZER_PROVIDERS__GEMINI__BASE_URL=" + upstream,
-	}, environ...)
+	}, environ...))
+}
+
+// runBare runs a command that ends in llmopt serve in the given environment.
+func runBare(t testing.TB, cmd *exec.Cmd, environ []string) *child {
+	t.Helper()
+	c := &child{t: t, cmd: cmd, stderr: newCapture(), exited: make(chan struct{})}
+	c.cmd.Stderr = c.stderr
+	c.cmd.Env = environ
 	stdout, err := c.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -23,8 +24,10 @@ import (
 
 // gateway is a whole server: the proxy, the admin service and what keeps them going.
 type gateway struct {
-	config  *config.Config
+	config  *config.Config // at the start; reloader has what is in force
+	reload  *reloader
 	log     zerolog.Logger
+	level   *levelWriter
 	proxy   *proxy.Proxy
 	admin   *control.Server
 	windows *window.Recorder
@@ -35,16 +38,19 @@ type gateway struct {
 	proxyURL, adminURL string
 	proxyLn, adminLn   net.Listener
 	tls                *tls.Config
+	certificate        *atomic.Pointer[tls.Certificate] // nil: plain HTTP
 	stopping           context.Context
 	stop               context.CancelFunc
 	background         sync.WaitGroup
 	failed             chan error // a listener that ended by itself
 }
 
-// newGateway builds a server and opens its listeners, so that its addresses are known. Nothing is served before start.
-func newGateway(c *config.Config, stdout, stderr io.Writer) (_ *gateway, err error) {
+// newGateway builds a server and opens its listeners, so that its addresses are known. Nothing is served before start. o is what c
+// was loaded with.
+func newGateway(c *config.Config, o config.Options, stdout, stderr io.Writer) (_ *gateway, err error) {
 	g := &gateway{config: c, failed: make(chan error, 2)}
-	g.log = newLogger(c.Log.Level, stderr)
+	g.reload = newReloader(g, o, c)
+	g.log, g.level = newLogger(&c.Log, stderr)
 	g.stopping, g.stop = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -58,7 +64,7 @@ func newGateway(c *config.Config, stdout, stderr io.Writer) (_ *gateway, err err
 	if g.prices, err = config.NewPriceBook(embedded, c.Prices.File, c.Prices.Refresh, g.pricesReloaded); err != nil {
 		return nil, fmt.Errorf("%w: prices.file: %w", errUsage, err)
 	}
-	if g.tls, err = serverTLS(&c.Server); err != nil {
+	if g.tls, g.certificate, err = serverTLS(&c.Server); err != nil {
 		return nil, err
 	}
 	to, closer, err := openAccessLog(&c.Log, stdout, stderr)
@@ -86,8 +92,8 @@ func newGateway(c *config.Config, stdout, stderr io.Writer) (_ *gateway, err err
 	g.admin = control.New(control.Options{
 		Version: buildVersion(), ProxyURL: g.proxyURL, AdminURL: g.adminURL,
 		Token: c.Admin.Token, Host: host, Pprof: c.Admin.Pprof,
-		Providers: c.Providers, Policy: holder, Ready: g.ready, Windows: g.windows,
-		Metrics: []*metrics.Set{g.proxy.Metrics(), g.priceMetrics()}, Log: g.log,
+		Providers: func() map[string]config.Provider { return g.reload.current.Load().Providers }, Policy: holder, Ready: g.ready, Windows: g.windows,
+		Metrics: []*metrics.Set{g.proxy.Metrics(), g.priceMetrics(), g.reload.metrics()}, Log: g.log,
 	})
 	return g, nil
 }
@@ -96,6 +102,7 @@ func newGateway(c *config.Config, stdout, stderr io.Writer) (_ *gateway, err err
 func (g *gateway) start() {
 	g.background.Go(func() { g.proxy.Run(g.stopping) })
 	g.background.Go(func() { g.prices.Run(g.stopping) })
+	g.background.Go(func() { g.reload.run(g.stopping) })
 	g.background.Go(g.keepTime)
 	g.background.Go(func() {
 		if err := g.proxy.Serve(g.proxyLn, g.tls); err != nil {
@@ -136,7 +143,7 @@ func (g *gateway) ready() error {
 // cut; the admin service goes last.
 func (g *gateway) shutdown() error {
 	g.stop()
-	grace, cancel := context.WithTimeout(context.Background(), g.config.Server.ShutdownTimeout)
+	grace, cancel := context.WithTimeout(context.Background(), g.reload.current.Load().Server.ShutdownTimeout)
 	defer cancel()
 	err := g.proxy.Shutdown(grace)
 	last, cancelLast := context.WithTimeout(context.Background(), time.Second)
@@ -164,11 +171,12 @@ func (g *gateway) release() {
 }
 
 func (g *gateway) pricesReloaded(t *config.PriceTable, err error) {
+	file := g.reload.current.Load().Prices.File
 	if err != nil {
-		g.log.Error().Err(err).Str("file", g.config.Prices.File).Msg("price file refused, the last good prices stay")
+		g.log.Error().Err(err).Str("file", file).Msg("price file refused, the last good prices stay")
 		return
 	}
-	g.log.Info().Str("file", g.config.Prices.File).Int("models", t.Len()).Msg("prices reloaded")
+	g.log.Info().Str("file", file).Int("models", t.Len()).Msg("prices reloaded")
 }
 
 // priceMetrics tells how the price table is kept.

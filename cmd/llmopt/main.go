@@ -17,6 +17,7 @@ import (
 type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Run the proxy."`
 	Check   checkCmd   `cmd:"" help:"Validate the configuration and say what would happen."`
+	Config  configCmd  `cmd:"" help:"Show the settings in force, or what can be set."`
 	Demo    demoCmd    `cmd:"" help:"Try it: simulated providers, the proxy, gentle load and a live table. Needs no keys."`
 	Status  statusCmd  `cmd:"" help:"Show the last minutes of a running proxy, per target."`
 	Sim     simCmd     `cmd:"" help:"Run the provider simulator."`

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -18,7 +19,7 @@ import (
 )
 
 type serveCmd struct {
-	Config string `placeholder:"FILE" help:"TOML file with settings; the environment wins over it."`
+	Config string `placeholder:"FILE" help:"File with settings (TOML, YAML or JSON); the environment wins over it."`
 }
 
 // gcPercent lets garbage grow to a quarter of what lives before it is collected. Requests leave next to none, so that costs no
@@ -30,11 +31,12 @@ func (c *serveCmd) Run(env *environment) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	settings, err := config.Load(config.Options{File: c.Config, Environ: env.environ})
+	options := config.Options{File: c.Config, Environ: env.environ}
+	settings, err := config.Load(options)
 	if err != nil {
 		return fmt.Errorf("%w: configuration: %w", errUsage, err)
 	}
-	g, err := newGateway(settings, env.stdout, env.stderr)
+	g, err := newGateway(settings, options, env.stdout, env.stderr)
 	if err != nil {
 		return err
 	}
@@ -45,7 +47,7 @@ func (c *serveCmd) Run(env *environment) error {
 	greet(env.stderr, g)
 	select {
 	case <-env.ctx.Done():
-		g.log.Info().Dur("grace", settings.Server.ShutdownTimeout).Msg("shutting down")
+		g.log.Info().Dur("grace", g.reload.current.Load().Server.ShutdownTimeout).Msg("shutting down")
 		return g.shutdown()
 	case err := <-g.failed:
 		_ = g.shutdown()
@@ -80,13 +82,14 @@ func greet(w io.Writer, g *gateway) {
 	_, _ = io.WriteString(w, b.String())
 }
 
-// newLogger writes the program's own log as JSON lines.
-func newLogger(level string, w io.Writer) zerolog.Logger {
-	l, err := zerolog.ParseLevel(level)
-	if err != nil {
-		panic("BUG: log level passed validation: " + level)
+// newLogger makes the program's own log, whose level can be changed.
+func newLogger(c *config.Log, w io.Writer) (zerolog.Logger, *levelWriter) {
+	if c.Format == "console" {
+		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly, NoColor: !isTerminal(w)}
 	}
-	return zerolog.New(w).Level(l).With().Timestamp().Logger()
+	l := &levelWriter{Writer: w}
+	l.set(c.Level)
+	return zerolog.New(l).With().Timestamp().Logger(), l
 }
 
 // openAccessLog opens where the access log goes; a nil writer means nowhere.
@@ -118,14 +121,19 @@ func openAccessLog(c *config.Log, stdout, stderr io.Writer) (io.Writer, io.Close
 	return l, l, nil
 }
 
-// serverTLS is nil where the proxy speaks plain HTTP.
-func serverTLS(c *config.Server) (*tls.Config, error) {
+// serverTLS is nil where the proxy speaks plain HTTP. The certificate can be replaced at any time.
+func serverTLS(c *config.Server) (*tls.Config, *atomic.Pointer[tls.Certificate], error) {
 	if c.TLSCert == "" {
-		return nil, nil //nolint:nilnil // no TLS is a valid answer
+		return nil, nil, nil
 	}
-	cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+	pair, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
 	if err != nil {
-		return nil, fmt.Errorf("%w: server.tls_cert: %w", errUsage, err)
+		return nil, nil, fmt.Errorf("%w: server.tls_cert: %w", errUsage, err)
 	}
-	return &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}, nil
+	certificate := new(atomic.Pointer[tls.Certificate])
+	certificate.Store(&pair)
+	return &tls.Config{
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate.Load(), nil },
+		MinVersion:     tls.VersionTLS12,
+	}, certificate, nil
 }

@@ -34,7 +34,7 @@ func adminOf(t *testing.T, r *window.Recorder, token string) string {
 		ProxyURL:  "http://127.0.0.1:1234",
 		AdminURL:  "http://" + ln.Addr().String(),
 		Token:     config.NewSecret(token),
-		Providers: map[string]config.Provider{"openai": {}, "anthropic": {}},
+		Providers: func() map[string]config.Provider { return map[string]config.Provider{"openai": {}, "anthropic": {}} },
 		Policy:    policy.NewHolder(policy.Snapshot{}),
 		Windows:   r,
 		Log:       zerolog.Nop(),

@@ -60,8 +60,9 @@ func (a *admin) GetStatus(_ context.Context, req *controlpb.GetStatusRequest) (*
 	if err := a.options.Ready(); err != nil {
 		res.Ready, res.NotReady = false, err.Error()
 	}
-	for _, name := range slices.Sorted(maps.Keys(a.options.Providers)) {
-		p := a.options.Providers[name]
+	providers := a.options.Providers()
+	for _, name := range slices.Sorted(maps.Keys(providers)) {
+		p := providers[name]
 		res.Providers = append(res.Providers, &controlpb.Provider{
 			Name: name, Dialect: p.Dialect, BaseUrl: p.BaseURL, OwnKey: !p.APIKey.Empty(),
 		})

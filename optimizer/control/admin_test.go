@@ -47,10 +47,13 @@ func TestAdmin_GetStatusInEveryProtocol(t *testing.T) {
 	if _, err := o.Policy.Publish(o.Policy.Load(), policy.Snapshot{}); err != nil {
 		t.Fatal(err)
 	}
-	o.Providers = map[string]config.Provider{
-		"openai":    {Name: "openai", Dialect: "openai", BaseURL: "https://api.openai.com/v1", APIKey: config.NewSecret("sk-hidden")},
-		"anthropic": {Name: "anthropic", Dialect: "anthropic", BaseURL: "https://api.anthropic.com"},
+	o.Providers = func() map[string]config.Provider {
+		return map[string]config.Provider{
+			"openai":    {Name: "openai", Dialect: "openai", BaseURL: "https://api.openai.com/v1", APIKey: config.NewSecret("sk-hidden")},
+			"anthropic": {Name: "anthropic", Dialect: "anthropic", BaseURL: "https://api.anthropic.com"},
+		}
 	}
+
 	base, _ := serve(t, o)
 	check := func(name string, h2 bool, opts ...connect.ClientOption) {
 		t.Helper()

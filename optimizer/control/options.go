@@ -43,7 +43,7 @@ type Options struct {
 	Host  string        // name that requests may use besides localhost and loopback addresses when there is no token
 	Pprof bool          // serve /debug/pprof/
 
-	Providers map[string]config.Provider // by name; never changed
+	Providers func() map[string]config.Provider // those in force, by name; a map that was returned never changes
 	Policy    *policy.Holder
 	Mode      func() Mode  // nil: Observe
 	Ready     func() error // nil when the server can serve, else why not; nil function: always ready. The reason is public

@@ -32,7 +32,7 @@ func testOptions() Options {
 		Version:   Version{Version: "v1.2.3", Commit: "abc", Date: "2026-03-01T00:00:00Z", Go: "go1.26"},
 		ProxyURL:  "http://127.0.0.1:8080",
 		AdminURL:  "http://127.0.0.1:8081",
-		Providers: map[string]config.Provider{},
+		Providers: func() map[string]config.Provider { return nil },
 		Policy:    policy.NewHolder(policy.Snapshot{}),
 		Windows:   window.NewRecorder(100),
 		Log:       zerolog.Nop(),

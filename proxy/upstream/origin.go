@@ -207,8 +207,7 @@ func (o *Origin) put(c *Conn) {
 	c.Close()
 }
 
-// CloseIdle closes the connections that have waited longer than the provider's idle timeout at the given time. Run
-// calls it; it is exported for tests of the pool.
+// CloseIdle closes the connections that have waited longer than the provider's idle timeout at the given time.
 func (o *Origin) CloseIdle(now time.Time) {
 	o.mu.Lock()
 	old := 0
@@ -223,25 +222,21 @@ func (o *Origin) CloseIdle(now time.Time) {
 	}
 }
 
-// Run closes connections that wait too long until ctx is done, and then all idle ones; those in use are closed
-// when they are released.
-func (o *Origin) Run(ctx context.Context) {
-	tick := time.NewTicker(max(o.idleTimeout/4, time.Second))
-	defer tick.Stop()
-	for {
-		select {
-		case now := <-tick.C:
-			o.CloseIdle(now)
-		case <-ctx.Done():
-			o.mu.Lock()
-			o.closed = true
-			idle := o.idle
-			o.idle = nil
-			o.mu.Unlock()
-			for _, c := range idle {
-				c.Close()
-			}
-			return
-		}
+// Close closes all idle connections; those in use are closed when they are released, and so are those dialled from now on.
+func (o *Origin) Close() {
+	o.mu.Lock()
+	o.closed = true
+	idle := o.idle
+	o.idle = nil
+	o.mu.Unlock()
+	for _, c := range idle {
+		c.Close()
 	}
+}
+
+// Succeed has the counters go on where those of the provider's former origin stand.
+func (o *Origin) Succeed(former *Origin) {
+	o.Dials.Add(former.Dials.Load())
+	o.Reuses.Add(former.Reuses.Load())
+	o.Stale.Add(former.Stale.Load())
 }

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+	"github.com/rs/zerolog"
+
+	"llm-auto-optimizer/config"
+)
+
+const (
+	// reloadQuiet is how long a change of files may go on before it is read: editors and deployments write more than one.
+	reloadQuiet = 200 * time.Millisecond
+	// reloadPoll is how often files are looked at where the file system sends no news.
+	reloadPoll = 10 * time.Second
+)
+
+// reloader puts changed settings in force while the server runs: as a whole or not at all.
+type reloader struct {
+	options config.Options
+	started *config.Config // what needs a restart to change
+	gateway *gateway
+
+	mu       sync.Mutex // one reload at a time
+	current  atomic.Pointer[config.Config]
+	reloads  atomic.Uint64
+	failures atomic.Uint64
+	broken   atomic.Bool  // the newest settings were refused
+	pending  atomic.Int64 // keys that wait for a restart
+	at       atomic.Int64 // last success, Unix seconds
+}
+
+func newReloader(g *gateway, o config.Options, c *config.Config) *reloader {
+	r := &reloader{options: o, started: c, gateway: g}
+	r.current.Store(c)
+	r.at.Store(time.Now().Unix())
+	return r
+}
+
+// run reloads when a file changes and at SIGHUP, until ctx is done.
+func (r *reloader) run(ctx context.Context) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		w := config.NewWatcher(reloadQuiet, reloadPoll, func(err error) {
+			r.gateway.log.Warn().Err(err).Dur("poll", reloadPoll).Msg("no news of changed files: they are looked at from time to time")
+		})
+		w.Run(ctx, func() ([]string, config.Fingerprint) { return r.current.Load().Files() }, func() { _ = r.reload("file changed") })
+	})
+	defer wg.Wait()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangup:
+			_ = r.reload("SIGHUP")
+		}
+	}
+}
+
+// reload reads all settings and puts them in force. When they are refused, those in force stay.
+func (r *reloader) reload(why string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	log := r.gateway.log.With().Str("why", why).Logger()
+	c, commit, err := r.prepare()
+	if err != nil {
+		r.failures.Add(1)
+		r.broken.Store(true)
+		for _, reason := range reasons(err) {
+			log.Error().Str("problem", reason).Msg("settings refused, those in force stay")
+		}
+		return err
+	}
+	changed := config.Changed(r.current.Load(), c)
+	waiting := config.NeedRestart(r.started, c)
+	commit()
+	r.current.Store(c)
+	r.reloads.Add(1)
+	r.broken.Store(false)
+	r.pending.Store(int64(len(waiting)))
+	r.at.Store(time.Now().Unix())
+	log.Info().Strs("changed", changed).Msg("settings reloaded")
+	if len(waiting) > 0 {
+		log.Warn().Strs("keys", waiting).Msg("these settings have changed but need a restart")
+	}
+	return nil
+}
+
+// prepare makes everything that obeys settings ready for the new ones. Until commit is called nothing has changed.
+func (r *reloader) prepare() (c *config.Config, commit func(), err error) {
+	g := r.gateway
+	if c, err = config.Load(r.options); err != nil {
+		return nil, nil, err
+	}
+	prices, err := g.prices.Prepare(c.Prices.File, c.Prices.Refresh)
+	if err != nil {
+		return nil, nil, err
+	}
+	var certificate *tls.Certificate
+	if g.certificate != nil && c.Server.TLSCert != "" {
+		pair, err := tls.LoadX509KeyPair(c.Server.TLSCert, c.Server.TLSKey)
+		if err != nil {
+			return nil, nil, err
+		}
+		certificate = &pair
+	}
+	proxy, err := g.proxy.Prepare(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	return c, func() {
+		prices()
+		if certificate != nil {
+			g.certificate.Store(certificate)
+		}
+		g.level.set(c.Log.Level)
+		proxy()
+	}, nil
+}
+
+// reasons are the problems behind an error, one by one.
+func reasons(err error) (out []string) {
+	wrong := new(config.Error)
+	if !errors.As(err, &wrong) {
+		return []string{err.Error()}
+	}
+	for _, p := range wrong.Problems {
+		out = append(out, p.String())
+	}
+	return out
+}
+
+// metrics tells how the settings are kept.
+func (r *reloader) metrics() *metrics.Set {
+	set := metrics.NewSet()
+	set.RegisterMetricsWriter(func(w io.Writer) {
+		metrics.WriteCounterUint64(w, "llmopt_config_reloads_total", r.reloads.Load())
+		metrics.WriteCounterUint64(w, "llmopt_config_reload_errors_total", r.failures.Load())
+	})
+	set.NewGauge("llmopt_config_refused", func() float64 {
+		if r.broken.Load() {
+			return 1
+		}
+		return 0
+	})
+	set.NewGauge("llmopt_config_pending_restart", func() float64 { return float64(r.pending.Load()) })
+	set.NewGauge("llmopt_config_loaded_timestamp_seconds", func() float64 { return float64(r.at.Load()) })
+	return set
+}
+
+// levelWriter lets the messages of a level that can be changed through.
+type levelWriter struct {
+	io.Writer
+	least atomic.Int32
+}
+
+func (l *levelWriter) set(level string) {
+	parsed, err := zerolog.ParseLevel(level)
+	if err != nil {
+		panic("BUG: log level passed validation: " + level)
+	}
+	l.least.Store(int32(parsed))
+}
+
+// WriteLevel implements zerolog.LevelWriter.
+func (l *levelWriter) WriteLevel(level zerolog.Level, p []byte) (int, error) {
+	if int32(level) < l.least.Load() {
+		return len(p), nil
+	}
+	return l.Write(p)
+}
