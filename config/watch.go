@@ -67,7 +67,7 @@ func (w *Watcher) Run(ctx context.Context, watched func() ([]string, Fingerprint
 		case <-news.Events:
 			quiet.Reset(w.quiet)
 			continue
-		case _ = <-news.Errors: // news were lost
+		case <-news.Errors: //nolint:errcheck // whatever was lost, looking finds it
 		case <-quiet.C:
 		case <-poll.C:
 		}
