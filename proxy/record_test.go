@@ -173,7 +173,7 @@ func TestPanic_InOtherGoroutines(t *testing.T) {
 	})))
 	s := g.p.settings.Load().providers["openai"]
 	exchange := func() *Exchange {
-		x := &Exchange{p: g.p, client: g.p.clients.add(g.dial()), provider: s, head: []byte("POST / HTTP/1.1\r\n\r\n")}
+		x := &Exchange{p: g.p, settings: g.p.settings.Load(), client: g.p.clients.add(g.dial()), provider: s, head: []byte("POST / HTTP/1.1\r\n\r\n")}
 		var err error
 		if x.conn, err = s.origin.Dial(&x.client.tether, time.Now().Add(5*time.Second)); err != nil {
 			t.Fatal(err)
