@@ -20,6 +20,9 @@ func (p *Proxy) tunnel(ctx *fasthttp.RequestCtx, x *Exchange) {
 	x.out = appendLine(append(x.out, "Connection: Upgrade\r\n"...), "Upgrade", x.conn.Head.Upgrade)
 	x.out = append(x.out, "\r\n"...)
 	p.hijack(ctx, x, func(client io.ReadWriter) {
+		// From here on reading tells when the client ends, after its last bytes; the watch would tell before them. A fast client
+		// may be through as soon as it has the head.
+		x.client.tunnelling.Store(true)
 		_, err := client.Write(x.out)
 		if x.wrote(err) != nil {
 			return
@@ -30,8 +33,6 @@ func (p *Proxy) tunnel(ctx *fasthttp.RequestCtx, x *Exchange) {
 
 // pump copies both ways until either side ends. What a side has sent before it ended still reaches the other.
 func (x *Exchange) pump(client io.ReadWriter) {
-	// From here on reading tells when the client ends, after its last bytes; the watch would tell before them.
-	x.client.tunnelling.Store(true)
 	early, provider := x.conn.Tunnel()
 	if err := x.conn.SetDeadline(time.Time{}); err != nil { // a conversation may be silent for as long as its ends like
 		return

@@ -61,17 +61,22 @@ func TestTunnel_PassesBytesBothWaysAndEndsWithEitherSide(t *testing.T) {
 
 func TestTunnel_LastBytesOfALeavingClientArrive(t *testing.T) {
 	t.Parallel()
+	const words = "what the client has to have read, or the kernel resets its connection"
 	got := make(chan int64, 1)
 	g := start(t, testConfig(raw(t, func(c *net.TCPConn, r *bufio.Reader) {
 		_, _ = readMessage(r)
 		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-		_, _ = io.WriteString(c, "words that nobody reads")
+		_, _ = io.WriteString(c, words)
 		n, _ := io.Copy(io.Discard, r)
 		got <- n
 	})))
 	c := g.dial()
 	_, _ = io.WriteString(c, upgradeHead)
-	if _, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil {
+	r := bufio.NewReader(c)
+	if _, err := http.ReadResponse(r, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(r, make([]byte, len(words))); err != nil {
 		t.Fatal(err)
 	}
 	const size = 4 << 20
