@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -93,14 +94,7 @@ func TestChanged_NamesKeys(t *testing.T) {
 	from := parse("OPTIMIZER_PROVIDERS__X__BASE_URL=http://127.0.0.1:1\nOPTIMIZER_PROVIDERS__OPENAI__API_KEY=a")
 	to := parse("OPTIMIZER_PROVIDERS__OPENAI__API_KEY=b\nOPTIMIZER_SERVER__MAX_CONNECTIONS=7\nOPTIMIZER_FLAGS__REQUEST_USAGE__PERCENT=1")
 	got := Changed(from, to)
-	has := func(key string) bool {
-		for _, k := range got {
-			if k == key {
-				return true
-			}
-		}
-		return false
-	}
+	has := func(key string) bool { return slices.Contains(got, key) }
 	for _, key := range []string{"providers.openai.api_key", "providers.x.base_url", "server.max_connections", "flags.request_usage.percent"} {
 		if !has(key) {
 			t.Errorf("%s is missing in %v", key, got)

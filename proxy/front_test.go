@@ -10,23 +10,26 @@ import (
 	"time"
 )
 
+// heldOrStream is a provider that answers as it is asked to.
+func heldOrStream(c *net.TCPConn, r *bufio.Reader) {
+	for {
+		m, err := readMessage(r)
+		switch {
+		case err != nil:
+			return
+		case strings.Contains(string(m.body), "true"):
+			_, _ = io.WriteString(c, chunkedHead+chunk(chatFrame("hi"))+chunk(chatStop+chatDone)+"0\r\n\r\n")
+		default:
+			_, _ = io.WriteString(c, chatAnswer("gpt-4o-mini"))
+		}
+	}
+}
+
 // Answers of exchanges, which write themselves, and those that fasthttp writes share a connection: each request gets its own,
 // in order, and nothing else comes between.
 func TestFront_EachRequestGetsItsAnswerInOrder(t *testing.T) {
 	t.Parallel()
-	c := testConfig(raw(t, func(c *net.TCPConn, r *bufio.Reader) {
-		for {
-			m, err := readMessage(r)
-			switch {
-			case err != nil:
-				return
-			case strings.Contains(string(m.body), "true"):
-				_, _ = io.WriteString(c, chunkedHead+chunk(chatFrame("hi"))+chunk(chatStop+chatDone)+"0\r\n\r\n")
-			default:
-				_, _ = io.WriteString(c, chatAnswer("gpt-4o-mini"))
-			}
-		}
-	}))
+	c := testConfig(raw(t, heldOrStream))
 	c.Server.MaxBody = 10_000
 	g, pool := startTLS(t, c)
 	plain := start(t, c)
@@ -79,19 +82,7 @@ func TestFront_EachRequestGetsItsAnswerInOrder(t *testing.T) {
 // A client of HTTP/1.0 keeps its connection where it asks for that and the body's end can be told.
 func TestFront_OldClients(t *testing.T) {
 	t.Parallel()
-	g := start(t, testConfig(raw(t, func(c *net.TCPConn, r *bufio.Reader) {
-		for {
-			m, err := readMessage(r)
-			switch {
-			case err != nil:
-				return
-			case strings.Contains(string(m.body), "true"):
-				_, _ = io.WriteString(c, chunkedHead+chunk(chatFrame("hi"))+chunk(chatStop+chatDone)+"0\r\n\r\n")
-			default:
-				_, _ = io.WriteString(c, chatAnswer("gpt-4o-mini"))
-			}
-		}
-	})))
+	g := start(t, testConfig(raw(t, heldOrStream)))
 	c := g.dial()
 	r := bufio.NewReader(c)
 	ask := func(body string) string {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -19,11 +18,8 @@ import (
 func (r *benchReport) print(env *environment, asJSON bool) error {
 	var out bytes.Buffer
 	if asJSON {
-		encoder := json.NewEncoder(&out)
-		encoder.SetIndent("", "  ")
-		encoder.SetEscapeHTML(false)
-		if err := encoder.Encode(r); err != nil {
-			return fmt.Errorf("print the report: %w", err)
+		if err := printJSON(&out, r); err != nil {
+			return err
 		}
 	} else {
 		r.append(&out, inkFor(env))

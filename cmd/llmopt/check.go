@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -23,11 +22,8 @@ type checkCmd struct {
 func (c *checkCmd) Run(env *environment) error {
 	report, err := examine(c.Config, env.environ)
 	if c.JSON {
-		encoder := json.NewEncoder(env.stdout)
-		encoder.SetIndent("", "  ")
-		encoder.SetEscapeHTML(false)
-		if err := encoder.Encode(report); err != nil {
-			return fmt.Errorf("print the report: %w", err)
+		if err := printJSON(env.stdout, report); err != nil {
+			return err
 		}
 	}
 	if err != nil {

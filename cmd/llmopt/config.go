@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
@@ -35,13 +34,7 @@ func (c *configShowCmd) Run(env *environment) error {
 		}
 	}
 	if c.JSON {
-		encoder := json.NewEncoder(env.stdout)
-		encoder.SetIndent("", "  ")
-		encoder.SetEscapeHTML(false)
-		if err := encoder.Encode(shown); err != nil {
-			return fmt.Errorf("print the settings: %w", err)
-		}
-		return nil
+		return printJSON(env.stdout, shown)
 	}
 	return printSettings(env.stdout, shown)
 }

@@ -23,12 +23,7 @@ func (c *demoCmd) conclude(env *environment, st *demoState) error {
 		if err != nil {
 			return err
 		}
-		encoder := json.NewEncoder(env.stdout)
-		encoder.SetIndent("", "  ")
-		if err := encoder.Encode(report); err != nil {
-			return fmt.Errorf("print the summary: %w", err)
-		}
-		return nil
+		return printJSON(env.stdout, report)
 	}
 	pen := inkFor(env)
 	defaults, err := config.Load(config.Options{})
