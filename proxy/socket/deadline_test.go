@@ -82,8 +82,13 @@ func TestDeadline_OthersCanWakeAWaiter(t *testing.T) {
 			t.Errorf("hurried: waited %v, want %v", got, 2*soon)
 		}
 		_ = c.SetReadDeadline(time.Time{})
-		time.AfterFunc(soon, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+		both := make(chan struct{})
+		time.AfterFunc(soon, func() {
+			defer close(both)
+			_ = c.SetDeadline(time.Unix(1, 0)) // one direction after the other
+		})
 		waits(t, c)
+		<-both
 		if _, err := c.Write([]byte("x")); err == nil {
 			t.Error("a write went out past the deadline")
 		}
