@@ -38,6 +38,7 @@ type clientConn struct {
 	caller     hashID // its hash
 
 	tunnelling atomic.Bool // the connection is a tunnel's: its end shows in reading
+	gone       atomic.Bool // nobody takes what is written any more
 
 	writeUntil time.Time // write deadline as last set by armWrite
 
@@ -49,6 +50,7 @@ func (c *clientConn) leave() {
 	if c.tunnelling.Load() {
 		return
 	}
+	c.gone.Store(true)
 	c.tether.Cut()
 	_ = c.SetWriteDeadline(time.Unix(1, 0)) // a writer that waits for this client waits in vain
 }
@@ -62,7 +64,7 @@ func (c *clientConn) armWrite(now time.Time, timeout time.Duration) {
 	}
 	c.writeUntil = now.Add(timeout)
 	_ = c.SetWriteDeadline(c.writeUntil)
-	if c.tether.IsCut() { // leave has marked the tether first, so its deadline must win
+	if c.gone.Load() { // leave has said so before it set its deadline, which must win; at a shutdown the client is still there
 		_ = c.SetWriteDeadline(time.Unix(1, 0))
 	}
 }

@@ -243,7 +243,9 @@ func (eof) Read([]byte) (int, error) { return 0, io.EOF }
 func TestShutdown_StreamsMayFinishAndLateOnesAreTold(t *testing.T) {
 	t.Parallel()
 	url, next := script(t, chunkedHead+chunk(chatFrame("hi")), chunk(chatStop+chatDone)+"0\r\n\r\n")
-	g := start(t, testConfig(url))
+	config := testConfig(url)
+	config.Server.WriteTimeout = 5 * time.Second // its deadline is due to be moved by the time the event is written
+	g := start(t, config)
 	open := func() (*net.TCPConn, *bufio.Reader) {
 		conn := g.dial()
 		_, _ = io.WriteString(conn, post("/v1/chat/completions", `{"model":"gpt-4o-mini","stream":true}`))
