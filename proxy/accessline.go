@@ -14,7 +14,7 @@ func (l *AccessLog) exchange(x *Exchange, now time.Time, o window.Outcome) {
 	if l.to == nil {
 		return
 	}
-	b := append(x.head[:0], '{')
+	b := append(x.out[:0], '{')
 	b = logInt(b, "time", x.start.UnixMilli())
 	b = logText(b, "id", string(x.id[:]))
 	b = logHash(b, "caller", x.caller)
@@ -52,8 +52,8 @@ func (l *AccessLog) exchange(x *Exchange, now time.Time, o window.Outcome) {
 			b = logEscaped(b, "detail", x.failure.Error())
 		}
 	}
-	x.head = append(b, "}\n"...)
-	l.add(x.head)
+	x.out = append(b, "}\n"...)
+	l.add(x.out)
 }
 
 func logKey(b []byte, key string) []byte {

@@ -66,9 +66,10 @@ type Exchange struct {
 
 	// dispatch
 	conn       *upstream.Conn
-	head       []byte // request head as sent upstream; scratch before that
-	edited     []byte // request body as sent upstream, where it differs from body; later scrubbed bytes
-	askedUsage bool   // the stream was asked for usage on the client's behalf
+	head       []byte          // request head as sent upstream; scratch before that
+	loan       *requestBuffers // where the memory of body, head and edited comes from; nil once it was given back
+	edited     []byte          // request body as sent upstream, where it differs from body
+	askedUsage bool            // the stream was asked for usage on the client's behalf
 	upload     *upload
 	attempts   int
 	attempt    attempt
@@ -82,12 +83,12 @@ type Exchange struct {
 	format    provider.Format
 	status    int
 	length    int64     // of the body as the client gets it; -1 when not known
-	held      []byte    // answer body taken before its head goes out
+	held      []byte    // answer body taken before its head goes out; later scrubbed bytes
 	streamed  bool      // the answer's body is relayed piece by piece
 	lastRead  time.Time // when the last read from the provider returned
 	armed     time.Time // when the idle deadline was last moved
 	delivered int64     // bytes of body given to the client
-	out       []byte    // of the answer, not yet written: at first its head
+	out       []byte    // of the answer, not yet written: at first its head; at last scratch
 	begun     bool      // writing the answer has begun
 
 	// record
@@ -122,6 +123,9 @@ func (p *Proxy) acquire(ctx *fasthttp.RequestCtx) *Exchange {
 	x.start = time.Now()
 	x.subject.Draw, x.subject.Route, x.subject.Header = rand.Uint64(), directRoute, x.peek
 	x.header = &ctx.Request.Header
+	if x.loan == nil {
+		x.borrow()
+	}
 	appendID(x.id[:0], x.start)
 	p.metrics.inFlight.Add(1)
 	return x
@@ -142,22 +146,38 @@ func (x *Exchange) on(id config.FlagID) bool { return x.settings.flags.On(id, &x
 
 // release resets by assignment, so that a new field cannot be forgotten. record is the only caller.
 func (p *Proxy) release(x *Exchange) {
-	body, head, edited, held, out := x.body[:0], x.head[:0], x.edited[:0], x.held[:0], x.out[:0]
-	if cap(body) > maxPooledBuffer {
-		body = nil
+	*x = Exchange{
+		body: emptied(x.body), head: emptied(x.head), edited: emptied(x.edited), held: emptied(x.held), out: emptied(x.out),
+		loan: x.loan, meter: x.meter, scrubber: x.scrubber, peek: x.peek,
 	}
-	if cap(head) > maxPooledBuffer {
-		head = nil
-	}
-	if cap(edited) > maxPooledBuffer {
-		edited = nil
-	}
-	if cap(held) > maxPooledBuffer {
-		held = nil
-	}
-	if cap(out) > maxPooledBuffer {
-		out = nil
-	}
-	*x = Exchange{body: body, head: head, edited: edited, held: held, out: out, meter: x.meter, scrubber: x.scrubber, peek: x.peek}
 	p.exchanges.Put(x)
+}
+
+// emptied is a buffer for its next user, or nil where it has grown too large to be kept.
+func emptied(b []byte) []byte {
+	if cap(b) > maxPooledBuffer {
+		return nil
+	}
+	return b[:0]
+}
+
+// requestBuffers is the memory of a request. Many more exchanges wait for pieces of their streams than have requests on the way,
+// so it goes from hand to hand.
+type requestBuffers struct{ body, head, edited []byte }
+
+// borrow takes memory for the request.
+func (x *Exchange) borrow() {
+	b := x.p.requests.Get().(*requestBuffers) //nolint:forcetypeassert // the pool holds nothing else
+	x.loan, x.body, x.head, x.edited = b, b.body, b.head, b.edited
+}
+
+// giveBack lets the request's memory go while the answer streams: no repetition can need it any more.
+func (x *Exchange) giveBack() {
+	if x.upload != nil {
+		return // it may be on its way still
+	}
+	*x.loan = requestBuffers{emptied(x.body), emptied(x.head), emptied(x.edited)}
+	x.p.requests.Put(x.loan)
+	x.loan, x.body, x.head, x.edited = nil, nil, nil, nil
+	x.request = provider.Request{Stream: x.request.Stream}
 }

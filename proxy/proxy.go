@@ -48,6 +48,7 @@ type Proxy struct {
 	server    *fasthttp.Server
 	clients   *clients
 	exchanges sync.Pool
+	requests  sync.Pool
 	hijacked  sync.WaitGroup
 	draining  atomic.Bool // connections end with their next answer
 	stopping  atomic.Bool // exchanges are cut
@@ -62,6 +63,7 @@ func New(o Options) (*Proxy, error) {
 		hasher:    newHasher(c.HashKey.Reveal()),
 		rawIO:     c.RawIO,
 		exchanges: sync.Pool{New: func() any { return newExchange() }},
+		requests:  sync.Pool{New: func() any { return &requestBuffers{} }},
 	}
 	p.targets = newTargets(p.metrics, o.Config.Windows.MaxSeries)
 	first, err := newSettings(o.Config, nil, p.rawIO)

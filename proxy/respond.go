@@ -133,13 +133,13 @@ func (p *Proxy) respond(ctx *fasthttp.RequestCtx, x *Exchange) {
 	}
 	now := time.Now()
 	x.beginAnswer(ctx, now, x.http10 && x.length < 0)
-	x.dropBody()
 	var err error
 	switch {
 	case x.streamed && !x.hasBody():
 		err = x.flush(now)
 		x.closeConn()
 	case x.streamed:
+		x.giveBack()
 		err = x.relay()
 		x.closeConn()
 	default:
@@ -228,11 +228,4 @@ func (x *Exchange) wrote(err error) error {
 		x.endWith(&clientLeft, fmt.Errorf("write to client: %w", err))
 	}
 	return err
-}
-
-// dropBody lets a large request body go while the answer streams: no repetition can need it any more.
-func (x *Exchange) dropBody() {
-	if x.upload == nil && cap(x.body) > maxPooledBuffer {
-		x.body, x.request = nil, provider.Request{Stream: x.request.Stream}
-	}
 }

@@ -68,8 +68,8 @@ func (x *Exchange) scrubbed(piece []byte) []byte {
 	if !x.scrub {
 		return piece
 	}
-	x.edited = x.scrubber.Append(x.edited[:0], piece)
-	return x.edited
+	x.held = x.scrubber.Append(x.held[:0], piece)
+	return x.held
 }
 
 // observe looks at a piece, as a rule after it has gone to the client.
@@ -85,8 +85,8 @@ func (x *Exchange) observe(piece []byte) {
 func (x *Exchange) finish() error {
 	x.meter.Close()
 	if x.scrub {
-		x.edited = x.scrubber.Close(x.edited[:0])
-		x.add(x.edited)
+		x.held = x.scrubber.Close(x.held[:0])
+		x.add(x.held)
 	}
 	if x.truncated() {
 		return x.broken(&answerIncomplete, errNoTerminalMark)
@@ -115,12 +115,12 @@ func (x *Exchange) broken(kind *kindOfFailure, err error) error {
 	x.endWith(kind, err)
 	if x.isStream() && x.identity && x.length < 0 && x.kind != &clientLeft {
 		array := x.format == provider.JSONArray
-		if x.edited = x.edited[:0]; array && x.delivered == 0 { // nothing to continue
-			x.edited = append(provider.AppendError(append(x.edited, '['), x.provider.dialect, x.kind.failure()), ']')
+		if x.held = x.held[:0]; array && x.delivered == 0 { // nothing to continue
+			x.held = append(provider.AppendError(append(x.held, '['), x.provider.dialect, x.kind.failure()), ']')
 		} else {
-			x.edited = provider.AppendErrorEvent(x.edited, x.provider.dialect, x.operation, array, x.kind.failure())
+			x.held = provider.AppendErrorEvent(x.held, x.provider.dialect, x.operation, array, x.kind.failure())
 		}
-		x.add(x.edited)
+		x.add(x.held)
 	}
 	_ = x.flush(time.Now())
 	return err
