@@ -1,0 +1,205 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+)
+
+// Store is what is stored, by kind. It is safe for concurrent use. While the engine of a store made by Start is away, all calls fail
+// with ErrUnavailable at once.
+type Store struct {
+	backend func() (backend, error)
+	close   func() error
+	watched *supervisor // nil: there is no other process
+
+	appending sync.Mutex
+	journal   uint64 // last sequence number; 0: not yet known
+
+	naming sync.Mutex
+	named  map[string]uint64 // series whose names are stored, by level and name: the engine it was done with
+}
+
+// backend is what engine and remote have in common.
+type backend interface {
+	apply(ctx context.Context, ops []op, sync bool) error
+	get(ctx context.Context, key []byte) ([]byte, error)
+	scan(ctx context.Context, q query, yield func(key, value []byte) error) error
+	backup(ctx context.Context, w io.Writer) error
+	load(ctx context.Context, r io.Reader) error
+	compact(ctx context.Context) error
+	stats(ctx context.Context) (*Stats, error)
+}
+
+var _, _ backend = (*engine)(nil), (*remote)(nil)
+
+// OpenDir opens the database in dir in this process. It fails with ErrInUse while another has it open.
+func OpenDir(dir string, limits Limits) (*Store, error) {
+	e, err := openEngine(dir, limits)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{backend: func() (backend, error) { return e, nil }, close: e.close, named: map[string]uint64{}}, nil
+}
+
+// Start begins an engine in another process and keeps one running until Close.
+func Start(o Options) *Store {
+	s := newSupervisor(o)
+	return &Store{watched: s, named: map[string]uint64{}, close: s.close, backend: func() (backend, error) {
+		if r := s.remote.Load(); r != nil {
+			return r, nil
+		}
+		if problem := s.problem.Load(); problem != nil {
+			return nil, fmt.Errorf("%w: %s", ErrUnavailable, *problem)
+		}
+		return nil, ErrUnavailable
+	}}
+}
+
+// Close ends the engine after the calls under way.
+func (s *Store) Close() error { return s.close() }
+
+// Wait waits until an engine has opened the files or has failed to, or ctx is done.
+func (s *Store) Wait(ctx context.Context) {
+	if s.watched == nil {
+		return
+	}
+	select {
+	case <-s.watched.opened:
+	case <-ctx.Done():
+	}
+}
+
+// Health is nil while there is an engine, else an ErrUnavailable that says why there is none.
+func (s *Store) Health() error {
+	_, err := s.backend()
+	return err
+}
+
+// Restarts returns how often an engine had to be begun anew, and how many damaged databases were set aside.
+func (s *Store) Restarts() (restarts, aside uint64) {
+	if s.watched == nil {
+		return 0, 0
+	}
+	return max(s.watched.begun.Load(), 1) - 1, s.watched.aside.Load()
+}
+
+// Backup writes all that is stored, as of one moment, to w. Writing goes on meanwhile.
+func (s *Store) Backup(ctx context.Context, w io.Writer) error {
+	b, err := s.backend()
+	if err != nil {
+		return err
+	}
+	return writeBackup(w, func(w io.Writer) error { return b.backup(ctx, w) })
+}
+
+// Restore replaces all that is stored by a backup. A backup that is not whole is refused before anything has changed: for that it
+// is read twice.
+func (s *Store) Restore(ctx context.Context, r io.ReadSeeker) error {
+	b, err := s.backend()
+	if err != nil {
+		return err
+	}
+	if err := CheckBackup(r); err != nil {
+		return err
+	}
+	if _, err := r.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("read backup: %w", err)
+	}
+	s.appending.Lock()
+	defer s.appending.Unlock()
+	s.naming.Lock()
+	defer s.naming.Unlock()
+	s.journal = 0
+	clear(s.named)
+	return readBackup(r, func(r io.Reader) error { return b.load(ctx, r) })
+}
+
+// Compact rewrites the files without what was deleted or has expired.
+func (s *Store) Compact(ctx context.Context) error {
+	b, err := s.backend()
+	if err != nil {
+		return err
+	}
+	return b.compact(ctx)
+}
+
+// Stats counts what is stored. It reads all of it.
+func (s *Store) Stats(ctx context.Context) (*Stats, error) {
+	b, err := s.backend()
+	if err != nil {
+		return nil, err
+	}
+	return b.stats(ctx)
+}
+
+func (s *Store) apply(ctx context.Context, ops []op, sync bool) error {
+	b, err := s.backend()
+	if err != nil {
+		return err
+	}
+	return b.apply(ctx, ops, sync)
+}
+
+func (s *Store) scan(ctx context.Context, q query, yield func(key, value []byte) error) error {
+	b, err := s.backend()
+	if err != nil {
+		return err
+	}
+	return b.scan(ctx, q, yield)
+}
+
+func (s *Store) get(ctx context.Context, key []byte) ([]byte, error) {
+	b, err := s.backend()
+	if err != nil {
+		return nil, err
+	}
+	return b.get(ctx, key)
+}
+
+// deleteBatch is how many keys one write of deleteSpans deletes.
+const deleteBatch = 5000
+
+// deleteSpans deletes the keys of spans for which old holds, in several writes.
+func (s *Store) deleteSpans(ctx context.Context, spans []span, old func(key []byte) bool) (n int64, err error) {
+	var ops []op
+	flush := func() error {
+		if err := s.apply(ctx, ops, false); err != nil {
+			return err
+		}
+		n += int64(len(ops))
+		ops = nil
+		return nil
+	}
+	err = s.scan(ctx, query{spans: spans, keysOnly: true}, func(key, _ []byte) error {
+		if !old(key) {
+			return nil
+		}
+		if ops = append(ops, op{key: append([]byte(nil), key...)}); len(ops) < deleteBatch {
+			return nil
+		}
+		return flush()
+	})
+	if err == nil && len(ops) > 0 {
+		err = flush()
+	}
+	return n, err
+}
+
+// retry repeats a write that must not get lost until it is stored or ctx is done.
+func retry(ctx context.Context, write func() error) error {
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		err := write()
+		if err == nil || !(errors.Is(err, ErrUnavailable) || errors.Is(err, ErrFull)) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(err, ctx.Err())
+		case <-time.After(pause):
+		}
+	}
+}
