@@ -21,6 +21,7 @@ import (
 
 	"llm-auto-optimizer/analysis/window"
 	"llm-auto-optimizer/config"
+	"llm-auto-optimizer/proxy/ledger"
 	"llm-auto-optimizer/proxy/policy"
 )
 
@@ -113,6 +114,7 @@ func startTB(t testing.TB, c *config.Config, serverTLS *tls.Config, log io.Write
 	access := NewAccessLog(log)
 	g.p, err = New(Options{
 		Config: c, Policy: policy.NewHolder(PolicyOf(c)), Prices: embedded, Windows: window.NewRecorder(c.Windows.MaxSeries),
+		Ledger: ledger.New(100),
 		Access: access, Log: zerolog.Nop(),
 	})
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"llm-auto-optimizer/analysis/window"
 	"llm-auto-optimizer/config"
+	"llm-auto-optimizer/proxy/ledger"
 	"llm-auto-optimizer/proxy/policy"
 )
 
@@ -25,6 +26,7 @@ type Options struct {
 	Policy  *policy.Holder            // its snapshots must name every provider of Config
 	Prices  func() *config.PriceTable // the table in force; called once per exchange
 	Windows *window.Recorder
+	Ledger  *ledger.Ledger // nil: what it would hold is not kept
 	Access  *AccessLog
 	Log     zerolog.Logger // of the program's own doings
 }
@@ -34,6 +36,7 @@ type Proxy struct {
 	policy  *policy.Holder
 	prices  func() *config.PriceTable
 	windows *window.Recorder
+	ledger  *ledger.Ledger
 	log     *AccessLog
 	oplog   zerolog.Logger
 	metrics *metricSet
@@ -58,7 +61,7 @@ type Proxy struct {
 func New(o Options) (*Proxy, error) {
 	c := &o.Config.Server
 	p := &Proxy{
-		policy: o.Policy, prices: o.Prices, windows: o.Windows, log: o.Access, oplog: o.Log,
+		policy: o.Policy, prices: o.Prices, windows: o.Windows, ledger: o.Ledger, log: o.Access, oplog: o.Log,
 		metrics:   newMetricSet(),
 		hasher:    newHasher(c.HashKey.Reveal()),
 		rawIO:     c.RawIO,

@@ -53,6 +53,7 @@ func (p *Proxy) settle(x *Exchange, now time.Time) {
 	}
 	x.series.Record(now, &o)
 	x.target.metrics.observe(&o, &x.usage)
+	x.charge(&o)
 }
 
 // uncached is the input that was read afresh, of every kind.

@@ -23,6 +23,7 @@ var arrows = map[string][]string{
 	"bench":             {"analysis/...", "config", "optimizer/...", "proxy/...", "storage/..."},
 	"config":            {},
 	"proxy":             {"proxy/...", "analysis", "analysis/window", "config"},
+	"proxy/ledger":      {},
 	"proxy/policy":      {},
 	"proxy/provider":    {"proxy/sse"},
 	"proxy/pick":        {"proxy/policy", "analysis"},
