@@ -19,6 +19,8 @@ type Config struct {
 	Windows Windows `koanf:"windows"`
 	Storage Storage `koanf:"storage"`
 
+	Schedule Schedule `koanf:"schedule"`
+
 	// Providers by name. The map and its values must not be changed.
 	Providers map[string]Provider `koanf:"providers"`
 
@@ -90,9 +92,34 @@ type Windows struct {
 	MaxSeries int `koanf:"max_series" allow:"1..100000" reload:"restart"`
 }
 
-// Storage says where durable state goes.
+// Storage says where durable state goes, and how much of it is kept.
 type Storage struct {
-	Dir string `koanf:"dir" kind:"dir" reload:"restart"` // empty: memory only
+	Dir        string    `koanf:"dir" kind:"dir" reload:"restart"` // empty: memory only
+	MinFree    Size      `koanf:"min_free" allow:"0B..1TiB" reload:"restart"`
+	MaxSize    Size      `koanf:"max_size" allow:"64MiB..16TiB" reload:"restart"`
+	BackupDir  string    `koanf:"backup_dir" kind:"dir"` // empty: no scheduled backups
+	BackupKeep int       `koanf:"backup_keep" allow:"1..10000"`
+	Retention  Retention `koanf:"retention"`
+}
+
+// Retention says how long what is kept.
+type Retention struct {
+	Seconds   time.Duration `koanf:"seconds" allow:"10m..7d"` // windows in slots of ten seconds
+	Minutes   time.Duration `koanf:"minutes" allow:"3h..90d"`
+	Hours     time.Duration `koanf:"hours" allow:"8d..3650d"`
+	Totals    time.Duration `koanf:"totals" allow:"1d..3650d"`
+	Journal   time.Duration `koanf:"journal" allow:"1d..3650d"`
+	Snapshots int           `koanf:"snapshots" allow:"1..1000000"` // policy snapshots
+}
+
+// Schedule says when background jobs run, as cron expressions of five fields, or of six with seconds first; empty: never.
+type Schedule struct {
+	Timezone  string        `koanf:"timezone" kind:"timezone"`
+	Rollup    string        `koanf:"rollup" kind:"cron"`
+	Retention string        `koanf:"retention" kind:"cron"`
+	Backup    string        `koanf:"backup" kind:"cron"`
+	Jitter    time.Duration `koanf:"jitter" allow:"0s..1h"`   // longest random delay of jobs that run hourly or less often
+	Timeout   time.Duration `koanf:"timeout" allow:"1s..24h"` // of one run of a job
 }
 
 // Provider is a vendor or server that requests can go to.

@@ -7,6 +7,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
+	_ "time/tzdata" // containers have no time zone database
+
+	"github.com/robfig/cron/v3"
 )
 
 // kindHeader and kindCredential are the kinds of secrets: a literal in a file is an error for credentials only.
@@ -29,6 +33,8 @@ var stringKinds = map[string]struct {
 	"namespace": {"letters, digits, '_', '-' and '.', or empty", checkNamespace},
 	"profiles":  {"list of development, production, test", checkProfile},
 	"pairs":     {"list of \"name: value\"", checkPair},
+	"timezone":  {"name of the time zone database such as Europe/Paris, UTC or Local", checkTimezone},
+	"cron":      {"cron expression of five fields, or of six with seconds first, or empty", checkCron},
 	kindHeader:  {"header names (a-z, 0-9, '-' and other token characters) with values without line breaks", nil},
 }
 
@@ -44,6 +50,28 @@ func checkListen(s string) string {
 		return ""
 	}
 	return "not a host name or IP address"
+}
+
+func checkTimezone(s string) string {
+	if _, err := time.LoadLocation(s); err != nil || s == "" {
+		return "not a time zone"
+	}
+	return ""
+}
+
+var cronParser = cron.NewParser(cron.SecondOptional | cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.Descriptor)
+
+func checkCron(s string) string {
+	if s == "" {
+		return ""
+	}
+	if strings.Contains(s, "TZ=") {
+		return "the time zone is schedule.timezone"
+	}
+	if _, err := cronParser.Parse(s); err != nil {
+		return err.Error()
+	}
+	return ""
 }
 
 func checkSink(s string) string {

@@ -8,7 +8,7 @@ import (
 )
 
 // Snapshot is a policy snapshot.
-type Snapshot struct {
+type Snapshot = struct {
 	Version uint64
 	Data    []byte
 }

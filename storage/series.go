@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// Slot is what one series holds of one slot of time.
-type Slot struct {
+// Slot is what one series holds of one slot of time. It is an alias, so that callers can say what they need of a store without
+// knowing this package; Total and Snapshot likewise.
+type Slot = struct {
 	Series []byte
 	Number int64 // of the slot, in slots of its level
 	Data   []byte

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"sync"
 	"time"
 )
@@ -12,6 +13,8 @@ import (
 // Store is what is stored, by kind. It is safe for concurrent use. While the engine of a store made by Start is away, all calls fail
 // with ErrUnavailable at once.
 type Store struct {
+	dir     string
+	limits  Limits
 	backend func() (backend, error)
 	close   func() error
 	watched *supervisor // nil: there is no other process
@@ -42,21 +45,16 @@ func OpenDir(dir string, limits Limits) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{backend: func() (backend, error) { return e, nil }, close: e.close, named: map[string]uint64{}}, nil
+	return &Store{
+		dir: dir, limits: limits, close: e.close, named: map[string]uint64{},
+		backend: func() (backend, error) { return e, nil },
+	}, nil
 }
 
 // Start begins an engine in another process and keeps one running until Close.
 func Start(o Options) *Store {
 	s := newSupervisor(o)
-	return &Store{watched: s, named: map[string]uint64{}, close: s.close, backend: func() (backend, error) {
-		if r := s.remote.Load(); r != nil {
-			return r, nil
-		}
-		if problem := s.problem.Load(); problem != nil {
-			return nil, fmt.Errorf("%w: %s", ErrUnavailable, *problem)
-		}
-		return nil, ErrUnavailable
-	}}
+	return &Store{dir: o.Dir, limits: o.Limits, watched: s, close: s.close, named: map[string]uint64{}, backend: s.backend}
 }
 
 // Close ends the engine after the calls under way.
@@ -85,6 +83,20 @@ func (s *Store) Restarts() (restarts, aside uint64) {
 		return 0, 0
 	}
 	return max(s.watched.begun.Load(), 1) - 1, s.watched.aside.Load()
+}
+
+// NotFound tells whether an error is ErrNotFound.
+func (s *Store) NotFound(err error) bool { return errors.Is(err, ErrNotFound) }
+
+// Size returns what the files occupy, in bytes.
+func (s *Store) Size() int64 { return folderSize(filepath.Join(s.dir, dataFolder)) }
+
+// Oversize returns the share of the size limit that the files take; 0: there is no limit.
+func (s *Store) Oversize() float64 {
+	if s.limits.MaxSize <= 0 {
+		return 0
+	}
+	return float64(s.Size()) / float64(s.limits.MaxSize)
 }
 
 // Backup writes all that is stored, as of one moment, to w. Writing goes on meanwhile.

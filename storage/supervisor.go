@@ -218,6 +218,17 @@ func (s *supervisor) attend(conn *pipes, kill func()) (opened bool, err error) {
 	}
 }
 
+// backend is the engine in use.
+func (s *supervisor) backend() (backend, error) {
+	if r := s.remote.Load(); r != nil {
+		return r, nil
+	}
+	if problem := s.problem.Load(); problem != nil {
+		return nil, fmt.Errorf("%w: %s", ErrUnavailable, *problem)
+	}
+	return nil, ErrUnavailable
+}
+
 // close ends the engine after the calls under way and waits for it.
 func (s *supervisor) close() error {
 	s.stop()

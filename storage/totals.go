@@ -8,7 +8,7 @@ import (
 )
 
 // Total is the sum of one key in one hour.
-type Total struct {
+type Total = struct {
 	Hour int64 // Unix time in hours
 	Key  []byte
 	Data []byte

@@ -46,6 +46,9 @@ func (l Level) String() string { return [...]string{"10s", "1m", "1h"}[l] }
 // complete, provided that [Recorder.Advance] has been called with now.
 func (l Level) Complete(now time.Time) int64 { return (slotOf(now) - 1) / levels[l].width }
 
+// Oldest returns the number of the first slot that recorders still keep at this level at now.
+func (l Level) Oldest(now time.Time) int64 { return max(0, l.Number(now)-levels[l].keep) }
+
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Slots gives what the series hold of a level's slots with numbers from from up to and without to, in the form to be stored, slots

@@ -178,8 +178,8 @@ func notes(c *config.Config, prices *config.PriceTable) (out []string) {
 	if n := len(c.Admin.Token.Reveal()); n > 0 && n < shortToken {
 		note("admin.token has less than %d characters", shortToken)
 	}
-	if c.Storage.Dir != "" {
-		note("storage.dir: this version keeps all of its state in memory")
+	if c.Storage.Dir == "" {
+		note("storage.dir is empty: all state is in memory and ends with the process")
 	}
 	if skipped := prices.Skipped(); len(skipped) > 0 {
 		note("%d models of the price file stay as they are built in, or unpriced; the first: %s: %s",

@@ -23,6 +23,7 @@ type cli struct {
 	Sim     simCmd     `cmd:"" help:"Run the provider simulator."`
 	Bench   benchCmd   `cmd:"" help:"Measure an LLM API or a proxy before it."`
 	Version versionCmd `cmd:"" help:"Print the version."`
+	Engine  engineCmd  `cmd:"" hidden:"" help:"Run the database of a server, which begins this process itself."`
 }
 
 // environment is what a command may use of the process that runs it.

@@ -46,8 +46,9 @@ type Account struct {
 	news [sumsEnd]atomic.Int64 // since it was last collected
 
 	// The collector's own:
-	hour int64
-	sums Sums // of hour
+	hour  int64
+	sums  Sums // of hour
+	dirty bool // they have changed otherwise than by news
 }
 
 // Add adds what one attempt, or several, used. It takes no lock and allocates nothing.
@@ -122,9 +123,10 @@ func (l *Ledger) Collect(now time.Time, yield func(hour int64, k Key, s *Sums)) 
 				changed = true
 			}
 		}
-		if !changed {
+		if !changed && !(a.dirty && a.hour == hour) {
 			continue
 		}
+		a.dirty = false
 		if a.hour != hour {
 			a.hour, a.sums = hour, Sums{}
 		}
@@ -179,5 +181,6 @@ func (l *Ledger) Restore(now time.Time, hour int64, k Key, s *Sums) {
 	if a.hour != hour {
 		a.hour, a.sums = hour, Sums{}
 	}
+	a.dirty = a.sums != Sums{} // what was collected before lacked what is added now
 	a.sums.Add(s)
 }

@@ -53,6 +53,12 @@ func TestLedger_Restore(t *testing.T) {
 	l.Restore(start, hour, k, &Sums{Attempts: 10, CostNanoUSD: 3})
 	l.Restore(start, hour-1, k, &Sums{Attempts: 100})
 	l.Restore(start, hour, Key{"p", "m", "r", "past the limit"}, &Sums{Attempts: 1000})
+	if got := collected(l, start)["0 a"]; got != (Sums{Attempts: 11, CostNanoUSD: 3}) {
+		t.Errorf("what had been collected is not given again: %+v", got)
+	}
+	if got := collected(l, start); len(got) > 0 {
+		t.Errorf("given twice: %+v", got)
+	}
 	l.Account(k).Add(&Sums{Attempts: 1})
 	if got := collected(l, start)["0 a"]; got != (Sums{Attempts: 12, CostNanoUSD: 3}) {
 		t.Errorf("got %+v", got)

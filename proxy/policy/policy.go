@@ -19,16 +19,16 @@ type Snapshot struct {
 
 // Provider holds the parameters of one provider, by its name in the configuration.
 type Provider struct {
-	Timeouts     Timeouts
-	RequestUsage bool // ask OpenAI-compatible streams for their usage
+	Timeouts     Timeouts `json:"timeouts"`
+	RequestUsage bool     `json:"request_usage"` // ask OpenAI-compatible streams for their usage
 }
 
 // Timeouts bound the phases of one attempt. Zero means no bound.
 type Timeouts struct {
-	Connect   time.Duration // until the connection stands, TLS included
-	FirstByte time.Duration // from the request's last byte to the answer's head
-	Idle      time.Duration // between two reads of the answer's body
-	Total     time.Duration // of the whole attempt
+	Connect   time.Duration `json:"connect_ns"`    // until the connection stands, TLS included
+	FirstByte time.Duration `json:"first_byte_ns"` // from the request's last byte to the answer's head
+	Idle      time.Duration `json:"idle_ns"`       // between two reads of the answer's body
+	Total     time.Duration `json:"total_ns"`      // of the whole attempt
 }
 
 // Holder holds the snapshot in force. It is safe for concurrent use.
@@ -53,4 +53,19 @@ func (h *Holder) Publish(base *Snapshot, next Snapshot) (*Snapshot, error) {
 		return nil, ErrStale
 	}
 	return &next, nil
+}
+
+// Resume counts on from the versions that an earlier run has used: the snapshot in force gets version, unless it has a higher one.
+func (h *Holder) Resume(version uint64) *Snapshot {
+	for {
+		base := h.current.Load()
+		if base.Version >= version {
+			return base
+		}
+		next := *base
+		next.Version = version
+		if h.current.CompareAndSwap(base, &next) {
+			return &next
+		}
+	}
 }

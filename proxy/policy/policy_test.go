@@ -4,6 +4,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"time"
 )
 
 func TestHolder_PublishRejectsStaleBase(t *testing.T) {
@@ -44,5 +45,45 @@ func TestHolder_ConcurrentPublishersLoseNothing(t *testing.T) {
 	wg.Wait()
 	if got := h.Load().Version; got != 1+writers*each {
 		t.Errorf("versions: got %d, want %d", got, 1+writers*each)
+	}
+}
+
+func TestHolder_Resume(t *testing.T) {
+	t.Parallel()
+	h := NewHolder(Snapshot{Providers: map[string]Provider{"a": {RequestUsage: true}}})
+	check := func(version, want uint64) {
+		t.Helper()
+		if got := h.Resume(version); got.Version != want || h.Load() != got || !got.Providers["a"].RequestUsage {
+			t.Errorf("resume at %d: got %+v, want version %d", version, got, want)
+		}
+	}
+	check(7, 7)
+	check(3, 7)
+	check(7, 7)
+}
+
+func TestSnapshot_Stored(t *testing.T) {
+	t.Parallel()
+	s := &Snapshot{5, map[string]Provider{"a": {Timeouts{1, 2, 3, time.Hour}, true}, "b": {}}}
+	b, err := s.MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got Snapshot
+	if err := got.UnmarshalBinary(b); err != nil || got.Version != 5 || !got.Same(s) || got.Providers["a"] != s.Providers["a"] {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	got.Version = 9
+	if !got.Same(s) {
+		t.Error("the version counts")
+	}
+	got.Providers["b"] = Provider{RequestUsage: true}
+	if got.Same(s) {
+		t.Error("the content does not count")
+	}
+	for _, bad := range []string{"", "{}", `{"format":2,"version":1}`, `{"format":1,"version":1,"weights":{}}`} {
+		if err := got.UnmarshalBinary([]byte(bad)); !errors.Is(err, ErrFormat) {
+			t.Errorf("%s: %v", bad, err)
+		}
 	}
 }

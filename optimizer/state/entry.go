@@ -1,0 +1,35 @@
+package state
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Entry is one entry of the journal: a change of the policy in force, and why.
+type Entry struct {
+	Format  int       `json:"format"` // counts up when fields change their meaning
+	At      time.Time `json:"at"`
+	Kind    string    `json:"kind"` // configuration: the operator's
+	Reason  string    `json:"reason"`
+	From    uint64    `json:"from"`              // policy version before
+	To      uint64    `json:"to"`                // and after
+	Changed []string  `json:"changed,omitempty"` // settings
+}
+
+// entryFormat is the present format.
+const entryFormat = 1
+
+// KindConfiguration is the kind of changes that an operator's settings make.
+const KindConfiguration = "configuration"
+
+func (e Entry) encode() []byte {
+	e.Format = entryFormat
+	b, err := json.Marshal(e)
+	if err != nil {
+		panic("BUG: journal entry: " + err.Error())
+	}
+	return b
+}
+
+// DecodeEntry reads an entry of the journal.
+func DecodeEntry(b []byte) (e Entry, err error) { return e, json.Unmarshal(b, &e) }
