@@ -68,6 +68,22 @@ func (s *Store) Entries(ctx context.Context, from, to uint64, yield func(number 
 	})
 }
 
+// EntriesBefore gives at most limit entries of the journal with numbers below before, newest first; before 0: the newest of all.
+// What yield gets is valid until it returns.
+func (s *Store) EntriesBefore(ctx context.Context, before uint64, limit int, yield func(number uint64, entry []byte) error) error {
+	within := prefixSpan([]byte{spaceJournal})
+	if before > 0 {
+		within.to = numberKey(spaceJournal, before)
+	}
+	return s.scan(ctx, query{spans: []span{within}, backward: true, limit: limit}, func(key, value []byte) error {
+		number, err := cutNumber(key[1:])
+		if err != nil {
+			return err
+		}
+		return yield(number, value)
+	})
+}
+
 // MarkGood notes that the snapshot of that version has proved itself.
 func (s *Store) MarkGood(ctx context.Context, version uint64) error {
 	return s.apply(ctx, []op{{key: keyGood, value: binary.AppendUvarint(nil, version)}}, true)

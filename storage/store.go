@@ -88,6 +88,9 @@ func (s *Store) Restarts() (restarts, aside uint64) {
 // NotFound tells whether an error is ErrNotFound.
 func (s *Store) NotFound(err error) bool { return errors.Is(err, ErrNotFound) }
 
+// Dir returns the directory.
+func (s *Store) Dir() string { return s.dir }
+
 // Size returns what the files occupy, in bytes.
 func (s *Store) Size() int64 { return folderSize(filepath.Join(s.dir, dataFolder)) }
 

@@ -140,6 +140,7 @@ func llmoptEnvironment(dir, listen, admin, upstream string) []string {
 		"OPTIMIZER_PROVIDERS__OPENAI__BASE_URL=http://" + upstream + "/v1",
 		"OPTIMIZER_LOG__ACCESS=" + filepath.Join(dir, "access.log"),
 		"OPTIMIZER_LOG__MAX_BACKUPS=1",
+		"OPTIMIZER_STORAGE__DIR=",
 	}
 }
 

@@ -72,7 +72,7 @@ func (c *demoCmd) stage(env *environment) (_ *demoStage, err error) {
 	// The only environment there is: whatever the user has set stays out, keys above all.
 	environ := []string{
 		"OPTIMIZER_SERVER__LISTEN=127.0.0.1:0", "OPTIMIZER_ADMIN__LISTEN=127.0.0.1:0",
-		"OPTIMIZER_SERVER__SHUTDOWN_TIMEOUT=1s", "OPTIMIZER_LOG__ACCESS=off", "OPTIMIZER_LOG__LEVEL=error",
+		"OPTIMIZER_SERVER__SHUTDOWN_TIMEOUT=1s", "OPTIMIZER_LOG__ACCESS=off", "OPTIMIZER_LOG__LEVEL=error", "OPTIMIZER_STORAGE__DIR=",
 	}
 	for i, p := range demoProviders() {
 		if err := p.start(c.Seed+uint64(i), !c.NoFaults); err != nil {

@@ -16,7 +16,6 @@ import (
 	"llm-auto-optimizer/config"
 	"llm-auto-optimizer/optimizer/state"
 	"llm-auto-optimizer/proxy/ledger"
-	"llm-auto-optimizer/proxy/policy"
 	"llm-auto-optimizer/storage"
 )
 
@@ -76,13 +75,13 @@ func (d *durable) hashKey(ctx context.Context) (config.Secret, error) {
 }
 
 // restore brings back what was stored, and waits for it a little.
-func (g *gateway) restore(holder *policy.Holder) {
+func (g *gateway) restore() {
 	d := g.durable
 	if d == nil {
 		return
 	}
 	d.keeper = state.New(state.Options{
-		Store: d.store, Windows: g.windows, Policy: holder, Totals: totals{g.ledger}, Log: g.log,
+		Store: d.store, Windows: g.windows, Policy: g.policy, Totals: totals{g.ledger}, Log: g.log,
 		Keep: func() state.Retention {
 			r := &g.reload.current.Load().Storage.Retention
 			return state.Retention{
@@ -103,6 +102,23 @@ func (g *gateway) restore(holder *policy.Holder) {
 	case <-wait.Done():
 		g.log.Warn().Dur("waited", restoreWait).Msg("stored state takes long: requests are served meanwhile")
 	}
+}
+
+// withHashKey is the settings with a key that outlives a restart, where none is configured.
+func (g *gateway) withHashKey(c *config.Config) *config.Config {
+	if g.durable == nil || !c.Server.HashKey.Empty() || g.durable.store.Health() != nil {
+		return c
+	}
+	ctx, cancel := context.WithTimeout(g.stopping, restoreWait)
+	defer cancel()
+	key, err := g.durable.hashKey(ctx)
+	if err != nil {
+		g.log.Warn().Err(err).Msg("no stored key of the callers' hashes: they are new ones until the next start")
+		return c
+	}
+	with := *c
+	with.Server.HashKey = key
+	return &with
 }
 
 // notices are the troubles that do not keep the server from serving.

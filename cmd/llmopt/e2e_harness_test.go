@@ -66,7 +66,7 @@ type served struct {
 func serve(t testing.TB, upstream string, environ ...string) *served {
 	t.Helper()
 	env := append([]string{
-		"OPTIMIZER_SERVER__LISTEN=127.0.0.1:0", "OPTIMIZER_ADMIN__LISTEN=127.0.0.1:0", "OPTIMIZER_LOG__ACCESS=stdout",
+		"OPTIMIZER_SERVER__LISTEN=127.0.0.1:0", "OPTIMIZER_ADMIN__LISTEN=127.0.0.1:0", "OPTIMIZER_LOG__ACCESS=stdout", "OPTIMIZER_STORAGE__DIR=",
 		"OPTIMIZER_PROVIDERS__OPENAI__BASE_URL=" + upstream + "/v1",
 		"OPTIMIZER_PROVIDERS__ANTHROPIC__BASE_URL=" + upstream,
 		"OPTIMIZER_PROVIDERS__GEMINI__BASE_URL=" + upstream,

@@ -36,8 +36,11 @@ var binary = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-// TestMain removes what binary built.
+// TestMain removes what binary built. Servers that run inside of the test binary begin it as their engine.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "engine" {
+		main()
+	}
 	code := m.Run()
 	if builtIn != "" {
 		_ = os.RemoveAll(builtIn)
@@ -81,7 +84,7 @@ func runBare(t testing.TB, cmd *exec.Cmd, environ []string) *child {
 	t.Helper()
 	c := &child{t: t, cmd: cmd, stderr: newCapture(), exited: make(chan struct{})}
 	c.cmd.Stderr = c.stderr
-	c.cmd.Env = environ
+	c.cmd.Env = append([]string{"OPTIMIZER_STORAGE__DIR="}, environ...)
 	stdout, err := c.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

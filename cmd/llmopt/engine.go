@@ -27,6 +27,7 @@ func engineProcess(c *config.Storage) *exec.Cmd {
 	//nolint:gosec // it is this program itself
 	cmd := exec.Command(ownProgram(), "engine", "--dir", c.Dir,
 		"--min-free", strconv.FormatInt(int64(c.MinFree), 10), "--max-size", strconv.FormatInt(int64(c.MaxSize), 10))
+	cmd.Args[0] = "llmopt"
 	cmd.Env = []string{} // the engine needs none of the server's secrets
 	return cmd
 }

@@ -18,7 +18,9 @@ import (
 	"llm-auto-optimizer/analysis/window"
 	"llm-auto-optimizer/config"
 	"llm-auto-optimizer/optimizer/control"
+	"llm-auto-optimizer/optimizer/jobs"
 	"llm-auto-optimizer/proxy"
+	"llm-auto-optimizer/proxy/ledger"
 	"llm-auto-optimizer/proxy/policy"
 )
 
@@ -30,7 +32,11 @@ type gateway struct {
 	level   *levelWriter
 	proxy   *proxy.Proxy
 	admin   *control.Server
+	policy  *policy.Holder
 	windows *window.Recorder
+	ledger  *ledger.Ledger
+	durable *durable // nil: state is in memory only
+	jobs    *jobs.Runner
 	prices  *config.PriceBook
 	access  *proxy.AccessLog
 	logFile io.Closer // nil where the access log is no file of ours
@@ -42,21 +48,25 @@ type gateway struct {
 	stopping           context.Context
 	stop               context.CancelFunc
 	background         sync.WaitGroup
+	drained            context.Context // done when no exchange is under way any more
+	setDrained         context.CancelFunc
 	failed             chan error // a listener that ended by itself
 }
 
 // newGateway builds a server and opens its listeners, so that its addresses are known. Nothing is served before start. o is what c
 // was loaded with.
 func newGateway(c *config.Config, o config.Options, stdout, stderr io.Writer) (_ *gateway, err error) {
-	g := &gateway{config: c, failed: make(chan error, 2)}
+	g := &gateway{config: c, failed: make(chan error, 3)}
 	g.reload = newReloader(g, o, c)
 	g.log, g.level = newLogger(&c.Log, stderr)
 	g.stopping, g.stop = context.WithCancel(context.Background())
+	g.drained, g.setDrained = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
 			g.release()
 		}
 	}()
+	g.openDurable(&c.Storage) // first, since another process takes its time
 	embedded, err := config.EmbeddedPrices()
 	if err != nil {
 		return nil, fmt.Errorf("built-in prices: %w", err)
@@ -74,9 +84,11 @@ func newGateway(c *config.Config, o config.Options, stdout, stderr io.Writer) (_
 	g.logFile = closer
 	g.access = proxy.NewAccessLog(to)
 	g.windows = window.NewRecorder(c.Windows.MaxSeries)
-	holder := policy.NewHolder(proxy.PolicyOf(c))
+	g.ledger = ledger.New(maxAccounts)
+	g.policy = policy.NewHolder(proxy.PolicyOf(c))
+	g.restore()
 	if g.proxy, err = proxy.New(proxy.Options{
-		Config: c, Policy: holder, Prices: g.prices.Table, Windows: g.windows, Access: g.access, Log: g.log,
+		Config: g.withHashKey(c), Policy: g.policy, Prices: g.prices.Table, Windows: g.windows, Ledger: g.ledger, Access: g.access, Log: g.log,
 	}); err != nil {
 		return nil, fmt.Errorf("%w: %w", errUsage, err)
 	}
@@ -88,12 +100,19 @@ func newGateway(c *config.Config, o config.Options, stdout, stderr io.Writer) (_
 	}
 	g.proxyURL = listenURL(g.proxyLn.Addr().String(), g.tls != nil)
 	g.adminURL = listenURL(g.adminLn.Addr().String(), false)
+	if err := g.newJobs(c); err != nil {
+		return nil, err
+	}
+	sets := []*metrics.Set{g.proxy.Metrics(), g.priceMetrics(), g.reload.metrics(), g.jobs.Metrics()}
+	if g.durable != nil {
+		sets = append(sets, g.durable.metrics(), g.durable.keeper.Metrics())
+	}
 	host, _, _ := net.SplitHostPort(c.Admin.Listen)
 	g.admin = control.New(control.Options{
 		Version: buildVersion(), ProxyURL: g.proxyURL, AdminURL: g.adminURL,
 		Token: c.Admin.Token, Host: host, Pprof: c.Admin.Pprof,
-		Providers: func() map[string]config.Provider { return g.reload.current.Load().Providers }, Policy: holder, Ready: g.ready, Windows: g.windows,
-		Metrics: []*metrics.Set{g.proxy.Metrics(), g.priceMetrics(), g.reload.metrics()}, Log: g.log,
+		Providers: func() map[string]config.Provider { return g.reload.current.Load().Providers }, Policy: g.policy, Ready: g.ready,
+		Notices: g.notices, Windows: g.windows, Jobs: g.jobs, State: g.stateAPI(), Metrics: sets, Log: g.log,
 	})
 	return g, nil
 }
@@ -104,6 +123,14 @@ func (g *gateway) start() {
 	g.background.Go(func() { g.prices.Run(g.stopping) })
 	g.background.Go(func() { g.reload.run(g.stopping) })
 	g.background.Go(g.keepTime)
+	g.background.Go(func() {
+		if err := g.jobs.Run(g.stopping); err != nil {
+			g.failed <- err
+		}
+	})
+	if g.durable != nil {
+		g.background.Go(func() { g.durable.keeper.Run(g.drained, stateGrace) })
+	}
 	g.background.Go(func() {
 		if err := g.proxy.Serve(g.proxyLn, g.tls); err != nil {
 			g.failed <- fmt.Errorf("proxy: %w", err)
@@ -146,6 +173,7 @@ func (g *gateway) shutdown() error {
 	grace, cancel := context.WithTimeout(context.Background(), g.reload.current.Load().Server.ShutdownTimeout)
 	defer cancel()
 	err := g.proxy.Shutdown(grace)
+	g.setDrained()
 	last, cancelLast := context.WithTimeout(context.Background(), time.Second)
 	defer cancelLast()
 	err = errors.Join(err, g.admin.Shutdown(last))
@@ -157,6 +185,11 @@ func (g *gateway) shutdown() error {
 // release lets go of what newGateway took.
 func (g *gateway) release() {
 	g.stop()
+	g.setDrained()
+	g.reload.close()
+	if g.durable != nil {
+		_ = g.durable.store.Close()
+	}
 	for _, ln := range []net.Listener{g.proxyLn, g.adminLn} {
 		if ln != nil {
 			_ = ln.Close()

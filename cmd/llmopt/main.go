@@ -20,6 +20,9 @@ type cli struct {
 	Config  configCmd  `cmd:"" help:"Show the settings in force, or what can be set."`
 	Demo    demoCmd    `cmd:"" help:"Try it: simulated providers, the proxy, gentle load and a live table. Needs no keys."`
 	Status  statusCmd  `cmd:"" help:"Show the last minutes of a running proxy, per target."`
+	Journal journalCmd `cmd:"" help:"Show what has changed the policy in force, and why."`
+	Jobs    jobsCmd    `cmd:"" help:"Show and run the background jobs of a running proxy."`
+	State   stateCmd   `cmd:"" help:"Inspect, back up, restore and compact what a proxy stores."`
 	Sim     simCmd     `cmd:"" help:"Run the provider simulator."`
 	Bench   benchCmd   `cmd:"" help:"Measure an LLM API or a proxy before it."`
 	Version versionCmd `cmd:"" help:"Print the version."`

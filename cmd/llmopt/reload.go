@@ -16,6 +16,8 @@ import (
 	"github.com/rs/zerolog"
 
 	"llm-auto-optimizer/config"
+	"llm-auto-optimizer/optimizer/state"
+	"llm-auto-optimizer/proxy/policy"
 )
 
 const (
@@ -30,6 +32,7 @@ type reloader struct {
 	options config.Options
 	started *config.Config // what needs a restart to change
 	gateway *gateway
+	hangup  chan os.Signal
 
 	mu       sync.Mutex // one reload at a time
 	current  atomic.Pointer[config.Config]
@@ -41,17 +44,18 @@ type reloader struct {
 }
 
 func newReloader(g *gateway, o config.Options, c *config.Config) *reloader {
-	r := &reloader{options: o, started: c, gateway: g}
+	r := &reloader{options: o, started: c, gateway: g, hangup: make(chan os.Signal, 1)}
+	signal.Notify(r.hangup, syscall.SIGHUP) // from the first moment on: unhandled, it ends the process
 	r.current.Store(c)
 	r.at.Store(time.Now().Unix())
 	return r
 }
 
+// close gives SIGHUP back.
+func (r *reloader) close() { signal.Stop(r.hangup) }
+
 // run reloads when a file changes and at SIGHUP, until ctx is done.
 func (r *reloader) run(ctx context.Context) {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		w := config.NewWatcher(reloadQuiet, reloadPoll, func(err error) {
@@ -64,7 +68,7 @@ func (r *reloader) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-hangup:
+		case <-r.hangup:
 			_ = r.reload("SIGHUP")
 		}
 	}
@@ -86,8 +90,10 @@ func (r *reloader) reload(why string) error {
 	}
 	changed := config.Changed(r.current.Load(), c)
 	waiting := config.NeedRestart(r.started, c)
+	before := r.gateway.policy.Load()
 	commit()
 	r.current.Store(c)
+	r.journal(before, changed)
 	r.reloads.Add(1)
 	r.broken.Store(false)
 	r.pending.Store(int64(len(waiting)))
@@ -97,6 +103,18 @@ func (r *reloader) reload(why string) error {
 		log.Warn().Strs("keys", waiting).Msg("these settings have changed but need a restart")
 	}
 	return nil
+}
+
+// journal notes what the new settings have changed of the policy.
+func (r *reloader) journal(before *policy.Snapshot, changed []string) {
+	g := r.gateway
+	now := g.policy.Load()
+	if g.durable == nil || now.Version == before.Version {
+		return
+	}
+	g.durable.keeper.Journal(state.Entry{
+		At: time.Now(), Kind: state.KindConfiguration, Reason: "settings reloaded", From: before.Version, To: now.Version, Changed: changed,
+	}, now)
 }
 
 // prepare makes everything that obeys settings ready for the new ones. Until commit is called nothing has changed.
@@ -117,11 +135,18 @@ func (r *reloader) prepare() (c *config.Config, commit func(), err error) {
 		}
 		certificate = &pair
 	}
+	schedule, err := scheduleOf(c)
+	if err != nil {
+		return nil, nil, err
+	}
 	proxy, err := g.proxy.Prepare(c)
 	if err != nil {
 		return nil, nil, err
 	}
 	return c, func() {
+		if err := g.jobs.Reschedule(schedule); err != nil {
+			g.log.Error().Err(err).Msg("jobs can't be scheduled anew")
+		}
 		prices()
 		if certificate != nil {
 			g.certificate.Store(certificate)

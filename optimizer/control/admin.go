@@ -60,6 +60,7 @@ func (a *admin) GetStatus(_ context.Context, req *controlpb.GetStatusRequest) (*
 	if err := a.options.Ready(); err != nil {
 		res.Ready, res.NotReady = false, err.Error()
 	}
+	res.Notices = a.options.Notices()
 	providers := a.options.Providers()
 	for _, name := range slices.Sorted(maps.Keys(providers)) {
 		p := providers[name]

@@ -45,9 +45,12 @@ type Options struct {
 
 	Providers func() map[string]config.Provider // those in force, by name; a map that was returned never changes
 	Policy    *policy.Holder
-	Mode      func() Mode  // nil: Observe
-	Ready     func() error // nil when the server can serve, else why not; nil function: always ready. The reason is public
+	Mode      func() Mode     // nil: Observe
+	Ready     func() error    // nil when the server can serve, else why not; nil function: always ready. The reason is public
+	Notices   func() []string // troubles that do not keep the server from serving; nil: none. They are public
 	Windows   Windows
+	Jobs      Jobs           // nil: none
+	State     State          // nil: nothing is stored
 	Metrics   []*metrics.Set // shown at /metrics besides the process's and the service's own
 	Log       zerolog.Logger
 

@@ -17,11 +17,13 @@ func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
 		"/metrics   Prometheus metrics\n"+
 		"/healthz   is it alive\n"+
 		"/readyz    can it serve, and if not, why\n"+
-		"/version   the build, as JSON\n", s.options.Version.Version)
+		"/version   the build, as JSON\n"+
+		"/state/backup    a backup of all stored state (GET)\n"+
+		"/state/restore   puts a backup in its place (POST)\n", s.options.Version.Version)
 	if s.options.Pprof {
 		fmt.Fprint(w, "/debug/pprof/   profiles\n")
 	}
-	fmt.Fprint(w, "\nPOST /llmopt.control.v1.Admin/{GetStatus,GetSeries,GetVersion}   the API: gRPC, gRPC-Web or JSON\n"+
+	fmt.Fprint(w, "\nPOST /llmopt.control.v1.Admin/{GetStatus,GetSeries,GetVersion,ListJobs,RunJob,GetState,CompactState,ListJournal}   the API: gRPC, gRPC-Web or JSON\n"+
 		"The command `llmopt status` shows it as a table.\n")
 }
 
@@ -52,6 +54,9 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	fmt.Fprintln(w, "ready")
+	for _, notice := range s.options.Notices() {
+		fmt.Fprintln(w, notice)
+	}
 }
 
 func (s *Server) version(w http.ResponseWriter, _ *http.Request) {

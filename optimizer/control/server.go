@@ -48,6 +48,9 @@ func New(o Options) *Server {
 	if o.Ready == nil {
 		o.Ready = func() error { return nil }
 	}
+	if o.Notices == nil {
+		o.Notices = func() []string { return nil }
+	}
 	if o.Mode == nil {
 		o.Mode = func() Mode { return Observe }
 	}
@@ -81,6 +84,8 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /version", s.version)
 	mux.HandleFunc("GET "+pathHealth, s.healthz)
 	mux.HandleFunc("GET "+pathReady, s.readyz)
+	mux.HandleFunc("GET "+pathBackup, s.backup)
+	mux.HandleFunc("POST "+pathRestore, s.restore)
 	if s.options.Pprof {
 		handlePprof(mux)
 	}

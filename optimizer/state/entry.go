@@ -9,7 +9,7 @@ import (
 type Entry struct {
 	Format  int       `json:"format"` // counts up when fields change their meaning
 	At      time.Time `json:"at"`
-	Kind    string    `json:"kind"` // configuration: the operator's
+	Kind    string    `json:"kind"`
 	Reason  string    `json:"reason"`
 	From    uint64    `json:"from"`              // policy version before
 	To      uint64    `json:"to"`                // and after
@@ -19,8 +19,11 @@ type Entry struct {
 // entryFormat is the present format.
 const entryFormat = 1
 
-// KindConfiguration is the kind of changes that an operator's settings make.
-const KindConfiguration = "configuration"
+// The kinds of changes.
+const (
+	KindConfiguration = "configuration" // an operator's settings
+	KindRestore       = "restore"       // stored state was replaced by a backup
+)
 
 func (e Entry) encode() []byte {
 	e.Format = entryFormat

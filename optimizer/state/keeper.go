@@ -264,6 +264,17 @@ func (k *Keeper) Journal(e Entry, inForce *policy.Snapshot) {
 	k.journal <- journaled{entry: e, snapshot: inForce}
 }
 
+// Restored tells the keeper that the store now holds a backup. What is in force and in memory stays, and is noted as a change.
+func (k *Keeper) Restored(ctx context.Context) error {
+	stored, err := k.options.Store.Current(ctx)
+	if err != nil && !k.options.Store.NotFound(err) {
+		return err
+	}
+	now := k.options.Policy.Resume(stored.Version + 1)
+	k.Journal(Entry{At: k.options.Now(), Kind: KindRestore, Reason: "state restored from a backup", From: stored.Version, To: now.Version}, now)
+	return nil
+}
+
 func (k *Keeper) writeJournal(ctx context.Context) {
 	select {
 	case <-k.ready:

@@ -47,6 +47,16 @@ const (
 	AdminGetStatusProcedure = "/llmopt.control.v1.Admin/GetStatus"
 	// AdminGetSeriesProcedure is the fully-qualified name of the Admin's GetSeries RPC.
 	AdminGetSeriesProcedure = "/llmopt.control.v1.Admin/GetSeries"
+	// AdminListJobsProcedure is the fully-qualified name of the Admin's ListJobs RPC.
+	AdminListJobsProcedure = "/llmopt.control.v1.Admin/ListJobs"
+	// AdminRunJobProcedure is the fully-qualified name of the Admin's RunJob RPC.
+	AdminRunJobProcedure = "/llmopt.control.v1.Admin/RunJob"
+	// AdminGetStateProcedure is the fully-qualified name of the Admin's GetState RPC.
+	AdminGetStateProcedure = "/llmopt.control.v1.Admin/GetState"
+	// AdminCompactStateProcedure is the fully-qualified name of the Admin's CompactState RPC.
+	AdminCompactStateProcedure = "/llmopt.control.v1.Admin/CompactState"
+	// AdminListJournalProcedure is the fully-qualified name of the Admin's ListJournal RPC.
+	AdminListJournalProcedure = "/llmopt.control.v1.Admin/ListJournal"
 )
 
 // AdminClient is a client for the llmopt.control.v1.Admin service.
@@ -57,6 +67,16 @@ type AdminClient interface {
 	GetStatus(context.Context, *GetStatusRequest) (*GetStatusResponse, error)
 	// GetSeries gives the summaries of a selection of traffic over time.
 	GetSeries(context.Context, *GetSeriesRequest) (*GetSeriesResponse, error)
+	// ListJobs tells about the background jobs.
+	ListJobs(context.Context, *ListJobsRequest) (*ListJobsResponse, error)
+	// RunJob runs a job now and answers when it is done. Codes: NOT_FOUND for an unknown name, ABORTED while it runs already.
+	RunJob(context.Context, *RunJobRequest) (*RunJobResponse, error)
+	// GetState counts what is stored. It reads all of it. UNAVAILABLE while there is no storage.
+	GetState(context.Context, *GetStateRequest) (*GetStateResponse, error)
+	// CompactState rewrites the stored files without what was deleted or has expired.
+	CompactState(context.Context, *CompactStateRequest) (*CompactStateResponse, error)
+	// ListJournal gives entries of the journal, newest first.
+	ListJournal(context.Context, *ListJournalRequest) (*ListJournalResponse, error)
 }
 
 // NewAdminClient constructs a client for the llmopt.control.v1.Admin service. By default, it uses
@@ -91,14 +111,52 @@ func NewAdminClient(httpClient connect.HTTPClient, baseURL string, opts ...conne
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		listJobs: connect.NewClient[ListJobsRequest, ListJobsResponse](
+			httpClient,
+			baseURL+AdminListJobsProcedure,
+			connect.WithSchema(adminMethods.ByName("ListJobs")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		runJob: connect.NewClient[RunJobRequest, RunJobResponse](
+			httpClient,
+			baseURL+AdminRunJobProcedure,
+			connect.WithSchema(adminMethods.ByName("RunJob")),
+			connect.WithClientOptions(opts...),
+		),
+		getState: connect.NewClient[GetStateRequest, GetStateResponse](
+			httpClient,
+			baseURL+AdminGetStateProcedure,
+			connect.WithSchema(adminMethods.ByName("GetState")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		compactState: connect.NewClient[CompactStateRequest, CompactStateResponse](
+			httpClient,
+			baseURL+AdminCompactStateProcedure,
+			connect.WithSchema(adminMethods.ByName("CompactState")),
+			connect.WithClientOptions(opts...),
+		),
+		listJournal: connect.NewClient[ListJournalRequest, ListJournalResponse](
+			httpClient,
+			baseURL+AdminListJournalProcedure,
+			connect.WithSchema(adminMethods.ByName("ListJournal")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // adminClient implements AdminClient.
 type adminClient struct {
-	getVersion *connect.Client[GetVersionRequest, GetVersionResponse]
-	getStatus  *connect.Client[GetStatusRequest, GetStatusResponse]
-	getSeries  *connect.Client[GetSeriesRequest, GetSeriesResponse]
+	getVersion   *connect.Client[GetVersionRequest, GetVersionResponse]
+	getStatus    *connect.Client[GetStatusRequest, GetStatusResponse]
+	getSeries    *connect.Client[GetSeriesRequest, GetSeriesResponse]
+	listJobs     *connect.Client[ListJobsRequest, ListJobsResponse]
+	runJob       *connect.Client[RunJobRequest, RunJobResponse]
+	getState     *connect.Client[GetStateRequest, GetStateResponse]
+	compactState *connect.Client[CompactStateRequest, CompactStateResponse]
+	listJournal  *connect.Client[ListJournalRequest, ListJournalResponse]
 }
 
 // GetVersion calls llmopt.control.v1.Admin.GetVersion.
@@ -128,6 +186,51 @@ func (c *adminClient) GetSeries(ctx context.Context, req *GetSeriesRequest) (*Ge
 	return nil, err
 }
 
+// ListJobs calls llmopt.control.v1.Admin.ListJobs.
+func (c *adminClient) ListJobs(ctx context.Context, req *ListJobsRequest) (*ListJobsResponse, error) {
+	response, err := c.listJobs.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// RunJob calls llmopt.control.v1.Admin.RunJob.
+func (c *adminClient) RunJob(ctx context.Context, req *RunJobRequest) (*RunJobResponse, error) {
+	response, err := c.runJob.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// GetState calls llmopt.control.v1.Admin.GetState.
+func (c *adminClient) GetState(ctx context.Context, req *GetStateRequest) (*GetStateResponse, error) {
+	response, err := c.getState.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// CompactState calls llmopt.control.v1.Admin.CompactState.
+func (c *adminClient) CompactState(ctx context.Context, req *CompactStateRequest) (*CompactStateResponse, error) {
+	response, err := c.compactState.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ListJournal calls llmopt.control.v1.Admin.ListJournal.
+func (c *adminClient) ListJournal(ctx context.Context, req *ListJournalRequest) (*ListJournalResponse, error) {
+	response, err := c.listJournal.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // AdminHandler is an implementation of the llmopt.control.v1.Admin service.
 type AdminHandler interface {
 	// GetVersion says what is running.
@@ -136,6 +239,16 @@ type AdminHandler interface {
 	GetStatus(context.Context, *GetStatusRequest) (*GetStatusResponse, error)
 	// GetSeries gives the summaries of a selection of traffic over time.
 	GetSeries(context.Context, *GetSeriesRequest) (*GetSeriesResponse, error)
+	// ListJobs tells about the background jobs.
+	ListJobs(context.Context, *ListJobsRequest) (*ListJobsResponse, error)
+	// RunJob runs a job now and answers when it is done. Codes: NOT_FOUND for an unknown name, ABORTED while it runs already.
+	RunJob(context.Context, *RunJobRequest) (*RunJobResponse, error)
+	// GetState counts what is stored. It reads all of it. UNAVAILABLE while there is no storage.
+	GetState(context.Context, *GetStateRequest) (*GetStateResponse, error)
+	// CompactState rewrites the stored files without what was deleted or has expired.
+	CompactState(context.Context, *CompactStateRequest) (*CompactStateResponse, error)
+	// ListJournal gives entries of the journal, newest first.
+	ListJournal(context.Context, *ListJournalRequest) (*ListJournalResponse, error)
 }
 
 // NewAdminHandler builds an HTTP handler from the service implementation. It returns the path on
@@ -166,6 +279,39 @@ func NewAdminHandler(svc AdminHandler, opts ...connect.HandlerOption) (string, h
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	adminListJobsHandler := connect.NewUnaryHandlerSimple(
+		AdminListJobsProcedure,
+		svc.ListJobs,
+		connect.WithSchema(adminMethods.ByName("ListJobs")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminRunJobHandler := connect.NewUnaryHandlerSimple(
+		AdminRunJobProcedure,
+		svc.RunJob,
+		connect.WithSchema(adminMethods.ByName("RunJob")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminGetStateHandler := connect.NewUnaryHandlerSimple(
+		AdminGetStateProcedure,
+		svc.GetState,
+		connect.WithSchema(adminMethods.ByName("GetState")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminCompactStateHandler := connect.NewUnaryHandlerSimple(
+		AdminCompactStateProcedure,
+		svc.CompactState,
+		connect.WithSchema(adminMethods.ByName("CompactState")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminListJournalHandler := connect.NewUnaryHandlerSimple(
+		AdminListJournalProcedure,
+		svc.ListJournal,
+		connect.WithSchema(adminMethods.ByName("ListJournal")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/llmopt.control.v1.Admin/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case AdminGetVersionProcedure:
@@ -174,6 +320,16 @@ func NewAdminHandler(svc AdminHandler, opts ...connect.HandlerOption) (string, h
 			adminGetStatusHandler.ServeHTTP(w, r)
 		case AdminGetSeriesProcedure:
 			adminGetSeriesHandler.ServeHTTP(w, r)
+		case AdminListJobsProcedure:
+			adminListJobsHandler.ServeHTTP(w, r)
+		case AdminRunJobProcedure:
+			adminRunJobHandler.ServeHTTP(w, r)
+		case AdminGetStateProcedure:
+			adminGetStateHandler.ServeHTTP(w, r)
+		case AdminCompactStateProcedure:
+			adminCompactStateHandler.ServeHTTP(w, r)
+		case AdminListJournalProcedure:
+			adminListJournalHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -193,4 +349,24 @@ func (UnimplementedAdminHandler) GetStatus(context.Context, *GetStatusRequest) (
 
 func (UnimplementedAdminHandler) GetSeries(context.Context, *GetSeriesRequest) (*GetSeriesResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("llmopt.control.v1.Admin.GetSeries is not implemented"))
+}
+
+func (UnimplementedAdminHandler) ListJobs(context.Context, *ListJobsRequest) (*ListJobsResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("llmopt.control.v1.Admin.ListJobs is not implemented"))
+}
+
+func (UnimplementedAdminHandler) RunJob(context.Context, *RunJobRequest) (*RunJobResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("llmopt.control.v1.Admin.RunJob is not implemented"))
+}
+
+func (UnimplementedAdminHandler) GetState(context.Context, *GetStateRequest) (*GetStateResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("llmopt.control.v1.Admin.GetState is not implemented"))
+}
+
+func (UnimplementedAdminHandler) CompactState(context.Context, *CompactStateRequest) (*CompactStateResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("llmopt.control.v1.Admin.CompactState is not implemented"))
+}
+
+func (UnimplementedAdminHandler) ListJournal(context.Context, *ListJournalRequest) (*ListJournalResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("llmopt.control.v1.Admin.ListJournal is not implemented"))
 }

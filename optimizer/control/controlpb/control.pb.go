@@ -297,6 +297,7 @@ type GetStatusResponse struct {
 	Span          *durationpb.Duration   `protobuf:"bytes,11,opt,name=span,proto3" json:"span,omitempty"`                                        // what the summaries cover: whole slots, and not before the first attempt
 	Targets       []*TargetStatus        `protobuf:"bytes,12,rep,name=targets,proto3" json:"targets,omitempty"`                                  // by name; those without traffic in the span are left out
 	Total         *Summary               `protobuf:"bytes,13,opt,name=total,proto3" json:"total,omitempty"`                                      // of all targets
+	Notices       []string               `protobuf:"bytes,14,rep,name=notices,proto3" json:"notices,omitempty"`                                  // troubles that do not keep it from serving
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -418,6 +419,13 @@ func (x *GetStatusResponse) GetTargets() []*TargetStatus {
 func (x *GetStatusResponse) GetTotal() *Summary {
 	if x != nil {
 		return x.Total
+	}
+	return nil
+}
+
+func (x *GetStatusResponse) GetNotices() []string {
+	if x != nil {
+		return x.Notices
 	}
 	return nil
 }
@@ -978,6 +986,757 @@ func (x *Point) GetSummary() *Summary {
 	return nil
 }
 
+type ListJobsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListJobsRequest) Reset() {
+	*x = ListJobsRequest{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListJobsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListJobsRequest) ProtoMessage() {}
+
+func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListJobsRequest.ProtoReflect.Descriptor instead.
+func (*ListJobsRequest) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{12}
+}
+
+type ListJobsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Jobs          []*Job                 `protobuf:"bytes,1,rep,name=jobs,proto3" json:"jobs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListJobsResponse) Reset() {
+	*x = ListJobsResponse{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListJobsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListJobsResponse) ProtoMessage() {}
+
+func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListJobsResponse.ProtoReflect.Descriptor instead.
+func (*ListJobsResponse) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ListJobsResponse) GetJobs() []*Job {
+	if x != nil {
+		return x.Jobs
+	}
+	return nil
+}
+
+// Job is something that the background does from time to time.
+type Job struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Help          string                 `protobuf:"bytes,2,opt,name=help,proto3" json:"help,omitempty"` // what it does
+	Cron          string                 `protobuf:"bytes,3,opt,name=cron,proto3" json:"cron,omitempty"` // when; empty: only when asked to
+	Running       bool                   `protobuf:"varint,4,opt,name=running,proto3" json:"running,omitempty"`
+	Next          *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=next,proto3" json:"next,omitempty"`   // unset: not scheduled
+	Last          *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=last,proto3" json:"last,omitempty"`   // beginning of the last run; unset: none yet
+	Took          *durationpb.Duration   `protobuf:"bytes,7,opt,name=took,proto3" json:"took,omitempty"`   // of the last run
+	Error         string                 `protobuf:"bytes,8,opt,name=error,proto3" json:"error,omitempty"` // of the last run; empty: it went well
+	Runs          uint64                 `protobuf:"varint,9,opt,name=runs,proto3" json:"runs,omitempty"`
+	Failures      uint64                 `protobuf:"varint,10,opt,name=failures,proto3" json:"failures,omitempty"`
+	Skipped       uint64                 `protobuf:"varint,11,opt,name=skipped,proto3" json:"skipped,omitempty"` // times at which the run before was still under way
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Job) Reset() {
+	*x = Job{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Job) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Job) ProtoMessage() {}
+
+func (x *Job) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Job.ProtoReflect.Descriptor instead.
+func (*Job) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Job) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Job) GetHelp() string {
+	if x != nil {
+		return x.Help
+	}
+	return ""
+}
+
+func (x *Job) GetCron() string {
+	if x != nil {
+		return x.Cron
+	}
+	return ""
+}
+
+func (x *Job) GetRunning() bool {
+	if x != nil {
+		return x.Running
+	}
+	return false
+}
+
+func (x *Job) GetNext() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Next
+	}
+	return nil
+}
+
+func (x *Job) GetLast() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Last
+	}
+	return nil
+}
+
+func (x *Job) GetTook() *durationpb.Duration {
+	if x != nil {
+		return x.Took
+	}
+	return nil
+}
+
+func (x *Job) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *Job) GetRuns() uint64 {
+	if x != nil {
+		return x.Runs
+	}
+	return 0
+}
+
+func (x *Job) GetFailures() uint64 {
+	if x != nil {
+		return x.Failures
+	}
+	return 0
+}
+
+func (x *Job) GetSkipped() uint64 {
+	if x != nil {
+		return x.Skipped
+	}
+	return 0
+}
+
+type RunJobRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunJobRequest) Reset() {
+	*x = RunJobRequest{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunJobRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunJobRequest) ProtoMessage() {}
+
+func (x *RunJobRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunJobRequest.ProtoReflect.Descriptor instead.
+func (*RunJobRequest) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *RunJobRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type RunJobResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Took          *durationpb.Duration   `protobuf:"bytes,1,opt,name=took,proto3" json:"took,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunJobResponse) Reset() {
+	*x = RunJobResponse{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunJobResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunJobResponse) ProtoMessage() {}
+
+func (x *RunJobResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunJobResponse.ProtoReflect.Descriptor instead.
+func (*RunJobResponse) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *RunJobResponse) GetTook() *durationpb.Duration {
+	if x != nil {
+		return x.Took
+	}
+	return nil
+}
+
+type GetStateRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetStateRequest) Reset() {
+	*x = GetStateRequest{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetStateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetStateRequest) ProtoMessage() {}
+
+func (x *GetStateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetStateRequest.ProtoReflect.Descriptor instead.
+func (*GetStateRequest) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{17}
+}
+
+type GetStateResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Dir           string                 `protobuf:"bytes,1,opt,name=dir,proto3" json:"dir,omitempty"`
+	Schema        uint64                 `protobuf:"varint,2,opt,name=schema,proto3" json:"schema,omitempty"`                        // version of the layout
+	FileBytes     int64                  `protobuf:"varint,3,opt,name=file_bytes,json=fileBytes,proto3" json:"file_bytes,omitempty"` // what the files occupy
+	FreeBytes     int64                  `protobuf:"varint,4,opt,name=free_bytes,json=freeBytes,proto3" json:"free_bytes,omitempty"` // left on the file system; -1: not known
+	Spaces        []*StateSpace          `protobuf:"bytes,5,rep,name=spaces,proto3" json:"spaces,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetStateResponse) Reset() {
+	*x = GetStateResponse{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetStateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetStateResponse) ProtoMessage() {}
+
+func (x *GetStateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetStateResponse.ProtoReflect.Descriptor instead.
+func (*GetStateResponse) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *GetStateResponse) GetDir() string {
+	if x != nil {
+		return x.Dir
+	}
+	return ""
+}
+
+func (x *GetStateResponse) GetSchema() uint64 {
+	if x != nil {
+		return x.Schema
+	}
+	return 0
+}
+
+func (x *GetStateResponse) GetFileBytes() int64 {
+	if x != nil {
+		return x.FileBytes
+	}
+	return 0
+}
+
+func (x *GetStateResponse) GetFreeBytes() int64 {
+	if x != nil {
+		return x.FreeBytes
+	}
+	return 0
+}
+
+func (x *GetStateResponse) GetSpaces() []*StateSpace {
+	if x != nil {
+		return x.Spaces
+	}
+	return nil
+}
+
+// StateSpace is one kind of what is stored.
+type StateSpace struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Entries       int64                  `protobuf:"varint,2,opt,name=entries,proto3" json:"entries,omitempty"`
+	KeyBytes      int64                  `protobuf:"varint,3,opt,name=key_bytes,json=keyBytes,proto3" json:"key_bytes,omitempty"`       // before compression
+	ValueBytes    int64                  `protobuf:"varint,4,opt,name=value_bytes,json=valueBytes,proto3" json:"value_bytes,omitempty"` // before compression
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StateSpace) Reset() {
+	*x = StateSpace{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StateSpace) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StateSpace) ProtoMessage() {}
+
+func (x *StateSpace) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StateSpace.ProtoReflect.Descriptor instead.
+func (*StateSpace) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *StateSpace) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *StateSpace) GetEntries() int64 {
+	if x != nil {
+		return x.Entries
+	}
+	return 0
+}
+
+func (x *StateSpace) GetKeyBytes() int64 {
+	if x != nil {
+		return x.KeyBytes
+	}
+	return 0
+}
+
+func (x *StateSpace) GetValueBytes() int64 {
+	if x != nil {
+		return x.ValueBytes
+	}
+	return 0
+}
+
+type CompactStateRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompactStateRequest) Reset() {
+	*x = CompactStateRequest{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompactStateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompactStateRequest) ProtoMessage() {}
+
+func (x *CompactStateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompactStateRequest.ProtoReflect.Descriptor instead.
+func (*CompactStateRequest) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{20}
+}
+
+type CompactStateResponse struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	FileBytesBefore int64                  `protobuf:"varint,1,opt,name=file_bytes_before,json=fileBytesBefore,proto3" json:"file_bytes_before,omitempty"`
+	FileBytes       int64                  `protobuf:"varint,2,opt,name=file_bytes,json=fileBytes,proto3" json:"file_bytes,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *CompactStateResponse) Reset() {
+	*x = CompactStateResponse{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompactStateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompactStateResponse) ProtoMessage() {}
+
+func (x *CompactStateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompactStateResponse.ProtoReflect.Descriptor instead.
+func (*CompactStateResponse) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *CompactStateResponse) GetFileBytesBefore() int64 {
+	if x != nil {
+		return x.FileBytesBefore
+	}
+	return 0
+}
+
+func (x *CompactStateResponse) GetFileBytes() int64 {
+	if x != nil {
+		return x.FileBytes
+	}
+	return 0
+}
+
+type ListJournalRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Before        uint64                 `protobuf:"varint,1,opt,name=before,proto3" json:"before,omitempty"` // only entries with lower numbers; 0: the newest
+	Limit         uint32                 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`   // default 50, at most 1000
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListJournalRequest) Reset() {
+	*x = ListJournalRequest{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListJournalRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListJournalRequest) ProtoMessage() {}
+
+func (x *ListJournalRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListJournalRequest.ProtoReflect.Descriptor instead.
+func (*ListJournalRequest) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ListJournalRequest) GetBefore() uint64 {
+	if x != nil {
+		return x.Before
+	}
+	return 0
+}
+
+func (x *ListJournalRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type ListJournalResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Entries       []*JournalEntry        `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"` // newest first
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListJournalResponse) Reset() {
+	*x = ListJournalResponse{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListJournalResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListJournalResponse) ProtoMessage() {}
+
+func (x *ListJournalResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListJournalResponse.ProtoReflect.Descriptor instead.
+func (*ListJournalResponse) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ListJournalResponse) GetEntries() []*JournalEntry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+// JournalEntry is a change of the policy in force, and why.
+type JournalEntry struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	Kind          string                 `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`
+	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	From          uint64                 `protobuf:"varint,5,opt,name=from,proto3" json:"from,omitempty"`      // policy version before
+	To            uint64                 `protobuf:"varint,6,opt,name=to,proto3" json:"to,omitempty"`          // and after
+	Changed       []string               `protobuf:"bytes,7,rep,name=changed,proto3" json:"changed,omitempty"` // settings
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JournalEntry) Reset() {
+	*x = JournalEntry{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JournalEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JournalEntry) ProtoMessage() {}
+
+func (x *JournalEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JournalEntry.ProtoReflect.Descriptor instead.
+func (*JournalEntry) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *JournalEntry) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *JournalEntry) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *JournalEntry) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *JournalEntry) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *JournalEntry) GetFrom() uint64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *JournalEntry) GetTo() uint64 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
+func (x *JournalEntry) GetChanged() []string {
+	if x != nil {
+		return x.Changed
+	}
+	return nil
+}
+
 var File_optimizer_control_controlpb_control_proto protoreflect.FileDescriptor
 
 const file_optimizer_control_controlpb_control_proto_rawDesc = "" +
@@ -992,7 +1751,7 @@ const file_optimizer_control_controlpb_control_proto_rawDesc = "" +
 	"\x04date\x18\x03 \x01(\tR\x04date\x12\x0e\n" +
 	"\x02go\x18\x04 \x01(\tR\x02go\"A\n" +
 	"\x10GetStatusRequest\x12-\n" +
-	"\x04span\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x04span\"\xc5\x04\n" +
+	"\x04span\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x04span\"\xdf\x04\n" +
 	"\x11GetStatusResponse\x124\n" +
 	"\aversion\x18\x01 \x01(\v2\x1a.llmopt.control.v1.VersionR\aversion\x12,\n" +
 	"\x03now\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x124\n" +
@@ -1007,7 +1766,8 @@ const file_optimizer_control_controlpb_control_proto_rawDesc = "" +
 	" \x03(\v2\x1b.llmopt.control.v1.ProviderR\tproviders\x12-\n" +
 	"\x04span\x18\v \x01(\v2\x19.google.protobuf.DurationR\x04span\x129\n" +
 	"\atargets\x18\f \x03(\v2\x1f.llmopt.control.v1.TargetStatusR\atargets\x120\n" +
-	"\x05total\x18\r \x01(\v2\x1a.llmopt.control.v1.SummaryR\x05total\"l\n" +
+	"\x05total\x18\r \x01(\v2\x1a.llmopt.control.v1.SummaryR\x05total\x12\x18\n" +
+	"\anotices\x18\x0e \x03(\tR\anotices\"l\n" +
 	"\bProvider\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\adialect\x18\x02 \x01(\tR\adialect\x12\x19\n" +
@@ -1055,18 +1815,77 @@ const file_optimizer_control_controlpb_control_proto_rawDesc = "" +
 	"\x05Point\x120\n" +
 	"\x05start\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05start\x12,\n" +
 	"\x03end\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x03end\x124\n" +
-	"\asummary\x18\x03 \x01(\v2\x1a.llmopt.control.v1.SummaryR\asummary*b\n" +
+	"\asummary\x18\x03 \x01(\v2\x1a.llmopt.control.v1.SummaryR\asummary\"\x11\n" +
+	"\x0fListJobsRequest\">\n" +
+	"\x10ListJobsResponse\x12*\n" +
+	"\x04jobs\x18\x01 \x03(\v2\x16.llmopt.control.v1.JobR\x04jobs\"\xca\x02\n" +
+	"\x03Job\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04help\x18\x02 \x01(\tR\x04help\x12\x12\n" +
+	"\x04cron\x18\x03 \x01(\tR\x04cron\x12\x18\n" +
+	"\arunning\x18\x04 \x01(\bR\arunning\x12.\n" +
+	"\x04next\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04next\x12.\n" +
+	"\x04last\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x04last\x12-\n" +
+	"\x04took\x18\a \x01(\v2\x19.google.protobuf.DurationR\x04took\x12\x14\n" +
+	"\x05error\x18\b \x01(\tR\x05error\x12\x12\n" +
+	"\x04runs\x18\t \x01(\x04R\x04runs\x12\x1a\n" +
+	"\bfailures\x18\n" +
+	" \x01(\x04R\bfailures\x12\x18\n" +
+	"\askipped\x18\v \x01(\x04R\askipped\"#\n" +
+	"\rRunJobRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"?\n" +
+	"\x0eRunJobResponse\x12-\n" +
+	"\x04took\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x04took\"\x11\n" +
+	"\x0fGetStateRequest\"\xb1\x01\n" +
+	"\x10GetStateResponse\x12\x10\n" +
+	"\x03dir\x18\x01 \x01(\tR\x03dir\x12\x16\n" +
+	"\x06schema\x18\x02 \x01(\x04R\x06schema\x12\x1d\n" +
+	"\n" +
+	"file_bytes\x18\x03 \x01(\x03R\tfileBytes\x12\x1d\n" +
+	"\n" +
+	"free_bytes\x18\x04 \x01(\x03R\tfreeBytes\x125\n" +
+	"\x06spaces\x18\x05 \x03(\v2\x1d.llmopt.control.v1.StateSpaceR\x06spaces\"x\n" +
+	"\n" +
+	"StateSpace\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\aentries\x18\x02 \x01(\x03R\aentries\x12\x1b\n" +
+	"\tkey_bytes\x18\x03 \x01(\x03R\bkeyBytes\x12\x1f\n" +
+	"\vvalue_bytes\x18\x04 \x01(\x03R\n" +
+	"valueBytes\"\x15\n" +
+	"\x13CompactStateRequest\"a\n" +
+	"\x14CompactStateResponse\x12*\n" +
+	"\x11file_bytes_before\x18\x01 \x01(\x03R\x0ffileBytesBefore\x12\x1d\n" +
+	"\n" +
+	"file_bytes\x18\x02 \x01(\x03R\tfileBytes\"B\n" +
+	"\x12ListJournalRequest\x12\x16\n" +
+	"\x06before\x18\x01 \x01(\x04R\x06before\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\rR\x05limit\"P\n" +
+	"\x13ListJournalResponse\x129\n" +
+	"\aentries\x18\x01 \x03(\v2\x1f.llmopt.control.v1.JournalEntryR\aentries\"\xbc\x01\n" +
+	"\fJournalEntry\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12*\n" +
+	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
+	"\x04kind\x18\x03 \x01(\tR\x04kind\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04from\x18\x05 \x01(\x04R\x04from\x12\x0e\n" +
+	"\x02to\x18\x06 \x01(\x04R\x02to\x12\x18\n" +
+	"\achanged\x18\a \x03(\tR\achanged*b\n" +
 	"\x04Mode\x12\x14\n" +
 	"\x10MODE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fMODE_OBSERVE\x10\x01\x12\x12\n" +
 	"\x0eMODE_RECOMMEND\x10\x02\x12\x0f\n" +
 	"\vMODE_CANARY\x10\x03\x12\r\n" +
-	"\tMODE_AUTO\x10\x042\xa1\x02\n" +
+	"\tMODE_AUTO\x10\x042\xe8\x05\n" +
 	"\x05Admin\x12^\n" +
 	"\n" +
 	"GetVersion\x12$.llmopt.control.v1.GetVersionRequest\x1a%.llmopt.control.v1.GetVersionResponse\"\x03\x90\x02\x01\x12[\n" +
 	"\tGetStatus\x12#.llmopt.control.v1.GetStatusRequest\x1a$.llmopt.control.v1.GetStatusResponse\"\x03\x90\x02\x01\x12[\n" +
-	"\tGetSeries\x12#.llmopt.control.v1.GetSeriesRequest\x1a$.llmopt.control.v1.GetSeriesResponse\"\x03\x90\x02\x01B:Z8llm-auto-optimizer/optimizer/control/controlpb;controlpbb\x06proto3"
+	"\tGetSeries\x12#.llmopt.control.v1.GetSeriesRequest\x1a$.llmopt.control.v1.GetSeriesResponse\"\x03\x90\x02\x01\x12X\n" +
+	"\bListJobs\x12\".llmopt.control.v1.ListJobsRequest\x1a#.llmopt.control.v1.ListJobsResponse\"\x03\x90\x02\x01\x12M\n" +
+	"\x06RunJob\x12 .llmopt.control.v1.RunJobRequest\x1a!.llmopt.control.v1.RunJobResponse\x12X\n" +
+	"\bGetState\x12\".llmopt.control.v1.GetStateRequest\x1a#.llmopt.control.v1.GetStateResponse\"\x03\x90\x02\x01\x12_\n" +
+	"\fCompactState\x12&.llmopt.control.v1.CompactStateRequest\x1a'.llmopt.control.v1.CompactStateResponse\x12a\n" +
+	"\vListJournal\x12%.llmopt.control.v1.ListJournalRequest\x1a&.llmopt.control.v1.ListJournalResponse\"\x03\x90\x02\x01B:Z8llm-auto-optimizer/optimizer/control/controlpb;controlpbb\x06proto3"
 
 var (
 	file_optimizer_control_controlpb_control_proto_rawDescOnce sync.Once
@@ -1081,7 +1900,7 @@ func file_optimizer_control_controlpb_control_proto_rawDescGZIP() []byte {
 }
 
 var file_optimizer_control_controlpb_control_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_optimizer_control_controlpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_optimizer_control_controlpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_optimizer_control_controlpb_control_proto_goTypes = []any{
 	(Mode)(0),                     // 0: llmopt.control.v1.Mode
 	(*GetVersionRequest)(nil),     // 1: llmopt.control.v1.GetVersionRequest
@@ -1096,44 +1915,75 @@ var file_optimizer_control_controlpb_control_proto_goTypes = []any{
 	(*GetSeriesRequest)(nil),      // 10: llmopt.control.v1.GetSeriesRequest
 	(*GetSeriesResponse)(nil),     // 11: llmopt.control.v1.GetSeriesResponse
 	(*Point)(nil),                 // 12: llmopt.control.v1.Point
-	nil,                           // 13: llmopt.control.v1.Summary.OutcomesEntry
-	(*durationpb.Duration)(nil),   // 14: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
+	(*ListJobsRequest)(nil),       // 13: llmopt.control.v1.ListJobsRequest
+	(*ListJobsResponse)(nil),      // 14: llmopt.control.v1.ListJobsResponse
+	(*Job)(nil),                   // 15: llmopt.control.v1.Job
+	(*RunJobRequest)(nil),         // 16: llmopt.control.v1.RunJobRequest
+	(*RunJobResponse)(nil),        // 17: llmopt.control.v1.RunJobResponse
+	(*GetStateRequest)(nil),       // 18: llmopt.control.v1.GetStateRequest
+	(*GetStateResponse)(nil),      // 19: llmopt.control.v1.GetStateResponse
+	(*StateSpace)(nil),            // 20: llmopt.control.v1.StateSpace
+	(*CompactStateRequest)(nil),   // 21: llmopt.control.v1.CompactStateRequest
+	(*CompactStateResponse)(nil),  // 22: llmopt.control.v1.CompactStateResponse
+	(*ListJournalRequest)(nil),    // 23: llmopt.control.v1.ListJournalRequest
+	(*ListJournalResponse)(nil),   // 24: llmopt.control.v1.ListJournalResponse
+	(*JournalEntry)(nil),          // 25: llmopt.control.v1.JournalEntry
+	nil,                           // 26: llmopt.control.v1.Summary.OutcomesEntry
+	(*durationpb.Duration)(nil),   // 27: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
 }
 var file_optimizer_control_controlpb_control_proto_depIdxs = []int32{
 	3,  // 0: llmopt.control.v1.GetVersionResponse.version:type_name -> llmopt.control.v1.Version
-	14, // 1: llmopt.control.v1.GetStatusRequest.span:type_name -> google.protobuf.Duration
+	27, // 1: llmopt.control.v1.GetStatusRequest.span:type_name -> google.protobuf.Duration
 	3,  // 2: llmopt.control.v1.GetStatusResponse.version:type_name -> llmopt.control.v1.Version
-	15, // 3: llmopt.control.v1.GetStatusResponse.now:type_name -> google.protobuf.Timestamp
-	15, // 4: llmopt.control.v1.GetStatusResponse.started:type_name -> google.protobuf.Timestamp
+	28, // 3: llmopt.control.v1.GetStatusResponse.now:type_name -> google.protobuf.Timestamp
+	28, // 4: llmopt.control.v1.GetStatusResponse.started:type_name -> google.protobuf.Timestamp
 	0,  // 5: llmopt.control.v1.GetStatusResponse.mode:type_name -> llmopt.control.v1.Mode
 	6,  // 6: llmopt.control.v1.GetStatusResponse.providers:type_name -> llmopt.control.v1.Provider
-	14, // 7: llmopt.control.v1.GetStatusResponse.span:type_name -> google.protobuf.Duration
+	27, // 7: llmopt.control.v1.GetStatusResponse.span:type_name -> google.protobuf.Duration
 	7,  // 8: llmopt.control.v1.GetStatusResponse.targets:type_name -> llmopt.control.v1.TargetStatus
 	8,  // 9: llmopt.control.v1.GetStatusResponse.total:type_name -> llmopt.control.v1.Summary
 	8,  // 10: llmopt.control.v1.TargetStatus.summary:type_name -> llmopt.control.v1.Summary
-	13, // 11: llmopt.control.v1.Summary.outcomes:type_name -> llmopt.control.v1.Summary.OutcomesEntry
+	26, // 11: llmopt.control.v1.Summary.outcomes:type_name -> llmopt.control.v1.Summary.OutcomesEntry
 	9,  // 12: llmopt.control.v1.Summary.ttft_seconds:type_name -> llmopt.control.v1.Quantiles
 	9,  // 13: llmopt.control.v1.Summary.duration_seconds:type_name -> llmopt.control.v1.Quantiles
 	9,  // 14: llmopt.control.v1.Summary.time_per_output_token_seconds:type_name -> llmopt.control.v1.Quantiles
-	14, // 15: llmopt.control.v1.GetSeriesRequest.span:type_name -> google.protobuf.Duration
-	14, // 16: llmopt.control.v1.GetSeriesRequest.step:type_name -> google.protobuf.Duration
-	14, // 17: llmopt.control.v1.GetSeriesResponse.step:type_name -> google.protobuf.Duration
+	27, // 15: llmopt.control.v1.GetSeriesRequest.span:type_name -> google.protobuf.Duration
+	27, // 16: llmopt.control.v1.GetSeriesRequest.step:type_name -> google.protobuf.Duration
+	27, // 17: llmopt.control.v1.GetSeriesResponse.step:type_name -> google.protobuf.Duration
 	12, // 18: llmopt.control.v1.GetSeriesResponse.points:type_name -> llmopt.control.v1.Point
-	15, // 19: llmopt.control.v1.Point.start:type_name -> google.protobuf.Timestamp
-	15, // 20: llmopt.control.v1.Point.end:type_name -> google.protobuf.Timestamp
+	28, // 19: llmopt.control.v1.Point.start:type_name -> google.protobuf.Timestamp
+	28, // 20: llmopt.control.v1.Point.end:type_name -> google.protobuf.Timestamp
 	8,  // 21: llmopt.control.v1.Point.summary:type_name -> llmopt.control.v1.Summary
-	1,  // 22: llmopt.control.v1.Admin.GetVersion:input_type -> llmopt.control.v1.GetVersionRequest
-	4,  // 23: llmopt.control.v1.Admin.GetStatus:input_type -> llmopt.control.v1.GetStatusRequest
-	10, // 24: llmopt.control.v1.Admin.GetSeries:input_type -> llmopt.control.v1.GetSeriesRequest
-	2,  // 25: llmopt.control.v1.Admin.GetVersion:output_type -> llmopt.control.v1.GetVersionResponse
-	5,  // 26: llmopt.control.v1.Admin.GetStatus:output_type -> llmopt.control.v1.GetStatusResponse
-	11, // 27: llmopt.control.v1.Admin.GetSeries:output_type -> llmopt.control.v1.GetSeriesResponse
-	25, // [25:28] is the sub-list for method output_type
-	22, // [22:25] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	15, // 22: llmopt.control.v1.ListJobsResponse.jobs:type_name -> llmopt.control.v1.Job
+	28, // 23: llmopt.control.v1.Job.next:type_name -> google.protobuf.Timestamp
+	28, // 24: llmopt.control.v1.Job.last:type_name -> google.protobuf.Timestamp
+	27, // 25: llmopt.control.v1.Job.took:type_name -> google.protobuf.Duration
+	27, // 26: llmopt.control.v1.RunJobResponse.took:type_name -> google.protobuf.Duration
+	20, // 27: llmopt.control.v1.GetStateResponse.spaces:type_name -> llmopt.control.v1.StateSpace
+	25, // 28: llmopt.control.v1.ListJournalResponse.entries:type_name -> llmopt.control.v1.JournalEntry
+	28, // 29: llmopt.control.v1.JournalEntry.at:type_name -> google.protobuf.Timestamp
+	1,  // 30: llmopt.control.v1.Admin.GetVersion:input_type -> llmopt.control.v1.GetVersionRequest
+	4,  // 31: llmopt.control.v1.Admin.GetStatus:input_type -> llmopt.control.v1.GetStatusRequest
+	10, // 32: llmopt.control.v1.Admin.GetSeries:input_type -> llmopt.control.v1.GetSeriesRequest
+	13, // 33: llmopt.control.v1.Admin.ListJobs:input_type -> llmopt.control.v1.ListJobsRequest
+	16, // 34: llmopt.control.v1.Admin.RunJob:input_type -> llmopt.control.v1.RunJobRequest
+	18, // 35: llmopt.control.v1.Admin.GetState:input_type -> llmopt.control.v1.GetStateRequest
+	21, // 36: llmopt.control.v1.Admin.CompactState:input_type -> llmopt.control.v1.CompactStateRequest
+	23, // 37: llmopt.control.v1.Admin.ListJournal:input_type -> llmopt.control.v1.ListJournalRequest
+	2,  // 38: llmopt.control.v1.Admin.GetVersion:output_type -> llmopt.control.v1.GetVersionResponse
+	5,  // 39: llmopt.control.v1.Admin.GetStatus:output_type -> llmopt.control.v1.GetStatusResponse
+	11, // 40: llmopt.control.v1.Admin.GetSeries:output_type -> llmopt.control.v1.GetSeriesResponse
+	14, // 41: llmopt.control.v1.Admin.ListJobs:output_type -> llmopt.control.v1.ListJobsResponse
+	17, // 42: llmopt.control.v1.Admin.RunJob:output_type -> llmopt.control.v1.RunJobResponse
+	19, // 43: llmopt.control.v1.Admin.GetState:output_type -> llmopt.control.v1.GetStateResponse
+	22, // 44: llmopt.control.v1.Admin.CompactState:output_type -> llmopt.control.v1.CompactStateResponse
+	24, // 45: llmopt.control.v1.Admin.ListJournal:output_type -> llmopt.control.v1.ListJournalResponse
+	38, // [38:46] is the sub-list for method output_type
+	30, // [30:38] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_optimizer_control_controlpb_control_proto_init() }
@@ -1147,7 +1997,7 @@ func file_optimizer_control_controlpb_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_optimizer_control_controlpb_control_proto_rawDesc), len(file_optimizer_control_controlpb_control_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   13,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
