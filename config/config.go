@@ -104,7 +104,7 @@ type Storage struct {
 
 // Retention says how long what is kept.
 type Retention struct {
-	Seconds   time.Duration `koanf:"seconds" allow:"10m..7d"` // windows in slots of ten seconds
+	Finest    time.Duration `koanf:"seconds" allow:"10m..7d"` // windows in slots of ten seconds
 	Minutes   time.Duration `koanf:"minutes" allow:"3h..90d"`
 	Hours     time.Duration `koanf:"hours" allow:"8d..3650d"`
 	Totals    time.Duration `koanf:"totals" allow:"1d..3650d"`

@@ -90,13 +90,13 @@ func TestLoad_Defaults(t *testing.T) {
 			HeaderTimeout: 10 * time.Second, BodyTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
 			WriteTimeout: time.Minute, ShutdownTimeout: 30 * time.Second, ResponseHeaders: true, MaxConnections: 65536, RawIO: true,
 		},
-		Admin:     Admin{Listen: "127.0.0.1:8081"},
-		Log:       Log{Level: "info", Format: "json", Access: "stderr", MaxSize: 100 * MiB, MaxBackups: 10, MaxAge: 30 * day, Compress: false},
-		Prices:    Prices{Refresh: 30 * time.Second},
-		Windows:   Windows{MaxSeries: 300},
+		Admin:   Admin{Listen: "127.0.0.1:8081"},
+		Log:     Log{Level: "info", Format: "json", Access: "stderr", MaxSize: 100 * MiB, MaxBackups: 10, MaxAge: 30 * day, Compress: false},
+		Prices:  Prices{Refresh: 30 * time.Second},
+		Windows: Windows{MaxSeries: 300},
 		Storage: Storage{
 			Dir: "llmopt-data", MinFree: 64 * MiB, MaxSize: 2 * GiB, BackupKeep: 7,
-			Retention: Retention{Seconds: 2 * time.Hour, Minutes: 2 * day, Hours: 400 * day, Totals: 400 * day, Journal: 400 * day, Snapshots: 1000},
+			Retention: Retention{Finest: 2 * time.Hour, Minutes: 2 * day, Hours: 400 * day, Totals: 400 * day, Journal: 400 * day, Snapshots: 1000},
 		},
 		Schedule: Schedule{
 			Timezone: "UTC", Rollup: "*/10 * * * * *", Retention: "23 * * * *", Backup: "0 3 * * *", Jitter: time.Minute, Timeout: 10 * time.Minute,

@@ -31,6 +31,16 @@ func lockFolder(dir string) (io.Closer, error) {
 	return f, nil
 }
 
+// pollable lets the runtime wait for a pipe as it waits for sockets. Standard input and output block a thread by default, which delays
+// everything else by milliseconds each time.
+func pollable(f *os.File) *os.File {
+	fd := f.Fd()
+	if err := unix.SetNonblock(int(fd), true); err != nil {
+		return f
+	}
+	return os.NewFile(fd, f.Name())
+}
+
 // freeSpace is what an unprivileged process may still write on the directory's file system.
 func freeSpace(dir string) (bytes int64, known bool) {
 	var s unix.Statfs_t

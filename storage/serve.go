@@ -21,10 +21,10 @@ const spaceCheck = time.Second
 
 // ServeEngine is the engine's process: it opens the database in dir and answers what comes over in, until that ends. The process
 // that began it says when to stop, by closing in: signals to the group are for that one.
-func ServeEngine(in io.Reader, out io.WriteCloser, dir string, limits Limits) error {
+func ServeEngine(in, out *os.File, dir string, limits Limits) error {
 	signal.Ignore(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	quietMemory()
-	return serveEngine(&pipes{in, out}, dir, limits)
+	return serveEngine(&pipes{pollable(in), pollable(out)}, dir, limits)
 }
 
 // pipes is a connection made of two pipes.
@@ -63,11 +63,15 @@ func serveEngine(conn io.ReadWriteCloser, dir string, limits Limits) error {
 	return e.close()
 }
 
+// streamWindow is how much of an answer may be under way: a restart reads tens of megabytes.
+const streamWindow = 4 << 20
+
 func yamuxConfig() *yamux.Config {
 	c := yamux.DefaultConfig()
 	c.LogOutput = io.Discard
 	c.EnableKeepAlive = false // a pipe tells when its other end is gone
 	c.ConnectionWriteTimeout = time.Minute
+	c.MaxStreamWindowSize = streamWindow
 	c.StreamOpenTimeout, c.StreamCloseTimeout = 0, 0
 	return c
 }

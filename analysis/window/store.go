@@ -83,22 +83,6 @@ func (r *Recorder) Slots(l Level, from, to int64, yield func(k Key, number int64
 	}
 }
 
-// Restore files a stored slot of a level under its series, at the finest level that keeps its time at now. Whoever calls it sees to it
-// that no time is restored twice, at one level or at two. data is copied.
-func (r *Recorder) Restore(now time.Time, k Key, l Level, number int64, data []byte) error {
-	sealed, err := sealedOf(data)
-	if err != nil {
-		return err
-	}
-	s := r.Series(k)
-	at := number * levels[l].width
-	s.mu.Lock()
-	s.rings.put(int(l), at, append([]byte(nil), sealed...), slotOf(now))
-	s.mu.Unlock()
-	r.began(at)
-	return nil
-}
-
 // sealedOf checks a stored slot. What passes was written by Slots.
 func sealedOf(data []byte) ([]byte, error) {
 	switch {

@@ -87,6 +87,7 @@ func TestRecorder_StoredSlotsGiveTheSameWindows(t *testing.T) {
 		})
 	}
 	again := NewRecorder(10)
+	restorer := again.NewRestorer(now)
 	hours, minutes := Hours.Number(now)-1, Minutes.Number(now)-1
 	for _, s := range stored {
 		at := s.level.Start(s.number)
@@ -102,10 +103,11 @@ func TestRecorder_StoredSlotsGiveTheSameWindows(t *testing.T) {
 		if !wanted {
 			continue
 		}
-		if err := again.Restore(now, s.key, s.level, s.number, s.data); err != nil {
+		if err := restorer.Add(s.key, s.level, s.number, s.data); err != nil {
 			t.Fatal(err)
 		}
 	}
+	restorer.Close()
 	if got, want := fingerprint(again, now), fingerprint(r, now); got != want || len(want) < 1000 {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
@@ -139,7 +141,7 @@ func TestRecorder_RestoreRefusesWhatItDidNotWrite(t *testing.T) {
 	for i := range data {
 		bad := bytes.Clone(data)
 		bad[i] ^= 1
-		if err := r.Restore(now, Key{}, Hours, 1, bad); !errors.Is(err, ErrMalformed) {
+		if err := r.NewRestorer(now).Add(Key{}, Hours, 1, bad); !errors.Is(err, ErrMalformed) {
 			t.Errorf("byte %d changed: %v", i, err)
 		}
 		if err := new(Summary).AddStored(data[:i]); !errors.Is(err, ErrMalformed) {

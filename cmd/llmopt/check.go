@@ -43,6 +43,7 @@ type checkReport struct {
 	Proxy     string           `json:"proxy,omitempty"`
 	Admin     string           `json:"admin,omitempty"`
 	AccessLog string           `json:"access_log,omitempty"`
+	State     string           `json:"state,omitempty"`
 	Limits    *checkLimits     `json:"limits,omitempty"`
 	Prices    *checkPrices     `json:"prices,omitempty"`
 	Providers []checkProvider  `json:"providers,omitempty"`
@@ -101,6 +102,7 @@ func examine(file string, environ []string) (*checkReport, error) {
 		Proxy:     listenURL(c.Server.Listen, c.Server.TLSCert != ""),
 		Admin:     listenURL(c.Admin.Listen, false),
 		AccessLog: c.Log.Access,
+		State:     stateOf(&c.Storage),
 		Limits:    &checkLimits{c.Server.MaxBody, c.Server.ReplayLimit, c.Server.MaxHeader, c.Server.MaxConnections},
 		Prices:    &checkPrices{prices.Len(), prices.Date(), prices.Origin(), c.Prices.File},
 		Notes:     notes(c, prices),
@@ -203,6 +205,7 @@ func (r *checkReport) print(w io.Writer) error {
 	fmt.Fprintf(t, "proxy\t%s\n", r.Proxy)
 	fmt.Fprintf(t, "admin\t%s\n", r.Admin)
 	fmt.Fprintf(t, "access log\t%s\n", r.AccessLog)
+	fmt.Fprintf(t, "state\t%s\n", r.State)
 	fmt.Fprintf(t, "limits\tbody %v, replayed up to %v, head %v, %d connections\n",
 		r.Limits.MaxBody, r.Limits.ReplayLimit, r.Limits.MaxHeader, r.Limits.MaxConnections)
 	fmt.Fprintf(t, "prices\t%s\n", prices)
@@ -225,6 +228,14 @@ func (r *checkReport) print(w io.Writer) error {
 		return fmt.Errorf("print the report: %w", err)
 	}
 	return nil
+}
+
+// stateOf says where state goes.
+func stateOf(c *config.Storage) string {
+	if c.Dir == "" {
+		return "in memory only"
+	}
+	return fmt.Sprintf("%s, at most %v, %v of the disk stay free", c.Dir, c.MaxSize, c.MinFree)
 }
 
 // limit writes a deadline, where zero is none.

@@ -31,6 +31,7 @@ func TestCheck_DefaultsAreFine(t *testing.T) {
 		"  ANTHROPIC_BASE_URL=http://127.0.0.1:8080/anthropic\n",
 		"  GOOGLE_GEMINI_BASE_URL=http://127.0.0.1:8080/gemini\n",
 		"no provider has a key configured",
+		"llmopt-data, at most 2GiB, 64MiB of the disk stay free\n",
 	} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("want %q in\n%s", want, stdout)
@@ -49,7 +50,7 @@ func TestCheck_ShowsNoSecretAndWarns(t *testing.T) {
 		"OPTIMIZER_PROVIDERS__GPU_BOX__TLS__INSECURE=true",
 		"OPTIMIZER_PROVIDERS__GPU_BOX__TIMEOUTS__TOTAL=0",
 		"OPTIMIZER_PROVIDERS__OLLAMA__BASE_URL=http://localhost:11434/v1",
-		"OPTIMIZER_STORAGE__DIR=/nowhere",
+		"OPTIMIZER_STORAGE__DIR=",
 	}
 	code, stdout, stderr := runCheck(t, environ)
 	if code != 0 {
@@ -63,7 +64,7 @@ func TestCheck_ShowsNoSecretAndWarns(t *testing.T) {
 		"providers.gpu_box: http://10.0.0.1:8000/v1 is not encrypted",
 		`no provider "gpu_box"`,
 		"admin.token has less than 16 characters",
-		"storage.dir",
+		"storage.dir is empty",
 	} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("want %q in\n%s", want, stdout)

@@ -22,6 +22,8 @@ import (
 const (
 	// restoreWait is how long the start waits for stored state. What comes later is restored while requests are served.
 	restoreWait = 3 * time.Second
+	// windowsWait is how long it waits for the windows then, which no request depends on.
+	windowsWait = 150 * time.Millisecond
 	// stateGrace is the time that the last writes get on shutdown.
 	stateGrace = 5 * time.Second
 	// maxAccounts is how many callers × targets the totals keep apart.
@@ -85,7 +87,7 @@ func (g *gateway) restore() {
 		Keep: func() state.Retention {
 			r := &g.reload.current.Load().Storage.Retention
 			return state.Retention{
-				Slots:  [3]time.Duration{r.Seconds, r.Minutes, r.Hours},
+				Slots:  [3]time.Duration{r.Finest, r.Minutes, r.Hours},
 				Totals: r.Totals, Journal: r.Journal, Snapshots: uint64(r.Snapshots), //nolint:gosec // 1 at least
 			}
 		},
@@ -101,6 +103,11 @@ func (g *gateway) restore() {
 	case <-d.keeper.Ready():
 	case <-wait.Done():
 		g.log.Warn().Dur("waited", restoreWait).Msg("stored state takes long: requests are served meanwhile")
+		return
+	}
+	select {
+	case <-d.keeper.Complete():
+	case <-time.After(windowsWait):
 	}
 }
 

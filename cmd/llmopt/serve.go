@@ -78,6 +78,7 @@ func greet(w io.Writer, g *gateway) {
 		}
 		fmt.Fprintf(&b, "  %-12s %s=%s/%s   → %s\n", name, variable, g.proxyURL, name, p.BaseURL)
 	}
+	fmt.Fprintf(&b, "State: %s\n", stateOf(&g.config.Storage))
 	fmt.Fprintf(&b, "Look: llmopt status, or %s/metrics\n", g.adminURL)
 	_, _ = io.WriteString(w, b.String())
 }

@@ -211,7 +211,7 @@ func restoreFrom(r *http.Request, st State) error {
 	if err != nil {
 		return fmt.Errorf("keep the backup: %w", err)
 	}
-	defer os.Remove(f.Name())
+	defer func() { _ = os.Remove(f.Name()) }()
 	defer f.Close()
 	if _, err := io.Copy(f, r.Body); err != nil {
 		return fmt.Errorf("keep the backup: %w", err)

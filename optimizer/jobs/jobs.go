@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -199,22 +200,21 @@ func (r *Runner) delay(j *job) time.Duration {
 
 // Trigger runs a job now and returns what it returns.
 func (r *Runner) Trigger(name string) error {
-	for _, j := range r.jobs {
-		if j.Name != name {
-			continue
+	at := slices.IndexFunc(r.jobs, func(j *job) bool { return j.Name == name })
+	if at < 0 {
+		names := make([]string, len(r.jobs))
+		for i, j := range r.jobs {
+			names[i] = j.Name
 		}
-		done, ctx, err := r.start(j)
-		if err != nil {
-			return err
-		}
-		defer done()
-		return r.run(ctx, j)
+		return fmt.Errorf("%w: %q; there are %s", ErrUnknown, name, strings.Join(names, ", "))
 	}
-	names := make([]string, len(r.jobs))
-	for i, j := range r.jobs {
-		names[i] = j.Name
+	j := r.jobs[at]
+	done, ctx, err := r.start(j)
+	if err != nil {
+		return err
 	}
-	return fmt.Errorf("%w: %q; there are %s", ErrUnknown, name, strings.Join(names, ", "))
+	defer done()
+	return r.run(ctx, j)
 }
 
 // start marks a job as running; done ends that.

@@ -35,4 +35,8 @@ func (e Entry) encode() []byte {
 }
 
 // DecodeEntry reads an entry of the journal.
-func DecodeEntry(b []byte) (e Entry, err error) { return e, json.Unmarshal(b, &e) }
+func DecodeEntry(b []byte) (Entry, error) {
+	var e Entry
+	err := json.Unmarshal(b, &e)
+	return e, err
+}

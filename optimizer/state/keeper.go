@@ -47,17 +47,20 @@ type Keeper struct {
 	options Options
 
 	mu       sync.Mutex // of all that follows; held while the store works
-	restored bool       // what was stored before this run has been read
+	restored bool       // totals and policy of the run before have been read
+	filed    bool       // and its windows
 	written  [window.LevelsEnd]int64
 	pending  map[hourKey][]byte // totals that are not stored yet
 	flush    uint64
 	shrunk   float64 // share of their retention that windows keep; see Retain
 
-	ready   chan struct{} // closed when restored, or when there was nothing to wait for
-	once    sync.Once
-	journal chan journaled
-	waiting atomic.Int64 // entries of the journal not stored yet
-	stats   counters
+	restoring *restoration // under way; nil: not begun, or ended
+
+	ready    chan struct{} // closed when restored
+	complete chan struct{} // closed when filed
+	journal  chan journaled
+	waiting  atomic.Int64 // entries of the journal not stored yet
+	stats    counters
 }
 
 type hourKey struct {
@@ -88,7 +91,7 @@ func New(o Options) *Keeper {
 		o.Now = time.Now
 	}
 	return &Keeper{
-		options: o, pending: map[hourKey][]byte{}, ready: make(chan struct{}), journal: make(chan journaled, journalQueue), shrunk: 1,
+		options: o, pending: map[hourKey][]byte{}, ready: make(chan struct{}), complete: make(chan struct{}), journal: make(chan journaled, journalQueue), shrunk: 1,
 	}
 }
 
@@ -106,16 +109,16 @@ func (k *Keeper) Run(ctx context.Context, grace time.Duration) {
 		case <-tick.C:
 			k.Flush(ctx)
 		case <-ctx.Done():
-			last, done := context.WithTimeout(context.WithoutCancel(ctx), grace)
-			defer done()
-			k.end(last)
+			k.end(context.WithoutCancel(ctx), grace)
 			return
 		}
 	}
 }
 
 // end stores what there is at the end of a run.
-func (k *Keeper) end(ctx context.Context) {
+func (k *Keeper) end(ctx context.Context, grace time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, grace)
+	defer cancel()
 	k.Flush(ctx)
 	if err := k.rollUp(ctx, true); err != nil {
 		k.options.Log.Error().Err(err).Msg("the last windows are not stored")
@@ -134,8 +137,11 @@ func (k *Keeper) end(ctx context.Context) {
 	}
 }
 
-// Ready is closed when what an earlier run has stored is restored.
+// Ready is closed when what requests may depend on is restored from what an earlier run has stored.
 func (k *Keeper) Ready() <-chan struct{} { return k.ready }
+
+// Complete is closed when the windows are restored too.
+func (k *Keeper) Complete() <-chan struct{} { return k.complete }
 
 // step runs one call of the store, or several that belong together, with a time limit.
 func step(ctx context.Context, do func(context.Context) error) error {
@@ -195,7 +201,7 @@ func (k *Keeper) RollUp(ctx context.Context) error { return k.rollUp(ctx, false)
 func (k *Keeper) rollUp(ctx context.Context, last bool) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if !k.restored {
+	if !k.filed {
 		return nil
 	}
 	now := k.options.Now()

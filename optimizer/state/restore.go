@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -30,20 +31,38 @@ func encodeMark(written [window.LevelsEnd]int64) []byte {
 func (k *Keeper) Opened() {
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	var err error
-	if k.restored {
-		err = k.reopened(ctx)
-	} else if err = k.restore(ctx); err == nil {
-		k.restored = true
-	}
-	if err != nil {
+	if err := k.open(ctx); err != nil {
 		k.options.Log.Error().Err(err).Msg("stored state can't be read")
 	}
-	if k.restored {
-		k.once.Do(func() { close(k.ready) })
+}
+
+// open restores what an earlier run has stored, first what requests may depend on and what gets lost when it is not stored each
+// second; the windows take longer.
+func (k *Keeper) open(ctx context.Context) error {
+	began := time.Now()
+	k.mu.Lock()
+	first := !k.restored
+	var err error
+	if first {
+		if err = k.restore(ctx); err == nil {
+			k.restored = true
+			close(k.ready)
+		}
+	} else {
+		err = k.reopened(ctx)
 	}
+	filed := k.filed
+	k.mu.Unlock()
+	if err != nil || filed {
+		return err
+	}
+	slots, err := k.restoreWindows(ctx)
+	if err != nil {
+		return fmt.Errorf("read windows: %w", err)
+	}
+	k.options.Log.Info().Int("slots", slots).Uint64("policy", k.options.Policy.Load().Version).Dur("took", time.Since(began)).
+		Msg("state restored")
+	return nil
 }
 
 // reopened finds out whether the store has begun anew, with nothing in it: then all that memory holds is to be stored again.
@@ -67,7 +86,6 @@ func (k *Keeper) reopened(ctx context.Context) error {
 
 // restore reads what an earlier run has stored.
 func (k *Keeper) restore(ctx context.Context) error {
-	began := time.Now()
 	var err error
 	if k.flush, err = k.options.Store.Flush(ctx); err != nil {
 		return fmt.Errorf("read totals: %w", err)
@@ -78,12 +96,6 @@ func (k *Keeper) restore(ctx context.Context) error {
 	if err := k.restoreTotals(ctx); err != nil {
 		return fmt.Errorf("read totals: %w", err)
 	}
-	slots, err := k.restoreWindows(ctx)
-	if err != nil {
-		return fmt.Errorf("read windows: %w", err)
-	}
-	k.options.Log.Info().Int("slots", slots).Uint64("policy", k.options.Policy.Load().Version).Dur("took", time.Since(began)).
-		Msg("state restored")
 	return nil
 }
 
@@ -151,53 +163,101 @@ func (k *Keeper) refuse(what string, err error) {
 	}
 }
 
-// restoreWindows files the stored slots, each time at one level: hours as far back as they go, minutes since the hour before the last, or
-// since what was last rolled up into hours, and tens of seconds likewise.
-func (k *Keeper) restoreWindows(ctx context.Context) (n int, err error) {
-	now := k.options.Now()
-	var written [window.LevelsEnd]int64
+// restoration says what is read of each level to restore the windows. It is found out once, so that a second try goes on where the first
+// one failed.
+type restoration struct {
+	now     time.Time
+	written [window.LevelsEnd]int64
+	spans   [window.LevelsEnd]struct{ from, to int64 }
+	done    [window.LevelsEnd]bool
+}
+
+// planWindows has each time restored at one level: hours as far back as they go, minutes since the hour before the last, or since
+// what was last rolled up into hours, and tens of seconds likewise.
+func (k *Keeper) planWindows(ctx context.Context) (*restoration, error) {
+	r := &restoration{now: k.options.Now()}
 	switch mark, err := k.options.Store.Value(ctx, namespace, valueWritten); {
 	case k.options.Store.NotFound(err): // nothing was rolled up yet: what there is are slots of the end of a run
 	case err != nil:
-		return 0, err
+		return nil, err
 	default:
-		if err := json.Unmarshal(mark, &written); err != nil {
+		if err := json.Unmarshal(mark, &r.written); err != nil {
 			k.refuse("note of what is rolled up", err)
 		}
 	}
-	hours := min(window.Hours.Number(now)-1, written[window.Hours])
-	minutes := min(window.Minutes.Number(now)-1, written[window.Minutes])
-	spans := [window.LevelsEnd]struct{ from, to int64 }{
-		window.Hours:      {window.Hours.Oldest(now), hours},
-		window.Minutes:    {window.Minutes.Number(window.Hours.Start(hours)), minutes},
-		window.TenSeconds: {window.TenSeconds.Number(window.Minutes.Start(minutes)), window.TenSeconds.Number(now) + 1},
-	}
+	hours := min(window.Hours.Number(r.now)-1, r.written[window.Hours])
+	minutes := min(window.Minutes.Number(r.now)-1, r.written[window.Minutes])
+	r.spans[window.Hours].from, r.spans[window.Hours].to = window.Hours.Oldest(r.now), hours
+	r.spans[window.Minutes].from, r.spans[window.Minutes].to = window.Minutes.Number(window.Hours.Start(hours)), minutes
+	r.spans[window.TenSeconds].from = window.TenSeconds.Number(window.Minutes.Start(minutes))
+	r.spans[window.TenSeconds].to = window.TenSeconds.Number(r.now) + 1
+	keep := k.options.Keep().Slots
 	for l := range window.LevelsEnd {
-		from := max(spans[l].from, window.Level.Number(l, now.Add(-k.options.Keep().Slots[l])), 0)
-		var key window.Key
-		var name string
-		err := k.options.Store.Slots(ctx, uint8(l), nil, from, spans[l].to, func(s Slot) error {
-			if string(s.Series) != name {
-				if err := key.UnmarshalBinary(s.Series); err != nil {
-					k.refuse("series", err)
-					return nil
-				}
-				name = string(s.Series)
-			}
-			if err := k.options.Windows.Restore(now, key, l, s.Number, s.Data); err != nil {
-				k.refuse("slot", err)
-				return nil
-			}
-			n++
-			return nil
-		})
+		r.spans[l].from = max(r.spans[l].from, l.Number(r.now.Add(-keep[l])), 0)
+		if r.written[l] == 0 {
+			r.written[l] = l.Number(r.now)
+		}
+	}
+	return r, nil
+}
+
+// restoreWindows files the stored slots, the finest first: they are the newest. The store calls Opened from one goroutine, so it needs
+// no lock of its own.
+func (k *Keeper) restoreWindows(ctx context.Context) (n int, err error) {
+	if k.restoring == nil {
+		if k.restoring, err = k.planWindows(ctx); err != nil {
+			return 0, err
+		}
+	}
+	r := k.restoring
+	for l := range window.LevelsEnd {
+		if r.done[l] {
+			continue
+		}
+		// All of a level is read before any of it is filed: filing can't be undone.
+		slots, err := k.readLevel(ctx, l, r.spans[l].from, r.spans[l].to)
 		if err != nil {
 			return n, err
 		}
-		k.written[l] = written[l]
-		if written[l] == 0 {
-			k.written[l] = l.Number(now)
+		restorer := k.options.Windows.NewRestorer(r.now)
+		for i := range slots {
+			s := &slots[i]
+			if err := restorer.Add(s.key, l, s.number, s.data); err != nil {
+				k.refuse("slot", err)
+				continue
+			}
+			n++
 		}
+		restorer.Close()
+		r.done[l] = true
 	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.written, k.filed, k.restoring = r.written, true, nil
+	close(k.complete)
 	return n, nil
+}
+
+type readSlot struct {
+	key    window.Key
+	number int64
+	data   []byte
+}
+
+func (k *Keeper) readLevel(ctx context.Context, l window.Level, from, to int64) (slots []readSlot, err error) {
+	var key window.Key
+	var name string
+	known := false
+	err = k.options.Store.Slots(ctx, uint8(l), nil, from, to, func(s Slot) error {
+		if !known || string(s.Series) != name {
+			if err := key.UnmarshalBinary(s.Series); err != nil {
+				k.refuse("series", err)
+				return nil
+			}
+			name, known = string(s.Series), true
+		}
+		slots = append(slots, readSlot{key, s.Number, bytes.Clone(s.Data)})
+		return nil
+	})
+	return slots, err
 }
