@@ -21,7 +21,7 @@ BUF  := bin/buf-$(BUF_VERSION)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run demo build test test-sdk race vet lint fmt fmt-check check check-long fuzz soak bench compare performance gate gate-record generate generate-check image clean
+.PHONY: help run demo build test test-sdk race vet lint fmt fmt-check check check-long fuzz soak bench compare compare-state performance gate gate-record generate generate-check image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ compare: build ## proxies side by side, eight minutes; installs nginx and HAProx
 		echo "installing $$p"; apt-get update -q >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$p >/dev/null \
 		|| echo "$$p cannot be installed here: it is left out"; done
 	bin/llmopt bench compare $(ARGS)
+
+compare-state: build ## what the state on disk costs: llmopt with and without it, twenty rounds, five minutes
+	bin/llmopt bench compare --only llmopt --only llmopt-state --rounds 20 --scenario "1 KB" --results bench/results/state $(ARGS)
 
 performance: build ## write docs/performance.md from the newest comparison
 	bin/llmopt bench report --out docs/performance.md

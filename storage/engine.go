@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -50,9 +51,10 @@ type engine struct {
 	lock   io.Closer
 
 	mu      sync.Mutex // of what follows
-	checked time.Time  // when the disk was last looked at
+	checked time.Time  // when the free space was last looked at
 	full    error      // what was found then
-	files   int64      // size of the files then
+	summed  time.Time  // when the size of the files was last looked at
+	files   int64      // what was found then
 }
 
 // op is one write.
@@ -102,7 +104,7 @@ func openEngine(dir string, limits Limits) (_ *engine, err error) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.checked = time.Time{} // there are files now
+	e.checked, e.summed = time.Time{}, time.Time{} // there are files now
 	return e, nil
 }
 
@@ -171,18 +173,26 @@ func (e *engine) schema() error {
 	return nil
 }
 
-// room tells whether there is space to write. It looks once a second.
+// How often the free space and the size of the files are looked at, at most.
+const (
+	freeEvery = time.Second
+	sizeEvery = 10 * time.Second
+)
+
+// room tells whether there is space to write.
 func (e *engine) room(now time.Time) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if age := now.Sub(e.checked); age >= 0 && age < time.Second {
+	if age := now.Sub(e.checked); age >= 0 && age < freeEvery {
 		return e.full
 	}
 	e.checked, e.full = now, nil
 	if free, known := freeSpace(e.dir); known && free < e.limits.MinFree {
 		e.full = fmt.Errorf("%s: %d MiB free, the reserve is %d MiB: %w", e.dir, free>>20, e.limits.MinFree>>20, ErrFull)
 	}
-	e.files = folderSize(filepath.Join(e.dir, dataFolder))
+	if age := now.Sub(e.summed); age < 0 || age >= sizeEvery {
+		e.summed, e.files = now, folderSize(filepath.Join(e.dir, dataFolder))
+	}
 	return e.full
 }
 
@@ -400,5 +410,9 @@ func folderSize(folder string) (total int64) {
 	return total
 }
 
-// quietMemory keeps the engine's process small: its garbage is short-lived, and nobody waits for it.
-func quietMemory() { debug.SetGCPercent(50) }
+// keepQuiet has the engine's process take little: its garbage is short-lived, and nobody waits for it. With one processor its many
+// timers wake no others.
+func keepQuiet() {
+	debug.SetGCPercent(50)
+	runtime.GOMAXPROCS(1)
+}

@@ -23,7 +23,7 @@ const spaceCheck = time.Second
 // that began it says when to stop, by closing in: signals to the group are for that one.
 func ServeEngine(in, out *os.File, dir string, limits Limits) error {
 	signal.Ignore(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	quietMemory()
+	keepQuiet()
 	return serveEngine(&pipes{pollable(in), pollable(out)}, dir, limits)
 }
 

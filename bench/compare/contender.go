@@ -17,10 +17,12 @@ const (
 	Nginx   = "nginx"
 	Relay   = "relay"
 	Llmopt  = "llmopt"
+	// Stateful is llmopt with its state on disk. It takes part when it is asked for.
+	Stateful = "llmopt-state"
 )
 
 // Names are the known contenders in the order of the tables.
-var Names = []string{Direct, HAProxy, Nginx, Relay, Llmopt}
+var Names = []string{Direct, HAProxy, Nginx, Relay, Llmopt, Stateful}
 
 // Given is a contender that runs already: its upstream is whatever it was told.
 type Given struct {
@@ -57,10 +59,13 @@ func launch(ctx context.Context, self, dir, name, upstream string) (*contender, 
 		command = []string{"nginx", "-p", dir, "-c", path, "-e", "stderr"}
 	case Relay:
 		command = []string{self, "bench", "relay", "--listen", c.addr, "--upstream", upstream}
-	case Llmopt:
-		var admin string
+	case Llmopt, Stateful:
+		var admin, state string
 		admin, err = freeAddr()
-		command, environ = []string{self, "serve"}, llmoptEnvironment(dir, c.addr, admin, upstream)
+		if name == Stateful {
+			state = filepath.Join(dir, "state")
+		}
+		command, environ = []string{self, "serve"}, llmoptEnvironment(dir, c.addr, admin, upstream, state)
 	default:
 		err = fmt.Errorf("contender %q: want one of %s", name, strings.Join(Names, ", "))
 	}
@@ -133,14 +138,14 @@ http {
 }
 
 // llmoptEnvironment leaves everything on that is on by default, and has the access log written to a file.
-func llmoptEnvironment(dir, listen, admin, upstream string) []string {
+func llmoptEnvironment(dir, listen, admin, upstream, state string) []string {
 	return []string{
 		"OPTIMIZER_SERVER__LISTEN=" + listen,
 		"OPTIMIZER_ADMIN__LISTEN=" + admin,
 		"OPTIMIZER_PROVIDERS__OPENAI__BASE_URL=http://" + upstream + "/v1",
 		"OPTIMIZER_LOG__ACCESS=" + filepath.Join(dir, "access.log"),
 		"OPTIMIZER_LOG__MAX_BACKUPS=1",
-		"OPTIMIZER_STORAGE__DIR=",
+		"OPTIMIZER_STORAGE__DIR=" + state,
 	}
 }
 

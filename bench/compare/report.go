@@ -20,6 +20,9 @@ func (r *Result) Text(w io.Writer) {
 	if t := r.ratios(); len(t) > 1 {
 		fmt.Fprintf(w, "llmopt\n%s\n", t.text())
 	}
+	if t := r.pairBounds(); len(t) > 1 {
+		fmt.Fprintf(w, "state on disk\n%s\n", t.text())
+	}
 	if t := r.others(); len(t) > 1 {
 		fmt.Fprintf(w, "without a proxy\n%s\n", t.text())
 	}

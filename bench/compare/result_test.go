@@ -128,3 +128,25 @@ func TestPage_IsTheOneInDocs(t *testing.T) {
 		t.Errorf("docs/performance.md is not what make performance writes (%v)", err)
 	}
 }
+
+func TestGeometricBound(t *testing.T) {
+	t.Parallel()
+	check := func(got, want float64) {
+		t.Helper()
+		if math.Abs(got/want-1) > .015 {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	}
+	for degrees, want := range map[float64]float64{2: 2.920, 4: 2.132, 19: 1.729, 99: 1.660} { // any table
+		check(student95(degrees), want)
+	}
+	mean, upper, known := geometricBound([]float64{1, 1.21, 1.1})
+	if !known {
+		t.Fatal("three are enough")
+	}
+	check(mean, 1.1)
+	check(upper, 1.1*math.Exp(2.920*math.Log(1.1)/math.Sqrt(3)))
+	if _, _, known := geometricBound([]float64{1, 2}); known {
+		t.Error("a bound from two")
+	}
+}

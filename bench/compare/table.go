@@ -121,15 +121,24 @@ func (r *Result) verdicts() []verdict {
 }
 
 func (r *Result) ratio(w *row, name, base string) float64 {
-	a, b := r.cell(w.scenario, name), r.cell(w.scenario, base)
-	if a == nil || b == nil || a.Error != "" || b.Error != "" || len(a.Samples) == 0 || len(a.Samples) != len(b.Samples) {
+	ratios := r.roundRatios(w, name, base)
+	if len(ratios) == 0 {
 		return math.NaN()
+	}
+	return medianOf(ratios)
+}
+
+// roundRatios are the ratios of two contenders' figures, round by round; none where one of them failed.
+func (r *Result) roundRatios(w *row, name, base string) []float64 {
+	a, b := r.cell(w.scenario, name), r.cell(w.scenario, base)
+	if a == nil || b == nil || a.Error != "" || b.Error != "" || len(a.Samples) != len(b.Samples) {
+		return nil
 	}
 	ratios := make([]float64, len(a.Samples))
 	for i := range ratios {
 		ratios[i] = w.figure(a.Samples[i]) / w.figure(b.Samples[i])
 	}
-	return medianOf(ratios)
+	return ratios
 }
 
 func (r *Result) ratios() table {
@@ -145,6 +154,49 @@ func (r *Result) ratios() table {
 		t = append(t, []string{v.name, fmt.Sprintf("%.2f", v.ratio), fmt.Sprintf("≤ %.2f", v.bound), mark, nginx})
 	}
 	return t
+}
+
+// pairBounds compare llmopt with and without its state on disk: the mean of the rounds' ratios and what it is below with a confidence of 95 %.
+func (r *Result) pairBounds() table {
+	t := table{{"", "with state ÷ without", "below, at 95 %"}}
+	for i := range rows {
+		w := &rows[i]
+		ratios := r.roundRatios(w, Stateful, Llmopt)
+		if w.bound == 0 || len(ratios) == 0 {
+			continue
+		}
+		mean, upper := "–", "–"
+		if m, u, known := geometricBound(ratios); known {
+			mean, upper = fmt.Sprintf("%.3f", m), fmt.Sprintf("%.3f", u)
+		}
+		t = append(t, []string{w.name, mean, upper})
+	}
+	return t
+}
+
+// geometricBound returns the geometric mean of ratios and the upper end of its one-sided 95 % confidence interval: Student's t on the
+// logarithms. It needs three ratios.
+func geometricBound(ratios []float64) (mean, upper float64, known bool) {
+	n := float64(len(ratios))
+	if n < 3 {
+		return 0, 0, false
+	}
+	var sum, squares float64
+	for _, r := range ratios {
+		sum += math.Log(r)
+	}
+	for _, r := range ratios {
+		d := math.Log(r) - sum/n
+		squares += d * d
+	}
+	return math.Exp(sum / n), math.Exp(sum/n + student95(n-1)*math.Sqrt(squares/(n-1)/n)), true
+}
+
+// student95 is the 0.95-quantile of Student's t distribution, within 1.5 % from two degrees of freedom on (Abramowitz and Stegun, 26.7.5).
+func student95(degrees float64) float64 {
+	const z = 1.6448536269514722 // of the normal distribution
+	z3, z5, z7 := z*z*z, z*z*z*z*z, z*z*z*z*z*z*z
+	return z + (z3+z)/(4*degrees) + (5*z5+16*z3+3*z)/(96*degrees*degrees) + (3*z7+19*z5+17*z3-15*z)/(384*degrees*degrees*degrees)
 }
 
 // others are the CPU times of what is not compared: they show whether the upstream or the driver held things up.

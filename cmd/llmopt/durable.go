@@ -129,15 +129,19 @@ func (g *gateway) withHashKey(c *config.Config) *config.Config {
 }
 
 // notices are the troubles that do not keep the server from serving.
-func (g *gateway) notices() []string {
-	d := g.durable
-	if d == nil {
-		return []string{"storage.dir is empty: state is in memory only"}
+func (g *gateway) notices() (out []string) {
+	if d := g.durable; d == nil {
+		out = append(out, "storage.dir is empty: state is in memory only")
+	} else if err := d.store.Health(); err != nil {
+		out = append(out, fmt.Sprintf("state is in memory for now: %v", err))
 	}
-	if err := d.store.Health(); err != nil {
-		return []string{fmt.Sprintf("state is in memory for now: %v", err)}
+	if g.reload.broken.Load() {
+		out = append(out, "the newest settings are refused and older ones in force: see the log, or llmopt check")
 	}
-	return nil
+	if n := g.reload.pending.Load(); n > 0 {
+		out = append(out, fmt.Sprintf("%d changed settings need a restart", n))
+	}
+	return out
 }
 
 // metrics tells how the state is kept.

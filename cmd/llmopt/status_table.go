@@ -32,7 +32,11 @@ func appendStatus(out *bytes.Buffer, s *controlpb.GetStatusResponse) {
 	for _, p := range s.GetProviders() {
 		names = append(names, printable(p.GetName()))
 	}
-	fmt.Fprintf(out, "providers %s\n\n", strings.Join(names, ", "))
+	fmt.Fprintf(out, "providers %s\n", strings.Join(names, ", "))
+	for _, notice := range s.GetNotices() {
+		fmt.Fprintf(out, "note: %s\n", printable(notice))
+	}
+	out.WriteByte('\n')
 
 	span := shortDuration(s.GetSpan().AsDuration().Seconds())
 	if len(s.GetTargets()) == 0 {
