@@ -57,10 +57,12 @@ type Server struct {
 	WriteTimeout    time.Duration `koanf:"write_timeout" allow:"10ms..24h"` // one stalled write
 	ShutdownTimeout time.Duration `koanf:"shutdown_timeout" allow:"0s..24h"`
 
-	ResponseHeaders bool   `koanf:"response_headers"` // add the x-llmopt-… headers
-	MaxConnections  int    `koanf:"max_connections" allow:"1..1048576" reload:"restart"`
-	RawIO           bool   `koanf:"raw_io" reload:"restart"`   // bare system calls on sockets, where the system has them
-	HashKey         Secret `koanf:"hash_key" reload:"restart"` // keys the hashes of callers and sessions; empty: random at each start
+	ResponseHeaders bool    `koanf:"response_headers"` // add the x-llmopt-… headers
+	MaxConnections  int     `koanf:"max_connections" allow:"1..1048576" reload:"restart"`
+	MemoryLimit     Size    `koanf:"memory_limit" allow:"0B, 16MiB..64TiB" reload:"restart"` // 0: that of the environment
+	MemoryThreshold Percent `koanf:"memory_threshold" allow:"10..100" reload:"restart"`      // of it, from which on exchanges are refused
+	RawIO           bool    `koanf:"raw_io" reload:"restart"`                                // bare system calls on sockets, where the system has them
+	HashKey         Secret  `koanf:"hash_key" reload:"restart"`                              // keys the hashes of callers and sessions; empty: random at each start
 }
 
 // Admin is the listener for operators: metrics, health, control API.

@@ -88,7 +88,7 @@ func TestLoad_Defaults(t *testing.T) {
 		Server: Server{
 			Listen: "127.0.0.1:8080", ReplayLimit: 8 * MiB, MaxBody: 64 * MiB, MaxHeader: 8 * KiB,
 			HeaderTimeout: 10 * time.Second, BodyTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
-			WriteTimeout: time.Minute, ShutdownTimeout: 30 * time.Second, ResponseHeaders: true, MaxConnections: 65536, RawIO: true,
+			WriteTimeout: time.Minute, ShutdownTimeout: 30 * time.Second, ResponseHeaders: true, MaxConnections: 65536, RawIO: true, MemoryThreshold: 90,
 		},
 		Admin:   Admin{Listen: "127.0.0.1:8081"},
 		Log:     Log{Level: "info", Format: "json", Access: "stderr", MaxSize: 100 * MiB, MaxBackups: 10, MaxAge: 30 * day, Compress: false},

@@ -42,6 +42,11 @@ func (p *Proxy) decode(ctx *fasthttp.RequestCtx, x *Exchange) error {
 	if err := x.resolve(&facts); err != nil {
 		return err
 	}
+	if p.memory.over.Load() { // before the body takes any
+		p.memory.refused.Add(1)
+		x.client.linger = true
+		return fail(&overloaded, nil)
+	}
 	x.limits = x.limitsOf(x.provider.name)
 	x.credential, x.sessionName, x.hasConnection = facts.credential, facts.session, facts.connection
 	x.upgrade = facts.upgrade

@@ -73,6 +73,7 @@ func testConfig(upstream string) *config.Config {
 		Server: config.Server{
 			ReplayLimit: 8 << 20, MaxBody: 64 << 20, MaxHeader: 16 << 10, HeaderTimeout: 5 * time.Second, BodyTimeout: 5 * time.Second,
 			IdleTimeout: time.Minute, WriteTimeout: 20 * time.Second, ResponseHeaders: true, MaxConnections: 1 << 16, RawIO: true,
+			MemoryThreshold: 90,
 		},
 		Windows:   config.Windows{MaxSeries: 100},
 		Providers: map[string]config.Provider{"openai": openai, "anthropic": prov("anthropic", "anthropic", ""), "gemini": prov("gemini", "gemini", "")},

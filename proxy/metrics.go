@@ -40,6 +40,9 @@ const (
 	metricLogDropped   = "llmopt_access_log_dropped_total"
 	metricLogErrors    = "llmopt_access_log_errors_total"
 	metricLogWritten   = "llmopt_access_log_lines_total"
+	metricMemory       = "llmopt_memory_bytes"
+	metricMemoryLimit  = "llmopt_memory_limit_bytes"
+	metricOverloaded   = "llmopt_overload_refused_total"
 )
 
 // Bucket bounds in seconds. Duration, TTFT and TPOT are those that OpenTelemetry advises for generative AI.

@@ -50,6 +50,7 @@ type Proxy struct {
 
 	server    *fasthttp.Server
 	clients   *clients
+	memory    *memoryGuard
 	exchanges sync.Pool
 	requests  sync.Pool
 	hijacked  sync.WaitGroup
@@ -80,6 +81,8 @@ func New(o Options) (*Proxy, error) {
 	}
 	p.metrics.set.NewGauge(metricClients, func() float64 { return float64(p.clients.count()) })
 	p.metrics.logCounters(p.log)
+	p.memory = newMemoryGuard(int64(c.MemoryLimit), float64(c.MemoryThreshold)/100)
+	p.metrics.set.RegisterMetricsWriter(p.memory.write)
 	p.server = p.newServer(c)
 	return p, nil
 }
@@ -87,8 +90,11 @@ func New(o Options) (*Proxy, error) {
 // Metrics is the set of the request path's metrics.
 func (p *Proxy) Metrics() *metrics.Set { return p.metrics.set }
 
-// Run keeps the connections to the providers in order until ctx is done.
+// Run keeps the connections to the providers in order, and an eye on the memory, until ctx is done.
 func (p *Proxy) Run(ctx context.Context) {
+	var guard sync.WaitGroup
+	guard.Go(func() { p.memory.run(ctx) })
+	defer guard.Wait()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {

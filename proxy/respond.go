@@ -167,6 +167,9 @@ func (p *Proxy) refuse(ctx *fasthttp.RequestCtx, x *Exchange, err error) {
 	x.status, x.length, x.streamed = kind.status, int64(len(x.held)), false
 	x.startHead(kind.status, nil)
 	x.out = appendLine(x.out, "Content-Type", []byte("application/json"))
+	if kind == &overloaded {
+		x.out = appendLine(x.out, "Retry-After", []byte(retryAfter))
+	}
 	now := time.Now()
 	// What follows on the connection of a bad request can't be trusted.
 	x.beginAnswer(ctx, now, kind == &badRequest || kind == &badVersion)

@@ -125,6 +125,9 @@ func (p *Proxy) publish(old, next *settings) {
 				s.Providers[name] = configured
 			}
 		}
+		if s.Same(base) {
+			return
+		}
 		if _, err := p.policy.Publish(base, s); err == nil {
 			return
 		} // somebody else was faster
