@@ -56,6 +56,7 @@ type Server struct {
 	IdleTimeout     time.Duration `koanf:"idle_timeout" allow:"10ms..24h" reload:"restart"`
 	WriteTimeout    time.Duration `koanf:"write_timeout" allow:"10ms..24h"` // one stalled write
 	ShutdownTimeout time.Duration `koanf:"shutdown_timeout" allow:"0s..24h"`
+	DrainDelay      time.Duration `koanf:"drain_delay" allow:"0s..1h"` // between not being ready and accepting nothing
 
 	ResponseHeaders bool    `koanf:"response_headers"` // add the x-llmopt-… headers
 	MaxConnections  int     `koanf:"max_connections" allow:"1..1048576" reload:"restart"`

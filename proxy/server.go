@@ -68,6 +68,9 @@ func (p *Proxy) acceptFailed(err error) {
 	p.metrics.acceptErrors.Inc()
 }
 
+// Drain has each connection end with its next answer. New ones are accepted all the same.
+func (p *Proxy) Drain() { p.draining.Store(true) }
+
 // Shutdown stops accepting and waits for the exchanges and tunnels under way; when ctx is done first it cuts them, streams
 // with their dialect's error event. It returns when all are recorded.
 func (p *Proxy) Shutdown(ctx context.Context) error {

@@ -45,6 +45,7 @@ type gateway struct {
 	proxyLn, adminLn   net.Listener
 	tls                *tls.Config
 	certificate        *atomic.Pointer[tls.Certificate] // nil: plain HTTP
+	draining           atomic.Bool                      // not ready any more
 	stopping           context.Context
 	stop               context.CancelFunc
 	background         sync.WaitGroup
@@ -143,15 +144,17 @@ func (g *gateway) start() {
 	})
 }
 
-// keepTime lets the windows seal what is over, off the request path.
+// keepTime lets the windows seal what is over, off the request path, and tells systemd that the process is alive.
 func (g *gateway) keepTime() {
+	watchdog := newWatchdog()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
 		select {
 		case now := <-tick.C:
 			g.windows.Advance(now)
-		case <-g.stopping.Done():
+			watchdog.alive(now)
+		case <-g.drained.Done():
 			return
 		}
 	}
@@ -160,15 +163,26 @@ func (g *gateway) keepTime() {
 var errShuttingDown = errors.New("shutting down")
 
 func (g *gateway) ready() error {
-	if g.stopping.Err() != nil {
+	if g.draining.Load() {
 		return errShuttingDown
 	}
 	return nil
 }
 
+// drain says that the server is not ready any more and leaves clients the time to notice.
+func (g *gateway) drain() {
+	g.draining.Store(true)
+	g.proxy.Drain()
+	if delay := g.reload.current.Load().Server.DrainDelay; delay > 0 {
+		g.log.Info().Dur("delay", delay).Msg("not ready any more; connections are accepted until the delay is over")
+		time.Sleep(delay)
+	}
+}
+
 // shutdown ends the server: no new connections, the exchanges under way may finish within the configured time, then they are
 // cut; the admin service goes last.
 func (g *gateway) shutdown() error {
+	g.drain()
 	g.stop()
 	grace, cancel := context.WithTimeout(context.Background(), g.reload.current.Load().Server.ShutdownTimeout)
 	defer cancel()

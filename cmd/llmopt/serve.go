@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/rs/zerolog"
 	"gopkg.in/natefinch/lumberjack.v2"
 
@@ -45,8 +46,10 @@ func (c *serveCmd) Run(env *environment) error {
 		return err
 	}
 	greet(env.stderr, g)
+	notify(daemon.SdNotifyReady)
 	select {
 	case <-env.ctx.Done():
+		notify(daemon.SdNotifyStopping)
 		g.log.Info().Dur("grace", g.reload.current.Load().Server.ShutdownTimeout).Msg("shutting down")
 		return g.shutdown()
 	case err := <-g.failed:
