@@ -68,9 +68,12 @@ type Server struct {
 
 // Admin is the listener for operators: metrics, health, control API.
 type Admin struct {
-	Listen string `koanf:"listen" kind:"listen" reload:"restart"`
-	Pprof  bool   `koanf:"pprof" reload:"restart"`
-	Token  Secret `koanf:"token" kind:"credential" reload:"restart"` // demanded when Listen is not a loopback address
+	Listen   string `koanf:"listen" kind:"listen" reload:"restart"`
+	TLSCert  string `koanf:"tls_cert" kind:"path"` // PEM chain; TLS when set, together with TLSKey
+	TLSKey   string `koanf:"tls_key" kind:"path"`
+	ClientCA string `koanf:"client_ca" kind:"path"` // PEM; clients must show a certificate of it
+	Pprof    bool   `koanf:"pprof" reload:"restart"`
+	Token    Secret `koanf:"token" kind:"credential" reload:"restart"` // demanded when Listen is not a loopback address
 }
 
 // Log is the program's own log and the access log.

@@ -97,6 +97,9 @@ func NeedRestart(from, to *Config) (keys []string) {
 	if (from.Server.TLSCert == "") != (to.Server.TLSCert == "") { // the certificate can change, but not whether there is one
 		keys = append(keys, "server.tls_cert")
 	}
+	if (from.Admin.TLSCert == "") != (to.Admin.TLSCert == "") {
+		keys = append(keys, "admin.tls_cert")
+	}
 	slices.Sort(keys)
 	return keys
 }

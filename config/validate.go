@@ -25,7 +25,14 @@ func (l *loader) validate(c *Config) {
 	if sameAddress(c.Server.Listen, c.Admin.Listen) {
 		l.complain("admin.listen", quote(c.Admin.Listen), "the address of server.listen", "")
 	}
-	l.validateServerTLS(&c.Server)
+	l.validateTLS("server", c.Server.TLSCert, c.Server.TLSKey)
+	l.validateTLS("admin", c.Admin.TLSCert, c.Admin.TLSKey)
+	if c.Admin.ClientCA != "" {
+		l.requireCertificates("admin.client_ca", c.Admin.ClientCA)
+		if c.Admin.TLSCert == "" {
+			l.complain("admin.client_ca", quote(c.Admin.ClientCA), "needs admin.tls_cert beside it", "")
+		}
+	}
 	if c.Prices.File != "" {
 		if info, err := os.Stat(c.Prices.File); err != nil {
 			l.complain("prices.file", quote(c.Prices.File), plain(err), "")
@@ -40,21 +47,37 @@ func (l *loader) validate(c *Config) {
 	}
 }
 
-func (l *loader) validateServerTLS(s *Server) {
+// validateTLS checks the certificate of a listener.
+func (l *loader) validateTLS(section, cert, key string) {
+	certKey, keyKey := section+".tls_cert", section+".tls_key"
 	switch {
-	case s.TLSCert == "" && s.TLSKey == "":
-	case s.TLSKey == "":
-		l.complain("server.tls_cert", quote(s.TLSCert), "needs server.tls_key beside it", "")
-	case s.TLSCert == "":
-		l.complain("server.tls_key", quote(s.TLSKey), "needs server.tls_cert beside it", "")
+	case cert == "" && key == "":
+	case key == "":
+		l.complain(certKey, quote(cert), "needs "+keyKey+" beside it", "")
+	case cert == "":
+		l.complain(keyKey, quote(key), "needs "+certKey+" beside it", "")
 	default:
-		l.requireFile("server.tls_key", s.TLSKey)
-		if l.requireFile("server.tls_cert", s.TLSCert) && !l.bad["server.tls_key"] {
-			if _, err := tls.LoadX509KeyPair(s.TLSCert, s.TLSKey); err != nil {
-				l.complain("server.tls_cert", quote(s.TLSCert), "no pair with server.tls_key: "+plain(err), "")
+		l.requireFile(keyKey, key)
+		if l.requireFile(certKey, cert) && !l.bad[keyKey] {
+			if _, err := tls.LoadX509KeyPair(cert, key); err != nil {
+				l.complain(certKey, quote(cert), "no pair with "+keyKey+": "+plain(err), "")
 			}
 		}
 	}
+}
+
+// requireCertificates checks a file of trusted certificates and returns what it holds.
+func (l *loader) requireCertificates(key, path string) []byte {
+	pem, err := os.ReadFile(path)
+	switch {
+	case err != nil:
+		l.complain(key, quote(path), plain(err), "")
+	case !x509.NewCertPool().AppendCertsFromPEM(pem):
+		l.complain(key, quote(path), "holds no certificate in PEM format", "")
+	default:
+		return pem
+	}
+	return nil
 }
 
 func (l *loader) validateProvider(p *Provider) {
@@ -74,13 +97,7 @@ func (l *loader) validateProvider(p *Provider) {
 		l.complain(prefix+".headers."+p.authHeader(), "", "set by "+prefix+".api_key too", "one of the two")
 	}
 	if key := prefix + ".tls.ca"; p.TLS.CA != "" {
-		pem, err := os.ReadFile(p.TLS.CA)
-		switch {
-		case err != nil:
-			l.complain(key, quote(p.TLS.CA), plain(err), "")
-		case !x509.NewCertPool().AppendCertsFromPEM(pem):
-			l.complain(key, quote(p.TLS.CA), "holds no certificate in PEM format", "")
-		default:
+		if pem := l.requireCertificates(key, p.TLS.CA); pem != nil {
 			sum := sha256.Sum256(pem)
 			p.TLS.CASum = hex.EncodeToString(sum[:])
 		}

@@ -27,6 +27,9 @@ const (
 type adminFlags struct {
 	Admin string `help:"Admin URL of the running server. Default: from OPTIMIZER_ADMIN__LISTEN, else http://127.0.0.1:8081." placeholder:"URL"`
 	Token string `help:"Admin token. Default: from OPTIMIZER_ADMIN__TOKEN." placeholder:"TOKEN"`
+	CA    string `name:"ca" help:"Certificates (PEM) to trust with https. Default: the one in OPTIMIZER_ADMIN__TLS_CERT, else the system's." placeholder:"FILE"`
+	Cert  string `help:"Certificate (PEM) to show, where admin.client_ca asks for one." placeholder:"FILE"`
+	Key   string `help:"Its key (PEM)." placeholder:"FILE"`
 }
 
 // adminConn is a way to ask one server.
@@ -39,6 +42,7 @@ type adminConn struct {
 // dial resolves the flags. It opens no connection yet.
 func (f adminFlags) dial(env *environment) (*adminConn, error) {
 	base := f.Admin
+	own := env.lookup("OPTIMIZER_ADMIN__TLS_CERT")
 	if base == "" {
 		listen := env.lookup("OPTIMIZER_ADMIN__LISTEN")
 		if listen == "" {
@@ -47,6 +51,9 @@ func (f adminFlags) dial(env *environment) (*adminConn, error) {
 		var err error
 		if base, err = urlOfListener(listen); err != nil {
 			return nil, fmt.Errorf("OPTIMIZER_ADMIN__LISTEN: %w", err)
+		}
+		if own != "" {
+			base = "https" + strings.TrimPrefix(base, "http")
 		}
 	}
 	if !strings.Contains(base, "://") {
@@ -60,9 +67,13 @@ func (f adminFlags) dial(env *environment) (*adminConn, error) {
 	if token == "" {
 		token = env.lookup("OPTIMIZER_ADMIN__TOKEN")
 	}
+	secure, err := adminTLS(f.CA, f.Cert, f.Key, own)
+	if err != nil {
+		return nil, err
+	}
 	client := &http.Client{
 		Timeout:       adminTimeout,
-		Transport:     bearer{token, &http.Transport{}}, // no HTTP proxy of the environment: it would get the token
+		Transport:     bearer{token, &http.Transport{TLSClientConfig: secure}}, // no HTTP proxy of the environment: it would get the token
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	base = strings.TrimRight(base, "/")

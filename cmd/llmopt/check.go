@@ -100,7 +100,7 @@ func examine(file string, environ []string) (*checkReport, error) {
 		OK:        true,
 		File:      file,
 		Proxy:     listenURL(c.Server.Listen, c.Server.TLSCert != ""),
-		Admin:     listenURL(c.Admin.Listen, false),
+		Admin:     listenURL(c.Admin.Listen, c.Admin.TLSCert != ""),
 		AccessLog: c.Log.Access,
 		State:     stateOf(&c.Storage),
 		Limits:    &checkLimits{c.Server.MaxBody, c.Server.ReplayLimit, c.Server.MaxHeader, c.Server.MaxConnections},

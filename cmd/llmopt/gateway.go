@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -43,9 +42,8 @@ type gateway struct {
 
 	proxyURL, adminURL string
 	proxyLn, adminLn   net.Listener
-	tls                *tls.Config
-	certificate        *atomic.Pointer[tls.Certificate] // nil: plain HTTP
-	draining           atomic.Bool                      // not ready any more
+	proxyTLS, adminTLS *certified  // nil: plain HTTP
+	draining           atomic.Bool // not ready any more
 	stopping           context.Context
 	stop               context.CancelFunc
 	background         sync.WaitGroup
@@ -75,8 +73,11 @@ func newGateway(c *config.Config, o config.Options, stdout, stderr io.Writer) (_
 	if g.prices, err = config.NewPriceBook(embedded, c.Prices.File, c.Prices.Refresh, g.pricesReloaded); err != nil {
 		return nil, fmt.Errorf("%w: prices.file: %w", errUsage, err)
 	}
-	if g.tls, g.certificate, err = serverTLS(&c.Server); err != nil {
-		return nil, err
+	if g.proxyTLS, err = newCertified(c.Server.TLSCert, c.Server.TLSKey, "", "http/1.1"); err != nil {
+		return nil, fmt.Errorf("%w: server.tls_cert: %w", errUsage, err)
+	}
+	if g.adminTLS, err = newCertified(c.Admin.TLSCert, c.Admin.TLSKey, c.Admin.ClientCA, "h2", "http/1.1"); err != nil {
+		return nil, fmt.Errorf("%w: admin.tls_cert: %w", errUsage, err)
 	}
 	to, closer, err := openAccessLog(&c.Log, stdout, stderr)
 	if err != nil {
@@ -99,8 +100,8 @@ func newGateway(c *config.Config, o config.Options, stdout, stderr io.Writer) (_
 	if g.adminLn, err = net.Listen("tcp", c.Admin.Listen); err != nil {
 		return nil, fmt.Errorf("admin.listen: %w", err)
 	}
-	g.proxyURL = listenURL(g.proxyLn.Addr().String(), g.tls != nil)
-	g.adminURL = listenURL(g.adminLn.Addr().String(), false)
+	g.proxyURL = listenURL(g.proxyLn.Addr().String(), g.proxyTLS != nil)
+	g.adminURL = listenURL(g.adminLn.Addr().String(), g.adminTLS != nil)
 	if err := g.newJobs(c); err != nil {
 		return nil, err
 	}
@@ -133,12 +134,12 @@ func (g *gateway) start() {
 		g.background.Go(func() { g.durable.keeper.Run(g.drained, stateGrace) })
 	}
 	g.background.Go(func() {
-		if err := g.proxy.Serve(g.proxyLn, g.tls); err != nil {
+		if err := g.proxy.Serve(g.proxyLn, g.proxyTLS.config()); err != nil {
 			g.failed <- fmt.Errorf("proxy: %w", err)
 		}
 	})
 	g.background.Go(func() {
-		if err := g.admin.Serve(g.adminLn); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		if err := g.admin.Serve(g.adminLn, g.adminTLS.config()); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			g.failed <- fmt.Errorf("admin: %w", err)
 		}
 	})

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"os"
@@ -127,13 +126,13 @@ func (r *reloader) prepare() (c *config.Config, commit func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	var certificate *tls.Certificate
-	if g.certificate != nil && c.Server.TLSCert != "" {
-		pair, err := tls.LoadX509KeyPair(c.Server.TLSCert, c.Server.TLSKey)
-		if err != nil {
-			return nil, nil, err
-		}
-		certificate = &pair
+	proxyTLS, err := g.proxyTLS.prepare(c.Server.TLSCert, c.Server.TLSKey, "")
+	if err != nil {
+		return nil, nil, err
+	}
+	adminTLS, err := g.adminTLS.prepare(c.Admin.TLSCert, c.Admin.TLSKey, c.Admin.ClientCA)
+	if err != nil {
+		return nil, nil, err
 	}
 	schedule, err := scheduleOf(c)
 	if err != nil {
@@ -148,9 +147,8 @@ func (r *reloader) prepare() (c *config.Config, commit func(), err error) {
 			g.log.Error().Err(err).Msg("jobs can't be scheduled anew")
 		}
 		prices()
-		if certificate != nil {
-			g.certificate.Store(certificate)
-		}
+		proxyTLS()
+		adminTLS()
 		g.level.set(c.Log.Level)
 		proxy()
 	}, nil

@@ -225,7 +225,7 @@ func TestReload_SecretsAndCertificates(t *testing.T) {
 	write("key.pem", first.key)
 	f := newSettingsFile(t, providerAt(up.URL)+fmt.Sprintf("api_key = \"file:%s\"\n[server]\ntls_cert = %q\ntls_key = %q\n", at("key"), at("cert.pem"), at("key.pem")))
 	c := f.start()
-	ask := func(with certified) (key string) {
+	ask := func(with identity) (key string) {
 		t.Helper()
 		client := with.client()
 		defer client.CloseIdleConnections()
@@ -253,13 +253,13 @@ func TestReload_SecretsAndCertificates(t *testing.T) {
 	}
 }
 
-// certified is a certificate for 127.0.0.1 and its key, in PEM.
-type certified struct {
+// identity is a certificate for 127.0.0.1 and its key, in PEM.
+type identity struct {
 	cert, key string
 	pool      *x509.CertPool
 }
 
-func selfSigned(t *testing.T) certified {
+func selfSigned(t *testing.T) identity {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -277,7 +277,7 @@ func selfSigned(t *testing.T) certified {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := certified{
+	c := identity{
 		cert: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
 		key:  string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded})),
 		pool: x509.NewCertPool(),
@@ -287,6 +287,6 @@ func selfSigned(t *testing.T) certified {
 }
 
 // client trusts the certificate alone.
-func (c certified) client() *http.Client {
+func (c identity) client() *http.Client {
 	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: c.pool}}, Timeout: 10 * time.Second}
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -9,7 +8,6 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -123,21 +121,4 @@ func openAccessLog(c *config.Log, stdout, stderr io.Writer) (io.Writer, io.Close
 		MaxAge: int(c.MaxAge / day), Compress: c.Compress,
 	}
 	return l, l, nil
-}
-
-// serverTLS is nil where the proxy speaks plain HTTP. The certificate can be replaced at any time.
-func serverTLS(c *config.Server) (*tls.Config, *atomic.Pointer[tls.Certificate], error) {
-	if c.TLSCert == "" {
-		return nil, nil, nil
-	}
-	pair, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%w: server.tls_cert: %w", errUsage, err)
-	}
-	certificate := new(atomic.Pointer[tls.Certificate])
-	certificate.Store(&pair)
-	return &tls.Config{
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate.Load(), nil },
-		MinVersion:     tls.VersionTLS12,
-	}, certificate, nil
 }

@@ -40,7 +40,7 @@ func adminOf(t *testing.T, r *window.Recorder, token string) string {
 		Log:       zerolog.Nop(),
 	})
 	served := make(chan error, 1)
-	go func() { served <- s.Serve(ln) }()
+	go func() { served <- s.Serve(ln, nil) }()
 	t.Cleanup(func() {
 		http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	stdlog "log"
@@ -70,6 +71,7 @@ func New(o Options) *Server {
 		Protocols:         new(http.Protocols),
 	}
 	s.http.Protocols.SetHTTP1(true)
+	s.http.Protocols.SetHTTP2(true)
 	s.http.Protocols.SetUnencryptedHTTP2(true) // gRPC
 	return s
 }
@@ -95,9 +97,15 @@ func (s *Server) routes() http.Handler {
 // Handler is the service as a handler, for a listener of the caller's.
 func (s *Server) Handler() http.Handler { return s.http.Handler }
 
-// Serve answers on ln until Shutdown begins and then returns nil, while requests in flight go on. It closes ln.
-func (s *Server) Serve(ln net.Listener) error {
-	if err := s.http.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+// Serve answers on ln until Shutdown begins and then returns nil, while requests in flight go on. It closes ln. With a TLS
+// configuration clients must speak TLS.
+func (s *Server) Serve(ln net.Listener, t *tls.Config) error {
+	serve := s.http.Serve
+	if t != nil {
+		s.http.TLSConfig = t
+		serve = func(ln net.Listener) error { return s.http.ServeTLS(ln, "", "") }
+	}
+	if err := serve(ln); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve admin on %s: %w", ln.Addr(), err)
 	}
 	return nil

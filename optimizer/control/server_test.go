@@ -49,7 +49,7 @@ func serve(t *testing.T, o Options) (string, *Server) {
 	}
 	s := New(o)
 	served := make(chan error, 1)
-	go func() { served <- s.Serve(ln) }()
+	go func() { served <- s.Serve(ln, nil) }()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
@@ -292,7 +292,7 @@ func TestServer_ShutdownWaitsForRequestsInFlight(t *testing.T) {
 	}
 	s := New(o)
 	served, down, answered := make(chan error, 1), make(chan error, 1), make(chan int, 1)
-	go func() { served <- s.Serve(ln) }()
+	go func() { served <- s.Serve(ln, nil) }()
 	go func() {
 		resp, err := client(t, false).Get("http://" + ln.Addr().String() + "/readyz")
 		if err != nil {
