@@ -85,6 +85,17 @@ type Log struct {
 	MaxBackups int           `koanf:"max_backups" allow:"0..10000" reload:"restart"`  // rotated files kept; 0: all
 	MaxAge     time.Duration `koanf:"max_age" allow:"0s, 1d..3650d" reload:"restart"` // of rotated files; 0: no limit
 	Compress   bool          `koanf:"compress" reload:"restart"`                      // gzip rotated files
+	Levels     Levels        `koanf:"levels"`
+}
+
+// Levels are those of the parts of the program that have one of their own. Empty: Log.Level.
+type Levels struct {
+	Server  string `koanf:"server" allow:"\"\", debug, info, warn, error"`
+	Proxy   string `koanf:"proxy" allow:"\"\", debug, info, warn, error"`
+	Admin   string `koanf:"admin" allow:"\"\", debug, info, warn, error"`
+	Storage string `koanf:"storage" allow:"\"\", debug, info, warn, error"`
+	State   string `koanf:"state" allow:"\"\", debug, info, warn, error"`
+	Jobs    string `koanf:"jobs" allow:"\"\", debug, info, warn, error"`
 }
 
 // Prices says where model prices come from besides the embedded table.
@@ -124,6 +135,7 @@ type Schedule struct {
 	Rollup    string        `koanf:"rollup" kind:"cron"`
 	Retention string        `koanf:"retention" kind:"cron"`
 	Backup    string        `koanf:"backup" kind:"cron"`
+	Rotate    string        `koanf:"rotate" kind:"cron"`
 	Jitter    time.Duration `koanf:"jitter" allow:"0s..1h"`   // longest random delay of jobs that run hourly or less often
 	Timeout   time.Duration `koanf:"timeout" allow:"1s..24h"` // of one run of a job
 }

@@ -99,7 +99,7 @@ func TestLoad_Defaults(t *testing.T) {
 			Retention: Retention{Finest: 2 * time.Hour, Minutes: 2 * day, Hours: 400 * day, Totals: 400 * day, Journal: 400 * day, Snapshots: 1000},
 		},
 		Schedule: Schedule{
-			Timezone: "UTC", Rollup: "*/10 * * * * *", Retention: "23 * * * *", Backup: "0 3 * * *", Jitter: time.Minute, Timeout: 10 * time.Minute,
+			Timezone: "UTC", Rollup: "*/10 * * * * *", Retention: "23 * * * *", Backup: "0 3 * * *", Rotate: "0 0 * * *", Jitter: time.Minute, Timeout: 10 * time.Minute,
 		},
 		Providers: map[string]Provider{"openai": openai, "anthropic": anthropic, "gemini": gemini},
 	}

@@ -58,7 +58,7 @@ func (g *gateway) openDurable(c *config.Storage) {
 			case <-g.stopping.Done():
 			}
 		},
-		Log: g.log,
+		Log: g.logs.of(logStorage),
 	})
 	g.durable = d
 }
@@ -83,7 +83,7 @@ func (g *gateway) restore() {
 		return
 	}
 	d.keeper = state.New(state.Options{
-		Store: d.store, Windows: g.windows, Policy: g.policy, Totals: totals{g.ledger}, Log: g.log,
+		Store: d.store, Windows: g.windows, Policy: g.policy, Totals: totals{g.ledger}, Log: g.logs.of(logState),
 		Keep: func() state.Retention {
 			r := &g.reload.current.Load().Storage.Retention
 			return state.Retention{

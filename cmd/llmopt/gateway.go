@@ -13,6 +13,7 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/rs/zerolog"
+	"gopkg.in/natefinch/lumberjack.v2"
 
 	"llm-auto-optimizer/analysis/window"
 	"llm-auto-optimizer/config"
@@ -27,8 +28,8 @@ import (
 type gateway struct {
 	config  *config.Config // at the start; reloader has what is in force
 	reload  *reloader
-	log     zerolog.Logger
-	level   *levelWriter
+	log     zerolog.Logger // of the server itself
+	logs    *logs
 	proxy   *proxy.Proxy
 	admin   *control.Server
 	policy  *policy.Holder
@@ -38,7 +39,7 @@ type gateway struct {
 	jobs    *jobs.Runner
 	prices  *config.PriceBook
 	access  *proxy.AccessLog
-	logFile io.Closer // nil where the access log is no file of ours
+	logFile *lumberjack.Logger // nil where the access log is no file of ours
 
 	proxyURL, adminURL string
 	proxyLn, adminLn   net.Listener
@@ -57,7 +58,8 @@ type gateway struct {
 func newGateway(c *config.Config, o config.Options, stdout, stderr io.Writer) (_ *gateway, err error) {
 	g := &gateway{config: c, failed: make(chan error, 3)}
 	g.reload = newReloader(g, o, c)
-	g.log, g.level = newLogger(&c.Log, stderr)
+	g.logs = newLogs(&c.Log, stderr)
+	g.log = g.logs.of(logServer)
 	g.stopping, g.stop = context.WithCancel(context.Background())
 	g.drained, g.setDrained = context.WithCancel(context.Background())
 	defer func() {
@@ -79,18 +81,18 @@ func newGateway(c *config.Config, o config.Options, stdout, stderr io.Writer) (_
 	if g.adminTLS, err = newCertified(c.Admin.TLSCert, c.Admin.TLSKey, c.Admin.ClientCA, "h2", "http/1.1"); err != nil {
 		return nil, fmt.Errorf("%w: admin.tls_cert: %w", errUsage, err)
 	}
-	to, closer, err := openAccessLog(&c.Log, stdout, stderr)
+	to, file, err := openAccessLog(&c.Log, stdout, stderr)
 	if err != nil {
 		return nil, err
 	}
-	g.logFile = closer
+	g.logFile = file
 	g.access = proxy.NewAccessLog(to)
 	g.windows = window.NewRecorder(c.Windows.MaxSeries)
 	g.ledger = ledger.New(maxAccounts)
 	g.policy = policy.NewHolder(proxy.PolicyOf(c))
 	g.restore()
 	if g.proxy, err = proxy.New(proxy.Options{
-		Config: g.withHashKey(c), Policy: g.policy, Prices: g.prices.Table, Windows: g.windows, Ledger: g.ledger, Access: g.access, Log: g.log,
+		Config: g.withHashKey(c), Policy: g.policy, Prices: g.prices.Table, Windows: g.windows, Ledger: g.ledger, Access: g.access, Log: g.logs.of(logProxy),
 	}); err != nil {
 		return nil, fmt.Errorf("%w: %w", errUsage, err)
 	}
@@ -114,7 +116,7 @@ func newGateway(c *config.Config, o config.Options, stdout, stderr io.Writer) (_
 		Version: buildVersion(), ProxyURL: g.proxyURL, AdminURL: g.adminURL,
 		Token: c.Admin.Token, Host: host, Pprof: c.Admin.Pprof,
 		Providers: func() map[string]config.Provider { return g.reload.current.Load().Providers }, Policy: g.policy, Ready: g.ready,
-		Notices: g.notices, Windows: g.windows, Jobs: g.jobs, State: g.stateAPI(), Metrics: sets, Log: g.log,
+		Notices: g.notices, Windows: g.windows, Jobs: g.jobs, State: g.stateAPI(), Metrics: sets, Log: g.logs.of(logAdmin),
 	})
 	return g, nil
 }

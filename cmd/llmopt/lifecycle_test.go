@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -208,5 +209,61 @@ func TestServe_NotifiesSystemd(t *testing.T) {
 	next("STOPPING=1")
 	if err := c.ended(10 * time.Second); err != nil {
 		t.Error(err)
+	}
+}
+
+// Parts of the program say more or less by a level of their own, also while it runs, and the access log begins a new file on demand.
+func TestLogs_LevelsAndRotation(t *testing.T) {
+	t.Parallel()
+	s := simulate(t, sim.Options{})
+	dir := t.TempDir()
+	access := filepath.Join(dir, "access.log")
+	f := newSettingsFile(t, providerAt(s.url)+"[log]\nlevels.server = \"error\"\n")
+	c := f.start("OPTIMIZER_STORAGE__DIR="+filepath.Join(dir, "state"), "OPTIMIZER_LOG__ACCESS="+access)
+	eventually(t, "state speaks", 10*time.Second, func() bool { return strings.Contains(c.stderr.String(), `"component":"state"`) })
+	f.replace(providerAt(s.url) + "[log]\nlevels.server = \"info\"\n")
+	c.signal(syscall.SIGHUP)
+	eventually(t, "the server speaks", 10*time.Second, func() bool { return strings.Contains(c.stderr.String(), `"component":"server"`) })
+
+	at := "--admin=" + c.admin
+	if err := chat(http.DefaultClient, c.proxy, false); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a line is written", 10*time.Second, func() bool {
+		info, err := os.Stat(access)
+		return err == nil && info.Size() > 0
+	})
+	for range 2 { // the second finds nothing to do
+		cliOutput(t, 0, "jobs", "run", "rotate", at)
+	}
+	if files, _ := filepath.Glob(filepath.Join(dir, "access*")); len(files) != 2 {
+		t.Errorf("files: %v", files)
+	}
+}
+
+// No goroutine of the program outlives its end. It is the only test that does not run beside others.
+func TestShutdown_LeavesNoGoroutine(t *testing.T) {
+	s := simulate(t, sim.Options{})
+	g := serve(t, s.url, "OPTIMIZER_STORAGE__DIR="+filepath.Join(t.TempDir(), "state"))
+	if err := chat(http.DefaultClient, g.url, true); err != nil {
+		t.Fatal(err)
+	}
+	g.stop()
+	http.DefaultClient.CloseIdleConnections()
+	var left string
+	eventually(t, "all goroutines have ended", 10*time.Second, func() bool {
+		stacks := make([]byte, 1<<20)
+		stacks = stacks[:runtime.Stack(stacks, true)]
+		left = ""
+		for stack := range strings.SplitSeq(string(stacks), "\n\n") {
+			ours := strings.Contains(stack, "llm-auto-optimizer/") || strings.Contains(stack, "gocron") || strings.Contains(stack, "yamux")
+			if ours && !strings.Contains(stack, "bench/sim") && !strings.Contains(stack, "testing.tRunner") {
+				left += stack + "\n\n"
+			}
+		}
+		return left == ""
+	})
+	if left != "" {
+		t.Error(left)
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
-	"github.com/rs/zerolog"
 
 	"llm-auto-optimizer/config"
 	"llm-auto-optimizer/optimizer/state"
@@ -149,7 +148,7 @@ func (r *reloader) prepare() (c *config.Config, commit func(), err error) {
 		prices()
 		proxyTLS()
 		adminTLS()
-		g.level.set(c.Log.Level)
+		g.logs.set(&c.Log)
 		proxy()
 	}, nil
 }
@@ -182,26 +181,4 @@ func (r *reloader) metrics() *metrics.Set {
 	set.NewGauge("llmopt_config_pending_restart", func() float64 { return float64(r.pending.Load()) })
 	set.NewGauge("llmopt_config_loaded_timestamp_seconds", func() float64 { return float64(r.at.Load()) })
 	return set
-}
-
-// levelWriter lets the messages of a level that can be changed through.
-type levelWriter struct {
-	io.Writer
-	least atomic.Int32
-}
-
-func (l *levelWriter) set(level string) {
-	parsed, err := zerolog.ParseLevel(level)
-	if err != nil {
-		panic("BUG: log level passed validation: " + level)
-	}
-	l.least.Store(int32(parsed))
-}
-
-// WriteLevel implements zerolog.LevelWriter.
-func (l *levelWriter) WriteLevel(level zerolog.Level, p []byte) (int, error) {
-	if int32(level) < l.least.Load() {
-		return len(p), nil
-	}
-	return l.Write(p)
 }

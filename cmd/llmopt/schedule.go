@@ -18,6 +18,7 @@ const (
 	jobRollup    = "rollup"
 	jobRetention = "retention"
 	jobBackup    = "backup"
+	jobRotate    = "rotate"
 )
 
 // newJobs makes the jobs that there is work for.
@@ -30,11 +31,14 @@ func (g *gateway) newJobs(c *config.Config) error {
 			{Name: jobBackup, Help: "back up the state to storage.backup_dir", Run: g.backup},
 		}
 	}
+	if file := g.logFile; file != nil {
+		list = append(list, jobs.Job{Name: jobRotate, Help: "begin a new access log file", Run: func(context.Context) error { return g.rotate(file) }})
+	}
 	schedule, err := scheduleOf(c)
 	if err != nil {
 		return err
 	}
-	g.jobs = jobs.New(g.log, schedule, list...)
+	g.jobs = jobs.New(g.logs.of(logJobs), schedule, list...)
 	return nil
 }
 
@@ -50,7 +54,7 @@ func scheduleOf(c *config.Config) (jobs.Schedule, error) {
 	}
 	return jobs.Schedule{
 		Location: location, Jitter: s.Jitter, Timeout: s.Timeout,
-		Cron: map[string]string{jobRollup: s.Rollup, jobRetention: s.Retention, jobBackup: backup},
+		Cron: map[string]string{jobRollup: s.Rollup, jobRetention: s.Retention, jobBackup: backup, jobRotate: s.Rotate},
 	}, nil
 }
 

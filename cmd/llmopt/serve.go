@@ -5,14 +5,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 	"strings"
-	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
-	"github.com/rs/zerolog"
-	"gopkg.in/natefinch/lumberjack.v2"
 
 	"llm-auto-optimizer/config"
 )
@@ -82,43 +78,4 @@ func greet(w io.Writer, g *gateway) {
 	fmt.Fprintf(&b, "State: %s\n", stateOf(&g.config.Storage))
 	fmt.Fprintf(&b, "Look: llmopt status, or %s/metrics\n", g.adminURL)
 	_, _ = io.WriteString(w, b.String())
-}
-
-// newLogger makes the program's own log, whose level can be changed.
-func newLogger(c *config.Log, w io.Writer) (zerolog.Logger, *levelWriter) {
-	if c.Format == "console" {
-		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly, NoColor: !isTerminal(w)}
-	}
-	l := &levelWriter{Writer: w}
-	l.set(c.Level)
-	return zerolog.New(l).With().Timestamp().Logger(), l
-}
-
-// openAccessLog opens where the access log goes; a nil writer means nowhere.
-func openAccessLog(c *config.Log, stdout, stderr io.Writer) (io.Writer, io.Closer, error) {
-	switch c.Access {
-	case "off":
-		return nil, nil, nil
-	case "stdout":
-		return stdout, nil, nil
-	case "stderr":
-		return stderr, nil, nil
-	}
-	// Opened once here, so that a path that can't be written is told at the start and not by the first line.
-	if err := os.MkdirAll(filepath.Dir(c.Access), 0o755); err != nil {
-		return nil, nil, fmt.Errorf("%w: log.access: %w", errUsage, err)
-	}
-	f, err := os.OpenFile(c.Access, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%w: log.access: %w", errUsage, err)
-	}
-	if err := f.Close(); err != nil {
-		return nil, nil, fmt.Errorf("log.access: %w", err)
-	}
-	const mebibyte, day = 1 << 20, 24 * time.Hour
-	l := &lumberjack.Logger{
-		Filename: c.Access, MaxSize: max(1, int(c.MaxSize/mebibyte)), MaxBackups: c.MaxBackups,
-		MaxAge: int(c.MaxAge / day), Compress: c.Compress,
-	}
-	return l, l, nil
 }
