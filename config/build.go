@@ -87,7 +87,7 @@ func (l *loader) assign(v reflect.Value, values map[string]any, prefix string) {
 			if reason != "" {
 				panic("BUG: " + prefix + key + " was checked before: " + reason)
 			}
-			if leaf.kind == "path" || leaf.kind == "dir" || leaf.kind == "sink" {
+			if leaf.kind == "path" || leaf.kind == "dir" || leaf.kind == "socket" || leaf.kind == "sink" {
 				decoded = reflect.ValueOf(l.locate(prefix+key, leaf.kind, decoded.String()))
 			}
 			if leaf.kind == "path" && decoded.String() != "" {

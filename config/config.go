@@ -44,7 +44,8 @@ func (c *Config) ProviderNames() []string { return slices.Sorted(maps.Keys(c.Pro
 // Server is the data plane: the listener that clients talk to.
 type Server struct {
 	Listen  string `koanf:"listen" kind:"listen" reload:"restart"`
-	TLSCert string `koanf:"tls_cert" kind:"path"` // PEM chain; TLS when set, together with TLSKey
+	Socket  string `koanf:"unix_socket" kind:"socket" reload:"restart"` // path of a Unix socket to listen on as well; empty: none
+	TLSCert string `koanf:"tls_cert" kind:"path"`                       // PEM chain; TLS when set, together with TLSKey
 	TLSKey  string `koanf:"tls_key" kind:"path"`
 
 	ReplayLimit Size `koanf:"replay_limit" allow:"0B..1GiB"` // larger bodies stream through with one attempt

@@ -26,6 +26,7 @@ var stringKinds = map[string]struct {
 }{
 	"listen":    {"host:port, [ipv6]:port or :port (all interfaces); port 0..65535", checkListen},
 	"path":      {"path of a file, or empty", nil},
+	"socket":    {"path of at most 100 bytes, or empty", checkSocket},
 	"dir":       {"path of a directory, or empty", nil},
 	"sink":      {"stdout, stderr, off, or the path of a file", checkSink},
 	"base_url":  {"http:// or https:// URL without user, query and fragment", checkBaseURL},
@@ -50,6 +51,14 @@ func checkListen(s string) string {
 		return ""
 	}
 	return "not a host name or IP address"
+}
+
+// checkSocket bounds the path as systems do: 104 or 108 bytes with an end mark.
+func checkSocket(s string) string {
+	if len(s) > 100 {
+		return "too long for a socket"
+	}
+	return ""
 }
 
 func checkTimezone(s string) string {

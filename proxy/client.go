@@ -76,10 +76,10 @@ func (c *clientConn) Close() (err error) {
 		c.clients.remove(c)
 		if c.linger {
 			_ = c.CloseWrite()
-			_ = c.TCPConn.SetReadDeadline(time.Now().Add(lingerTimeout))
-			_, _ = io.CopyN(io.Discard, c.TCPConn, lingerBytes)
+			_ = c.Stream.SetReadDeadline(time.Now().Add(lingerTimeout))
+			_, _ = io.CopyN(io.Discard, c.Stream, lingerBytes)
 		}
-		err = c.TCPConn.Close()
+		err = c.Stream.Close()
 	})
 	return err
 }
@@ -112,8 +112,8 @@ func newClients(rawIO bool) (*clients, error) {
 	return cs, nil
 }
 
-func (cs *clients) add(tcp *net.TCPConn) *clientConn {
-	c := &clientConn{Conn: socket.Wrap(tcp, cs.rawIO), clients: cs}
+func (cs *clients) add(s socket.Stream) *clientConn {
+	c := &clientConn{Conn: socket.Wrap(s, cs.rawIO), clients: cs}
 	cs.mu.Lock()
 	if n := len(cs.free); n > 0 {
 		c.slot = cs.free[n-1]
@@ -189,7 +189,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		var passing interface{ Temporary() bool }
 		switch {
 		case err == nil:
-			c := l.clients.add(nc.(*net.TCPConn)) //nolint:forcetypeassert // Serve refuses other listeners
+			c := l.clients.add(nc.(socket.Stream)) //nolint:forcetypeassert // Serve refuses other listeners
 			if l.tls != nil {
 				c.overTLS(l.tls)
 			}

@@ -49,10 +49,13 @@ func (p *Proxy) newServer(c *config.Server) *fasthttp.Server {
 	}
 }
 
-// Serve accepts connections from a TCP listener until Shutdown. With a TLS configuration clients must speak TLS.
+// Serve accepts connections from a TCP or Unix listener until Shutdown. With a TLS configuration clients must speak TLS. Several
+// listeners can be served at once.
 func (p *Proxy) Serve(ln net.Listener, t *tls.Config) error {
-	if _, ok := ln.(*net.TCPListener); !ok {
-		return fmt.Errorf("serve %T: not a TCP listener", ln)
+	switch ln.(type) {
+	case *net.TCPListener, *net.UnixListener:
+	default:
+		return fmt.Errorf("serve %T: neither a TCP nor a Unix listener", ln)
 	}
 	if t != nil {
 		t = t.Clone()

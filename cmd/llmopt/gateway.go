@@ -43,8 +43,9 @@ type gateway struct {
 
 	proxyURL, adminURL string
 	proxyLn, adminLn   net.Listener
-	proxyTLS, adminTLS *certified  // nil: plain HTTP
-	draining           atomic.Bool // not ready any more
+	socketLn           net.Listener // nil: none
+	proxyTLS, adminTLS *certified   // nil: plain HTTP
+	draining           atomic.Bool  // not ready any more
 	stopping           context.Context
 	stop               context.CancelFunc
 	background         sync.WaitGroup
@@ -56,7 +57,7 @@ type gateway struct {
 // newGateway builds a server and opens its listeners, so that its addresses are known. Nothing is served before start. o is what c
 // was loaded with.
 func newGateway(c *config.Config, o config.Options, stdout, stderr io.Writer) (_ *gateway, err error) {
-	g := &gateway{config: c, failed: make(chan error, 3)}
+	g := &gateway{config: c, failed: make(chan error, 4)}
 	g.reload = newReloader(g, o, c)
 	g.logs = newLogs(&c.Log, stderr)
 	g.log = g.logs.of(logServer)
@@ -99,6 +100,11 @@ func newGateway(c *config.Config, o config.Options, stdout, stderr io.Writer) (_
 	if g.proxyLn, err = net.Listen("tcp", c.Server.Listen); err != nil {
 		return nil, fmt.Errorf("server.listen: %w", err)
 	}
+	if c.Server.Socket != "" {
+		if g.socketLn, err = listenUnix(c.Server.Socket); err != nil {
+			return nil, fmt.Errorf("server.unix_socket: %w", err)
+		}
+	}
 	if g.adminLn, err = net.Listen("tcp", c.Admin.Listen); err != nil {
 		return nil, fmt.Errorf("admin.listen: %w", err)
 	}
@@ -140,6 +146,13 @@ func (g *gateway) start() {
 			g.failed <- fmt.Errorf("proxy: %w", err)
 		}
 	})
+	if g.socketLn != nil {
+		g.background.Go(func() {
+			if err := g.proxy.Serve(g.socketLn, nil); err != nil {
+				g.failed <- fmt.Errorf("proxy: %w", err)
+			}
+		})
+	}
 	g.background.Go(func() {
 		if err := g.admin.Serve(g.adminLn, g.adminTLS.config()); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			g.failed <- fmt.Errorf("admin: %w", err)
@@ -207,7 +220,7 @@ func (g *gateway) release() {
 	if g.durable != nil {
 		_ = g.durable.store.Close()
 	}
-	for _, ln := range []net.Listener{g.proxyLn, g.adminLn} {
+	for _, ln := range []net.Listener{g.proxyLn, g.socketLn, g.adminLn} {
 		if ln != nil {
 			_ = ln.Close()
 		}

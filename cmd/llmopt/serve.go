@@ -75,6 +75,9 @@ func greet(w io.Writer, g *gateway) {
 		}
 		fmt.Fprintf(&b, "  %-12s %s=%s/%s   → %s\n", name, variable, g.proxyURL, name, p.BaseURL)
 	}
+	if path := g.config.Server.Socket; path != "" {
+		fmt.Fprintf(&b, "The same over the Unix socket %s\n", path)
+	}
 	fmt.Fprintf(&b, "State: %s\n", stateOf(&g.config.Storage))
 	fmt.Fprintf(&b, "Look: llmopt status, or %s/metrics\n", g.adminURL)
 	_, _ = io.WriteString(w, b.String())

@@ -4,7 +4,6 @@ package socket
 
 import (
 	"errors"
-	"net"
 	"os"
 	"time"
 )
@@ -12,7 +11,7 @@ import (
 // trial waits for the shortest time in which a read is tried at all. It leaves the connection without a read deadline.
 type trial struct{}
 
-func (trial) read(c *net.TCPConn, p []byte) (int, error) {
+func (trial) read(c Stream, p []byte) (int, error) {
 	_ = c.SetReadDeadline(time.Now().Add(time.Millisecond))
 	n, err := c.Read(p)
 	_ = c.SetReadDeadline(time.Time{})

@@ -4,7 +4,6 @@ package socket
 
 import (
 	"io"
-	"net"
 	"os"
 	"syscall"
 )
@@ -19,7 +18,7 @@ type trial struct {
 	err  error
 }
 
-func (t *trial) read(c *net.TCPConn, p []byte) (int, error) {
+func (t *trial) read(c Stream, p []byte) (int, error) {
 	if t.do == nil {
 		rc, err := c.SyscallConn()
 		if err != nil {

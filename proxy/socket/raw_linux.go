@@ -2,7 +2,6 @@ package socket
 
 import (
 	"io"
-	"net"
 	"os"
 	"syscall"
 	"unsafe"
@@ -33,7 +32,7 @@ type transfer struct {
 	deadline deadline
 }
 
-func newRaw(tcp *net.TCPConn) *raw {
+func newRaw(tcp Stream) *raw {
 	rc, err := tcp.SyscallConn()
 	if err != nil {
 		return nil
@@ -68,7 +67,7 @@ func (t *transfer) once(fd uintptr) (done bool) {
 	}
 }
 
-func (r *raw) read(c *net.TCPConn, p []byte) (int, error) {
+func (r *raw) read(c Stream, p []byte) (int, error) {
 	r.in.prepareRead(p)
 	err := r.conn.Read(r.in.do)
 	for err != nil && r.in.deadline.early(err) {
@@ -78,7 +77,7 @@ func (r *raw) read(c *net.TCPConn, p []byte) (int, error) {
 }
 
 // tryRead reads without waiting. Control neither waits for a reader nor looks at deadlines.
-func (r *raw) tryRead(c *net.TCPConn, p []byte) (int, error) {
+func (r *raw) tryRead(c Stream, p []byte) (int, error) {
 	r.in.prepareRead(p)
 	err := r.conn.Control(r.try)
 	if err == nil && !r.ready {
@@ -92,7 +91,7 @@ func (t *transfer) prepareRead(p []byte) {
 }
 
 // received is the outcome of a read. err is what kept the call from being made.
-func (r *raw) received(c *net.TCPConn, err error) (int, error) {
+func (r *raw) received(c Stream, err error) (int, error) {
 	t := &r.in
 	t.arg = nil
 	switch {
@@ -106,7 +105,7 @@ func (r *raw) received(c *net.TCPConn, err error) (int, error) {
 	return t.n, nil
 }
 
-func (r *raw) write(c *net.TCPConn, p []byte) (n int, err error) {
+func (r *raw) write(c Stream, p []byte) (n int, err error) {
 	for n < len(p) {
 		rest := p[n:min(len(p), n+maxCall)]
 		r.out.call, r.out.arg, r.out.size = syscall.SYS_WRITE, unsafe.Pointer(unsafe.SliceData(rest)), uintptr(len(rest))
@@ -119,7 +118,7 @@ func (r *raw) write(c *net.TCPConn, p []byte) (n int, err error) {
 }
 
 // writeBoth sends a and the start of b with one call, and what is left in further ones.
-func (r *raw) writeBoth(c *net.TCPConn, a, b []byte) (n int, err error) {
+func (r *raw) writeBoth(c Stream, a, b []byte) (n int, err error) {
 	if len(a) == 0 || len(b) == 0 || len(a) >= maxCall {
 		if n, err = r.write(c, a); err != nil {
 			return n, err
@@ -149,7 +148,7 @@ func (r *raw) writeBoth(c *net.TCPConn, a, b []byte) (n int, err error) {
 }
 
 // send makes the prepared call of the writing direction.
-func (r *raw) send(c *net.TCPConn) (int, error) {
+func (r *raw) send(c Stream) (int, error) {
 	t := &r.out
 	err := r.conn.Write(t.do)
 	for err != nil && t.deadline.early(err) {

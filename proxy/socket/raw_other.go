@@ -7,14 +7,14 @@ import "net"
 // raw has no form on this system.
 type raw struct{ in, out struct{ deadline deadline } }
 
-func newRaw(*net.TCPConn) *raw { return nil }
+func newRaw(Stream) *raw { return nil }
 
-func (*raw) read(c *net.TCPConn, p []byte) (int, error)    { return c.Read(p) }
+func (*raw) read(c Stream, p []byte) (int, error)    { return c.Read(p) }
 func (*raw) converse(func() bool) error                    { panic("BUG: no raw connections here") }
-func (*raw) tryRead(c *net.TCPConn, p []byte) (int, error) { return c.Read(p) }
-func (*raw) write(c *net.TCPConn, p []byte) (int, error)   { return c.Write(p) }
+func (*raw) tryRead(c Stream, p []byte) (int, error) { return c.Read(p) }
+func (*raw) write(c Stream, p []byte) (int, error)   { return c.Write(p) }
 
-func (*raw) writeBoth(c *net.TCPConn, a, b []byte) (int, error) {
+func (*raw) writeBoth(c Stream, a, b []byte) (int, error) {
 	vec := net.Buffers{a, b}
 	n, err := vec.WriteTo(c)
 	return int(n), err

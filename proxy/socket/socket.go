@@ -1,4 +1,4 @@
-// Package socket wraps TCP connections so that reading and writing cost less and reading can be tried without waiting.
+// Package socket wraps TCP and Unix connections so that reading and writing cost less and reading can be tried without waiting.
 //
 // The Go runtime brackets every read and write of a connection as a call that might block, which wakes its monitor thread
 // whenever the process had been idle; the thread then polls every 20 µs. At moderate rates that costs more than the
@@ -10,14 +10,24 @@ package socket
 import (
 	"errors"
 	"net"
+	"syscall"
 	"time"
 )
 
-// Conn is a TCP connection. One goroutine may read it while another writes, and anybody may close it. The deadline of a
+// Stream is a connection of the system: TCP or a Unix socket.
+type Stream interface {
+	net.Conn
+	CloseWrite() error
+	SyscallConn() (syscall.RawConn, error)
+}
+
+var _, _ Stream = (*net.TCPConn)(nil), (*net.UnixConn)(nil)
+
+// Conn is a connection over a Stream. One goroutine may read it while another writes, and anybody may close it. The deadline of a
 // direction belongs to the goroutine that uses the direction; others may set one that has passed, to wake it, and use
 // HurryRead.
 type Conn struct {
-	*net.TCPConn
+	Stream
 	raw     *raw // nil: the ordinary way
 	trial   trial
 	instant bool // Read does not wait
@@ -27,10 +37,10 @@ type Conn struct {
 }
 
 // Wrap makes a Conn. useRaw asks for the cheap way, where the system has one.
-func Wrap(tcp *net.TCPConn, useRaw bool) *Conn {
-	c := &Conn{TCPConn: tcp}
+func Wrap(s Stream, useRaw bool) *Conn {
+	c := &Conn{Stream: s}
 	if useRaw {
-		c.raw = newRaw(tcp)
+		c.raw = newRaw(s)
 	}
 	return c
 }
@@ -41,31 +51,31 @@ func (c *Conn) Read(p []byte) (int, error) {
 	case len(p) == 0:
 		return 0, nil
 	case c.instant && c.raw != nil:
-		return c.raw.tryRead(c.TCPConn, p)
+		return c.raw.tryRead(c.Stream, p)
 	case c.instant:
-		return c.trial.read(c.TCPConn, p)
+		return c.trial.read(c.Stream, p)
 	case c.raw != nil:
-		return c.raw.read(c.TCPConn, p)
+		return c.raw.read(c.Stream, p)
 	}
-	return c.TCPConn.Read(p)
+	return c.Stream.Read(p)
 }
 
 // Write implements net.Conn.
 func (c *Conn) Write(p []byte) (int, error) {
 	if c.raw != nil {
-		return c.raw.write(c.TCPConn, p)
+		return c.raw.write(c.Stream, p)
 	}
-	return c.TCPConn.Write(p)
+	return c.Stream.Write(p)
 }
 
 // WriteBoth writes two pieces in order with as few system calls as the way allows.
 func (c *Conn) WriteBoth(a, b []byte) (int, error) {
 	if c.raw != nil {
-		return c.raw.writeBoth(c.TCPConn, a, b)
+		return c.raw.writeBoth(c.Stream, a, b)
 	}
 	c.pieces = [2][]byte{a, b}
 	c.vec = c.pieces[:]
-	n, err := c.vec.WriteTo(c.TCPConn)
+	n, err := c.vec.WriteTo(c.Stream)
 	c.pieces = [2][]byte{}
 	return int(n), err
 }
@@ -83,7 +93,7 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 	if c.raw != nil {
 		return c.raw.in.deadline.set(t)
 	}
-	return c.TCPConn.SetReadDeadline(t)
+	return c.Stream.SetReadDeadline(t)
 }
 
 // SetWriteDeadline implements net.Conn.
@@ -91,7 +101,7 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 	if c.raw != nil {
 		return c.raw.out.deadline.set(t)
 	}
-	return c.TCPConn.SetWriteDeadline(t)
+	return c.Stream.SetWriteDeadline(t)
 }
 
 // HurryRead sets the read deadline for whoever reads now.
@@ -99,7 +109,7 @@ func (c *Conn) HurryRead(t time.Time) error {
 	if c.raw != nil {
 		return c.raw.in.deadline.setNow(t)
 	}
-	return c.TCPConn.SetReadDeadline(t)
+	return c.Stream.SetReadDeadline(t)
 }
 
 // Converses tells whether Converse can be used.
@@ -128,6 +138,6 @@ func (wouldBlockError) Timeout() bool   { return true }
 func (wouldBlockError) Temporary() bool { return true }
 
 // opError dresses an error as package net does.
-func opError(op string, c *net.TCPConn, err error) error {
-	return &net.OpError{Op: op, Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
+func opError(op string, c Stream, err error) error {
+	return &net.OpError{Op: op, Net: c.LocalAddr().Network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
 }

@@ -164,7 +164,7 @@ func (c *Conn) fill(limit int) error {
 func (c *Conn) MayRepeat(err error, safe bool) bool {
 	closed := errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 	// A bare reset proves nothing: the kernel does not take the acknowledgement that it carries.
-	unseen := !errors.Is(err, syscall.ECONNRESET) && !peerAcknowledged(c.counted.TCPConn, c.before)
+	unseen := !errors.Is(err, syscall.ECONNRESET) && !peerAcknowledged(c.counted.Stream, c.before)
 	return closed && !c.answered && (safe || unseen)
 }
 
