@@ -21,6 +21,8 @@ type Config struct {
 
 	Schedule Schedule `koanf:"schedule"`
 
+	Telemetry Telemetry `koanf:"telemetry"`
+
 	// Providers by name. The map and its values must not be changed.
 	Providers map[string]Provider `koanf:"providers"`
 
@@ -139,6 +141,18 @@ type Schedule struct {
 	Rotate    string        `koanf:"rotate" kind:"cron"`
 	Jitter    time.Duration `koanf:"jitter" allow:"0s..1h"`   // longest random delay of jobs that run hourly or less often
 	Timeout   time.Duration `koanf:"timeout" allow:"1s..24h"` // of one run of a job
+}
+
+// Telemetry says which OpenTelemetry collector gets spans and metrics.
+type Telemetry struct {
+	Endpoint      string        `koanf:"endpoint" kind:"endpoint" reload:"restart"` // empty: none
+	Protocol      string        `koanf:"protocol" allow:"grpc, http" reload:"restart"`
+	Authorization Secret        `koanf:"authorization" kind:"credential" reload:"restart"` // value of the Authorization header
+	Service       string        `koanf:"service" kind:"namespace" reload:"restart"`
+	Traces        bool          `koanf:"traces" reload:"restart"`
+	Sample        Percent       `koanf:"sample" allow:"0..100" reload:"restart"` // of the exchanges whose client has not decided it
+	Metrics       bool          `koanf:"metrics" reload:"restart"`
+	Interval      time.Duration `koanf:"interval" allow:"1s..1h" reload:"restart"` // between two deliveries of metrics
 }
 
 // Provider is a vendor or server that requests can go to.

@@ -30,6 +30,7 @@ var stringKinds = map[string]struct {
 	"dir":       {"path of a directory, or empty", nil},
 	"sink":      {"stdout, stderr, off, or the path of a file", checkSink},
 	"base_url":  {"http:// or https:// URL without user, query and fragment", checkBaseURL},
+	"endpoint":  {"http:// or https:// URL without user, query and fragment, or empty", checkEndpoint},
 	"hostname":  {"host name, or empty", checkHostname},
 	"namespace": {"letters, digits, '_', '-' and '.', or empty", checkNamespace},
 	"profiles":  {"list of development, production, test", checkProfile},
@@ -59,6 +60,13 @@ func checkSocket(s string) string {
 		return "too long for a socket"
 	}
 	return ""
+}
+
+func checkEndpoint(s string) string {
+	if s == "" {
+		return ""
+	}
+	return checkBaseURL(s)
 }
 
 func checkTimezone(s string) string {

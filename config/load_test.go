@@ -101,6 +101,7 @@ func TestLoad_Defaults(t *testing.T) {
 		Schedule: Schedule{
 			Timezone: "UTC", Rollup: "*/10 * * * * *", Retention: "23 * * * *", Backup: "0 3 * * *", Rotate: "0 0 * * *", Jitter: time.Minute, Timeout: 10 * time.Minute,
 		},
+		Telemetry: Telemetry{Protocol: "grpc", Service: "llmopt", Traces: true, Sample: 10, Metrics: true, Interval: time.Minute},
 		Providers: map[string]Provider{"openai": openai, "anthropic": anthropic, "gemini": gemini},
 	}
 	every := Flag{Enabled: true, Percent: 100, Share: 100, Environments: []string{}, Routes: []string{}, Headers: []string{}, Tags: []string{}}

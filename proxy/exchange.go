@@ -91,6 +91,8 @@ type Exchange struct {
 	out       []byte    // of the answer, not yet written: at first its head; at last scratch
 	begun     bool      // writing the answer has begun
 
+	trace *Trace // nil: not sampled
+
 	// record
 	kind      *kindOfFailure // nil when all went well, or the provider's own error went through
 	failure   error          // the detail behind kind, for the log

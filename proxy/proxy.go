@@ -27,6 +27,7 @@ type Options struct {
 	Prices  func() *config.PriceTable // the table in force; called once per exchange
 	Windows *window.Recorder
 	Ledger  *ledger.Ledger // nil: what it would hold is not kept
+	Traces  *Traces        // nil: no exchange is sampled
 	Access  *AccessLog
 	Log     zerolog.Logger // of the program's own doings
 }
@@ -37,6 +38,7 @@ type Proxy struct {
 	prices  func() *config.PriceTable
 	windows *window.Recorder
 	ledger  *ledger.Ledger
+	traces  *Traces
 	log     *AccessLog
 	oplog   zerolog.Logger
 	metrics *metricSet
@@ -62,7 +64,7 @@ type Proxy struct {
 func New(o Options) (*Proxy, error) {
 	c := &o.Config.Server
 	p := &Proxy{
-		policy: o.Policy, prices: o.Prices, windows: o.Windows, ledger: o.Ledger, log: o.Access, oplog: o.Log,
+		policy: o.Policy, prices: o.Prices, windows: o.Windows, ledger: o.Ledger, traces: o.Traces, log: o.Access, oplog: o.Log,
 		metrics:   newMetricSet(),
 		hasher:    newHasher(c.HashKey.Reveal()),
 		rawIO:     c.RawIO,
@@ -144,6 +146,7 @@ func (p *Proxy) Handle(ctx *fasthttp.RequestCtx) {
 
 // serve takes the request to a target and brings the head of the answer back.
 func (p *Proxy) serve(ctx *fasthttp.RequestCtx, x *Exchange) error {
+	p.sample(x)
 	if err := p.decode(ctx, x); err != nil {
 		return err
 	}

@@ -25,6 +25,7 @@ func (p *Proxy) record(x *Exchange) {
 	o := x.outcome()
 	p.metrics.exchange(o)
 	p.metrics.overhead.Update(x.overheadUntil(now).Seconds())
+	x.endTrace(now, o)
 	p.log.exchange(x, now, o)
 	p.release(x)
 }
@@ -54,6 +55,7 @@ func (p *Proxy) settle(x *Exchange, now time.Time) {
 	x.series.Record(now, &o)
 	x.target.metrics.observe(&o, &x.usage)
 	x.charge(&o)
+	x.traceAttempt(now, &o)
 }
 
 // uncached is the input that was read afresh, of every kind.

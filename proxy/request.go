@@ -37,6 +37,9 @@ func (x *Exchange) buildHead(h *fasthttp.RequestHeader) {
 	length, known := x.contentLength()
 	b, placed := x.appendClientLines(b, h, length)
 	b = append(b, x.provider.headerLine...)
+	if x.trace != nil {
+		b = x.appendTraceparent(b)
+	}
 	switch {
 	case x.upgrade:
 		b = append(b, "Connection: Upgrade\r\nUpgrade: "...)
@@ -97,6 +100,8 @@ func (x *Exchange) drops(name, named []byte) bool {
 		return true
 	case len(x.provider.replaced) > 0 && x.provider.replaces(name):
 		return true
+	case x.trace != nil && upstream.EqualFold(name, traceparentHeader):
+		return true // ours takes its place
 	}
 	return len(named) > 0 && upstream.HasTokenFold(named, name)
 }

@@ -37,6 +37,7 @@ type gateway struct {
 	ledger  *ledger.Ledger
 	durable *durable // nil: state is in memory only
 	jobs    *jobs.Runner
+	otel    *telemetry // nil: nothing is sent
 	prices  *config.PriceBook
 	access  *proxy.AccessLog
 	logFile *lumberjack.Logger // nil where the access log is no file of ours
@@ -90,10 +91,13 @@ func newGateway(c *config.Config, o config.Options, stdout, stderr io.Writer) (_
 	g.access = proxy.NewAccessLog(to)
 	g.windows = window.NewRecorder(c.Windows.MaxSeries)
 	g.ledger = ledger.New(maxAccounts)
+	if g.otel, err = newTelemetry(&c.Telemetry, g.log); err != nil {
+		return nil, err
+	}
 	g.policy = policy.NewHolder(proxy.PolicyOf(c))
 	g.restore()
 	if g.proxy, err = proxy.New(proxy.Options{
-		Config: g.withHashKey(c), Policy: g.policy, Prices: g.prices.Table, Windows: g.windows, Ledger: g.ledger, Access: g.access, Log: g.logs.of(logProxy),
+		Config: g.withHashKey(c), Policy: g.policy, Prices: g.prices.Table, Windows: g.windows, Ledger: g.ledger, Traces: g.otel.sampled(), Access: g.access, Log: g.logs.of(logProxy),
 	}); err != nil {
 		return nil, fmt.Errorf("%w: %w", errUsage, err)
 	}
@@ -117,6 +121,12 @@ func newGateway(c *config.Config, o config.Options, stdout, stderr io.Writer) (_
 	if g.durable != nil {
 		sets = append(sets, g.durable.metrics(), g.durable.keeper.Metrics())
 	}
+	if g.otel != nil {
+		sets = append(sets, g.otel.metrics())
+	}
+	if err := g.otel.observe(&c.Telemetry, sets); err != nil {
+		return nil, err
+	}
 	host, _, _ := net.SplitHostPort(c.Admin.Listen)
 	g.admin = control.New(control.Options{
 		Version: buildVersion(), ProxyURL: g.proxyURL, AdminURL: g.adminURL,
@@ -138,6 +148,9 @@ func (g *gateway) start() {
 			g.failed <- err
 		}
 	})
+	if g.otel != nil {
+		g.background.Go(func() { g.otel.run(g.drained) })
+	}
 	if g.durable != nil {
 		g.background.Go(func() { g.durable.keeper.Run(g.drained, stateGrace) })
 	}
@@ -217,6 +230,7 @@ func (g *gateway) release() {
 	g.stop()
 	g.setDrained()
 	g.reload.close()
+	g.otel.close()
 	if g.durable != nil {
 		_ = g.durable.store.Close()
 	}

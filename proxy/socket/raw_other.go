@@ -10,7 +10,7 @@ type raw struct{ in, out struct{ deadline deadline } }
 func newRaw(Stream) *raw { return nil }
 
 func (*raw) read(c Stream, p []byte) (int, error)    { return c.Read(p) }
-func (*raw) converse(func() bool) error                    { panic("BUG: no raw connections here") }
+func (*raw) converse(func() bool) error              { panic("BUG: no raw connections here") }
 func (*raw) tryRead(c Stream, p []byte) (int, error) { return c.Read(p) }
 func (*raw) write(c Stream, p []byte) (int, error)   { return c.Write(p) }
 
