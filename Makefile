@@ -7,6 +7,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.dat
 
 ARGS     ?=#     arguments of run and demo
 FUZZTIME ?= 20s# per fuzz target
+CRASH_ROUNDS ?= 100
 SOAK     ?= 10m# length of the soak in check-long
 BENCH    ?= .#   which benchmarks
 COUNT    ?= 1#   runs of each benchmark
@@ -21,7 +22,7 @@ BUF  := bin/buf-$(BUF_VERSION)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run demo build test test-sdk race vet lint fmt fmt-check check check-long fuzz soak bench compare compare-state performance gate gate-record generate generate-check image clean
+.PHONY: help run demo build test test-sdk race vet lint fmt fmt-check check check-long fuzz crash soak bench compare compare-state performance gate gate-record generate generate-check image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,10 +59,13 @@ fmt-check: ## fail when Go code is not formatted
 
 check: fmt-check vet lint test race ## what every change must pass, within 10 minutes
 
-check-long: check generate-check fuzz soak ## check, then every fuzz target and a long soak (FUZZTIME, SOAK)
+check-long: check generate-check fuzz crash soak ## check, then every fuzz target, a hundred crashes and a long soak (FUZZTIME, SOAK, CRASH_ROUNDS)
 
 fuzz: ## run every fuzz target for FUZZTIME
 	.ci/fuzz $(FUZZTIME)
+
+crash: ## kill servers under load CRASH_ROUNDS times, and count what they have stored
+	CRASH_ROUNDS=$(CRASH_ROUNDS) go test -count=1 -timeout 2h -run '^TestCrash_StateIsWhole' -v ./cmd/llmopt
 
 soak: ## run the soak tests for SOAK under mixed load and faults
 	SOAK=$(SOAK) go test -count=1 -timeout 24h -run '^TestSoak' -v ./...

@@ -7,6 +7,7 @@ import (
 	"io"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -18,6 +19,8 @@ type Store struct {
 	backend func() (backend, error)
 	close   func() error
 	watched *supervisor // nil: there is no other process
+
+	refused atomic.Pointer[string] // why the last write was, for want of space; nil: it was not
 
 	appending sync.Mutex
 	journal   uint64 // last sequence number; 0: not yet known
@@ -71,10 +74,15 @@ func (s *Store) Wait(ctx context.Context) {
 	}
 }
 
-// Health is nil while there is an engine, else an ErrUnavailable that says why there is none.
+// Health is nil while there is an engine and it takes writes, else an error that says why not.
 func (s *Store) Health() error {
-	_, err := s.backend()
-	return err
+	if _, err := s.backend(); err != nil {
+		return err
+	}
+	if why := s.refused.Load(); why != nil {
+		return fmt.Errorf("%w: %s", ErrFull, *why)
+	}
+	return nil
 }
 
 // Restarts returns how often an engine had to be begun anew, and how many damaged databases were set aside.
@@ -156,7 +164,15 @@ func (s *Store) apply(ctx context.Context, ops []op, sync bool) error {
 	if err != nil {
 		return err
 	}
-	return b.apply(ctx, ops, sync)
+	err = b.apply(ctx, ops, sync)
+	switch {
+	case err == nil:
+		s.refused.Store(nil)
+	case errors.Is(err, ErrFull) && !ops[0].spare: // that windows are no longer written is another matter
+		text := err.Error()
+		s.refused.Store(&text)
+	}
+	return err
 }
 
 func (s *Store) scan(ctx context.Context, q query, yield func(key, value []byte) error) error {

@@ -368,3 +368,24 @@ func TestStore_LimitOfSizeStopsWindowsOnly(t *testing.T) {
 	_, err = s.Append(t.Context(), nil, []byte("entry"))
 	ok(t, err)
 }
+
+func TestStore_HealthTellsOfRefusedWrites(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir())
+	defer s.Close()
+	backend, err := s.backend()
+	ok(t, err)
+	e := backend.(*engine)
+	free := func(least int64) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.limits.MinFree, e.checked = least, time.Time{}
+	}
+	free(1 << 60)
+	if err := s.PutValue(t.Context(), "n", "n", nil, 0); !errors.Is(err, ErrFull) || !errors.Is(s.Health(), ErrFull) {
+		t.Errorf("put: %v, health: %v", err, s.Health())
+	}
+	free(0)
+	ok(t, s.PutValue(t.Context(), "n", "n", nil, 0))
+	ok(t, s.Health())
+}

@@ -79,11 +79,11 @@ func (r *reloader) reload(why string) error {
 	log := r.gateway.log.With().Str("why", why).Logger()
 	c, commit, err := r.prepare()
 	if err != nil {
-		r.failures.Add(1)
-		r.broken.Store(true)
 		for _, reason := range reasons(err) {
 			log.Error().Str("problem", reason).Msg("settings refused, those in force stay")
 		}
+		r.broken.Store(true)
+		r.failures.Add(1) // last: who sees it finds the reason in the log
 		return err
 	}
 	changed := config.Changed(r.current.Load(), c)

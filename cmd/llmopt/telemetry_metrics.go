@@ -53,12 +53,12 @@ type sample struct {
 
 // parseSample reads a line; false for those that are none.
 func parseSample(line string) (s sample, known bool) {
-	rest := line
 	end := strings.IndexAny(line, "{ ")
 	if end <= 0 || line[0] == '#' {
 		return s, false
 	}
-	s.name, rest = line[:end], line[end:]
+	s.name = line[:end]
+	rest := line[end:]
 	for rest[0] == '{' || rest[0] == ',' {
 		label, after, found := strings.Cut(rest[1:], "=")
 		if !found {

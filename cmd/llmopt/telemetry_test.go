@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"compress/gzip"
 	"context"
 	"encoding/hex"
@@ -157,7 +158,7 @@ func TestTelemetry_ReachesACollector(t *testing.T) {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
 			c := &collector{}
-			endpoint := ""
+			var endpoint string
 			if protocol == "grpc" {
 				endpoint = c.overGRPC(t)
 			} else {
@@ -198,7 +199,7 @@ func TestTelemetry_ReachesACollector(t *testing.T) {
 				exchange, attempt = attempt, exchange
 			}
 			if hex.EncodeToString(exchange.GetTraceId()) != id || hex.EncodeToString(exchange.GetParentSpanId()) != parent ||
-				hex.EncodeToString(attempt.GetTraceId()) != id || string(attempt.GetParentSpanId()) != string(exchange.GetSpanId()) ||
+				hex.EncodeToString(attempt.GetTraceId()) != id || !bytes.Equal(attempt.GetParentSpanId(), exchange.GetSpanId()) ||
 				attempt.GetKind() != tracepb.Span_SPAN_KIND_CLIENT || exchange.GetName() != "chat gpt-4o-mini" {
 				t.Errorf("exchange %v, attempt %v", exchange, attempt)
 			}

@@ -69,11 +69,14 @@ func TestAdmin_TLSAndClientCertificates(t *testing.T) {
 	check(1, "certificate", append(mine, "--ca", at("stranger.pem"))...)
 	check(2, "--cert and --key go together", "--cert", at("client.pem"))
 	check(2, "--ca", "--ca", at("client.key"))
-	if resp, err := http.Get("http" + strings.TrimPrefix(admin, "https") + "/healthz"); err == nil && resp.StatusCode == 200 {
-		t.Error("plain HTTP is answered")
+	if resp, err := http.Get("http" + strings.TrimPrefix(admin, "https") + "/healthz"); err == nil {
+		if resp.Body.Close(); resp.StatusCode == 200 {
+			t.Error("plain HTTP is answered")
+		}
 	}
 	old := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: server.pool, MaxVersion: tls.VersionTLS11}}} //nolint:gosec // on purpose
-	if _, err := old.Get(admin + "/healthz"); err == nil {
+	if resp, err := old.Get(admin + "/healthz"); err == nil {
+		resp.Body.Close()
 		t.Error("TLS 1.1 is spoken")
 	}
 
