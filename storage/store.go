@@ -168,7 +168,7 @@ func (s *Store) apply(ctx context.Context, ops []op, sync bool) error {
 	switch {
 	case err == nil:
 		s.refused.Store(nil)
-	case errors.Is(err, ErrFull) && !ops[0].spare: // that windows are no longer written is another matter
+	case errors.Is(err, ErrFull) && len(ops) > 0 && !ops[0].spare: // that windows are no longer written is another matter
 		text := err.Error()
 		s.refused.Store(&text)
 	}

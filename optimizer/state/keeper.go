@@ -50,6 +50,7 @@ type Keeper struct {
 	restored bool       // totals and policy of the run before have been read
 	filed    bool       // and its windows
 	written  [window.LevelsEnd]int64
+	anew     bool               // the store has begun anew, and nothing is rolled up yet
 	pending  map[hourKey][]byte // totals that are not stored yet
 	flush    uint64
 	shrunk   float64 // share of their retention that windows keep; see Retain
@@ -208,7 +209,8 @@ func (k *Keeper) rollUp(ctx context.Context, last bool) error {
 	written := k.written
 	for l := range window.LevelsEnd {
 		from, to := written[l], l.Complete(now)
-		if oldest := l.Oldest(now); from < oldest { // it was away for long: what memory has of it is coarser
+		// It was away for long: what memory has of it is coarser, and in part stored already.
+		if oldest := l.Oldest(now); from < oldest && !k.anew {
 			k.stats.slotsLost.Add(uint64(oldest - from))
 			from = oldest
 		}
@@ -228,7 +230,7 @@ func (k *Keeper) rollUp(ctx context.Context, last bool) error {
 		return k.options.Store.PutValue(ctx, namespace, valueWritten, mark, 0)
 	})
 	if err == nil {
-		k.written = written
+		k.written, k.anew = written, false
 	}
 	return err
 }

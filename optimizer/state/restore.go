@@ -72,9 +72,9 @@ func (k *Keeper) reopened(ctx context.Context) error {
 		return err
 	}
 	k.options.Log.Warn().Msg("the store has begun anew: windows are stored again as far as memory has them")
-	k.written = [window.LevelsEnd]int64{}
+	k.anew = true
 	for l := range window.LevelsEnd {
-		k.written[l] = l.Oldest(k.options.Now())
+		k.written[l] = oldestWhole(l, k.options.Now())
 	}
 	current := k.options.Policy.Load()
 	data, err := current.MarshalBinary()
@@ -82,6 +82,17 @@ func (k *Keeper) reopened(ctx context.Context) error {
 		_, err = k.options.Store.Append(ctx, &Snapshot{current.Version, data})
 	}
 	return err
+}
+
+// oldestWhole is the slot from which on a level holds all that memory has, when memory is read at that level: the coarser slot of which
+// memory keeps only a part at this level counts where it begins.
+func oldestWhole(l window.Level, now time.Time) int64 {
+	oldest := l.Oldest(now)
+	if l == window.Hours {
+		return oldest
+	}
+	coarser := l + 1
+	return l.Number(coarser.Start(coarser.Number(l.Start(oldest))))
 }
 
 // restore reads what an earlier run has stored.
