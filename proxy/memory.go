@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	// memoryEvery is how often the memory in use is looked at.
-	memoryEvery = 100 * time.Millisecond
+	// memoryEvery is how often the memory in use is looked at where it has a limit, memoryIdly where it has none.
+	memoryEvery, memoryIdly = 200 * time.Millisecond, 5 * time.Second
 	// memoryCalm is the share of the threshold below which exchanges are taken again.
 	memoryCalm = 0.95
 	// retryAfter is what clients are told that are refused for want of memory, in seconds.
@@ -62,7 +62,11 @@ func memoryLimit() int64 {
 
 // run looks at the memory until ctx is done.
 func (g *memoryGuard) run(ctx context.Context) {
-	tick := time.NewTicker(memoryEvery)
+	every := memoryEvery
+	if g.limit == 0 {
+		every = memoryIdly
+	}
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	samples := memorySamples()
 	for {

@@ -113,9 +113,12 @@ var systemErrors = []error{
 	syscall.EACCES, syscall.EPERM, syscall.EROFS, syscall.EIO, syscall.ENOSPC, syscall.EDQUOT, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM,
 }
 
-// presentable sees what badger would make up for without a word, by deleting tables: a list of tables that is missing, or that has
-// lost its end.
+// presentable sees what badger does not: half of a backup; or makes up for without a word, by deleting tables: a list of tables that is
+// missing, or that has lost its end.
 func presentable(data string) error {
+	if _, err := os.Stat(filepath.Join(data, restoreMark)); err == nil {
+		return fmt.Errorf("open %s: a restore did not come to its end: %w", data, ErrDamaged)
+	}
 	tables, err := filepath.Glob(filepath.Join(data, "*.sst"))
 	if err != nil || len(tables) == 0 {
 		return err
@@ -335,6 +338,10 @@ func (e *engine) load(_ context.Context, r io.Reader) (err error) {
 	if err := e.room(time.Now()); err != nil {
 		return err
 	}
+	mark := filepath.Join(e.dir, dataFolder, restoreMark)
+	if err := os.WriteFile(mark, nil, 0o600); err != nil {
+		return err
+	}
 	if err := e.db.DropAll(); err != nil {
 		return err
 	}
@@ -344,8 +351,14 @@ func (e *engine) load(_ context.Context, r io.Reader) (err error) {
 	if err := e.schema(); err != nil {
 		return err
 	}
-	return e.db.Sync()
+	if err := e.db.Sync(); err != nil {
+		return err
+	}
+	return os.Remove(mark)
 }
+
+// restoreMark is a file that is there while a restore is under way. A database with one is half of a backup.
+const restoreMark = "RESTORING"
 
 // compact rewrites the files without what was deleted or has expired.
 func (e *engine) compact(context.Context) (err error) {

@@ -79,7 +79,7 @@ func TestSupervisor_KilledEnginesLoseNothingThatWasStored(t *testing.T) {
 	if current, err := s.Current(ctx); next != last+1 || current.Version != last || err != nil {
 		t.Errorf("%d entries, current %d, %v; want %d of both", next-1, current.Version, err, last)
 	}
-	if restarts, aside := s.Restarts(); restarts < 4 || aside != 0 {
+	if restarts, aside := s.Restarts(); restarts < 3 || aside != 0 { // the last death may not have been noticed yet
 		t.Errorf("%d restarts, %d set aside", restarts, aside)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -41,6 +42,12 @@ type backend interface {
 }
 
 var _, _ backend = (*engine)(nil), (*remote)(nil)
+
+// Exists tells whether there is a database in dir.
+func Exists(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, dataFolder))
+	return err == nil
+}
 
 // OpenDir opens the database in dir in this process. It fails with ErrInUse while another has it open.
 func OpenDir(dir string, limits Limits) (*Store, error) {

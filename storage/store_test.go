@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -367,6 +369,28 @@ func TestStore_LimitOfSizeStopsWindowsOnly(t *testing.T) {
 	ok(t, s.PutTotals(t.Context(), 1, []Total{{1, []byte("k"), []byte("v")}}, 0))
 	_, err = s.Append(t.Context(), nil, []byte("entry"))
 	ok(t, err)
+}
+
+// A restore that breaks off leaves half of a backup, which must not pass for the state.
+func TestStore_InterruptedRestoreCountsAsDamage(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := open(t, dir)
+	fill(t, s)
+	backend, err := s.backend()
+	ok(t, err)
+	if err := backend.load(t.Context(), iotest.ErrReader(io.ErrUnexpectedEOF)); err == nil {
+		t.Error("a restore from nothing went well")
+	}
+	ok(t, s.Close())
+	if _, err := OpenDir(dir, Limits{}); !errors.Is(err, ErrDamaged) {
+		t.Errorf("opened with %v", err)
+	}
+	again := startAt(t, dir, 0)
+	healthy(t, again)
+	if _, aside := again.Restarts(); aside != 1 {
+		t.Errorf("%d set aside", aside)
+	}
 }
 
 func TestStore_HealthTellsOfRefusedWrites(t *testing.T) {

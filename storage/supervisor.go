@@ -96,8 +96,10 @@ func (s *supervisor) run() {
 
 // judge draws the conclusion from an engine's end.
 func (s *supervisor) judge(err error) {
+	if known := s.problem.Load(); known == nil || *known != err.Error() { // else it has been said
+		s.options.Log.Error().Err(err).Str("dir", s.options.Dir).Msg("storage failed: state is kept in memory until it is back")
+	}
 	s.note(err)
-	log := s.options.Log.Error().Err(err).Str("dir", s.options.Dir)
 	var died *deathError
 	switch {
 	case !errors.As(err, &died):
@@ -107,7 +109,6 @@ func (s *supervisor) judge(err error) {
 	default:
 		s.openings++
 	}
-	log.Msg("storage failed: state is kept in memory until it is back")
 	if !errors.Is(err, ErrDamaged) && s.openings < openingsAllowed && s.lives < livesAllowed {
 		return
 	}

@@ -208,10 +208,16 @@ func (g *gateway) drain() {
 	}
 }
 
-// shutdown ends the server: no new connections, the exchanges under way may finish within the configured time, then they are
+// shutdown drains and ends the server: no new connections, the exchanges under way may finish within the configured time, then they are
 // cut; the admin service goes last.
 func (g *gateway) shutdown() error {
 	g.drain()
+	return g.end()
+}
+
+// end is a shutdown without delay.
+func (g *gateway) end() error {
+	g.draining.Store(true)
 	g.stop()
 	grace, cancel := context.WithTimeout(context.Background(), g.reload.current.Load().Server.ShutdownTimeout)
 	defer cancel()

@@ -47,7 +47,7 @@ func (c *serveCmd) Run(env *environment) error {
 		g.log.Info().Dur("grace", g.reload.current.Load().Server.ShutdownTimeout).Msg("shutting down")
 		return g.shutdown()
 	case err := <-g.failed:
-		_ = g.shutdown()
+		_ = g.end() // what it serves is served no longer: there is nothing to wait for
 		return err
 	}
 }

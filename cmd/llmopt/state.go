@@ -32,11 +32,19 @@ type stateFlags struct {
 	Dir string `help:"Work on this directory instead of asking a server; none may be using it." placeholder:"DIR"`
 }
 
-// offline opens the directory.
+// offline opens the directory, in which there must be state.
 func (f stateFlags) offline(do func(s stateAPI) error) error {
 	if _, err := os.Stat(f.Dir); err != nil {
 		return fmt.Errorf("%w: --dir: %w", errUsage, err)
 	}
+	if !storage.Exists(f.Dir) {
+		return fmt.Errorf("%w: --dir: %s holds no state", errUsage, f.Dir)
+	}
+	return f.open(do)
+}
+
+// open opens the directory, and begins a database where there is none.
+func (f stateFlags) open(do func(s stateAPI) error) error {
 	store, err := storage.OpenDir(f.Dir, storage.Limits{})
 	switch {
 	case errors.Is(err, storage.ErrInUse):
@@ -151,7 +159,7 @@ func (c *stateRestoreCmd) Run(env *environment) error {
 	if c.Dir != "" {
 		err = os.MkdirAll(c.Dir, 0o700)
 		if err == nil {
-			err = c.offline(func(s stateAPI) error { return s.Store.Restore(context.WithoutCancel(env.ctx), f) })
+			err = c.open(func(s stateAPI) error { return s.Store.Restore(context.WithoutCancel(env.ctx), f) })
 		}
 		if err != nil {
 			return err

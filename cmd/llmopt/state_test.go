@@ -334,6 +334,7 @@ func TestState_Commands(t *testing.T) {
 
 	check(cliOutput(t, 1, "state", "inspect", "--dir", dir), "a server is using "+dir)
 	check(cliOutput(t, 2, "state", "inspect", "--dir", filepath.Join(tmp, "nothing")), "no such file")
+	check(cliOutput(t, 2, "state", "inspect", "--dir", tmp), "holds no state")
 	half := filepath.Join(tmp, "half.backup")
 	whole, err := os.ReadFile(file)
 	if err != nil {
