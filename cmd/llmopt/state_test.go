@@ -142,7 +142,7 @@ func (a *told) until(end time.Time) (n int64, nanoUSD float64) {
 // were told but for the last second, the journal has no hole and agrees with the snapshot in force.
 func TestCrash_StateIsWhole(t *testing.T) {
 	t.Parallel()
-	rounds := 4
+	rounds := 3
 	if n, err := strconv.Atoi(os.Getenv("CRASH_ROUNDS")); err == nil {
 		rounds = n
 	}
