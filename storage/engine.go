@@ -3,22 +3,15 @@ package storage
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"runtime"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
-	"github.com/dgraph-io/badger/v4/options"
 	"github.com/dgraph-io/badger/v4/y"
 )
 
@@ -36,12 +29,6 @@ const (
 	// loadBatch is how many writes a restore keeps under way.
 	loadBatch = 16
 )
-
-// Limits bound what a database takes of its disk.
-type Limits struct {
-	MinFree int64 // bytes that writes leave free on the file system; 0: any
-	MaxSize int64 // bytes of the files from which on windows are not written any more; 0: no limit
-}
 
 // engine is badger, open in this process. It is safe for concurrent use.
 type engine struct {
@@ -63,150 +50,6 @@ type op struct {
 	value []byte        // nil: the key is deleted
 	ttl   time.Duration // 0: for ever
 	spare bool          // refused when the database has reached its size
-}
-
-// openEngine opens the database in dir, and makes it where there is none.
-func openEngine(dir string, limits Limits) (_ *engine, err error) {
-	defer func() { err = classify(err) }()
-	data := filepath.Join(dir, dataFolder)
-	if err := os.MkdirAll(data, 0o700); err != nil {
-		return nil, err
-	}
-	e := &engine{dir: dir, limits: limits}
-	if e.lock, err = lockFolder(dir); err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			_ = e.lock.Close()
-		}
-	}()
-	if err := e.room(time.Now()); err != nil {
-		return nil, err
-	}
-	defer func() { // badger may panic over damaged files
-		if r := recover(); r != nil {
-			err = fmt.Errorf("open %s: %v: %w", data, r, ErrDamaged)
-		}
-	}()
-	if err := presentable(data); err != nil {
-		return nil, err
-	}
-	if e.db, err = badger.Open(engineOptions(data)); err != nil {
-		if err = fmt.Errorf("open %s: %w", data, err); !told(err, systemErrors...) {
-			err = fmt.Errorf("%w: %w", ErrDamaged, err)
-		}
-		return nil, err
-	}
-	if err := e.schema(); err != nil {
-		_ = e.db.Close()
-		return nil, err
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.checked, e.summed = time.Time{}, time.Time{} // there are files now
-	return e, nil
-}
-
-// systemErrors mean that the system has refused something, and say nothing about what is in the files.
-var systemErrors = []error{
-	syscall.EACCES, syscall.EPERM, syscall.EROFS, syscall.EIO, syscall.ENOSPC, syscall.EDQUOT, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM,
-}
-
-// presentable sees what badger does not: half of a backup; or makes up for without a word, by deleting tables: a list of tables that is
-// missing, or that has lost its end.
-func presentable(data string) error {
-	if _, err := os.Stat(filepath.Join(data, restoreMark)); err == nil {
-		return fmt.Errorf("open %s: a restore did not come to its end: %w", data, ErrDamaged)
-	}
-	tables, err := filepath.Glob(filepath.Join(data, "*.sst"))
-	if err != nil || len(tables) == 0 {
-		return err
-	}
-	f, err := os.Open(filepath.Join(data, badger.ManifestFilename))
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("open %s: %d tables without a MANIFEST: %w", data, len(tables), ErrDamaged)
-	}
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	listed, whole, err := badger.ReplayManifestFile(f, 0, engineOptions(data))
-	if err != nil {
-		return fmt.Errorf("open %s: %w: %w", data, ErrDamaged, err)
-	}
-	if whole < info.Size() && len(listed.Tables) < len(tables) {
-		return fmt.Errorf("open %s: MANIFEST is cut and lists %d of %d tables: %w", data, len(listed.Tables), len(tables), ErrDamaged)
-	}
-	return nil
-}
-
-func engineOptions(data string) badger.Options {
-	return badger.DefaultOptions(data).
-		WithMemTableSize(memTable).WithNumMemtables(2).
-		WithValueThreshold(largestValue).WithValueLogFileSize(valueLog).
-		WithBlockCacheSize(blockCache).WithNumCompactors(2).WithNumGoroutines(2).
-		WithCompression(options.ZSTD).
-		WithChecksumVerificationMode(options.OnBlockRead).
-		WithDetectConflicts(false). // there is one writer
-		WithMetricsEnabled(false).
-		WithLogger(nil)
-}
-
-// schema refuses what a newer version has written, and marks what is new.
-func (e *engine) schema() error {
-	ctx := context.Background()
-	mark, err := e.get(ctx, keySchema)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return e.apply(ctx, []op{{key: keySchema, value: binary.AppendUvarint(nil, schemaVersion)}}, true)
-	case err != nil:
-		return err
-	}
-	switch version, n := binary.Uvarint(mark); {
-	case n <= 0 || version == 0:
-		return fmt.Errorf("%s: its schema version is %x: %w", e.dir, mark, ErrDamaged)
-	case version > schemaVersion:
-		return fmt.Errorf("%s: its schema is version %d, this program knows %d: %w", e.dir, version, schemaVersion, ErrNewer)
-	}
-	return nil
-}
-
-// How often the free space and the size of the files are looked at, at most.
-const (
-	freeEvery = time.Second
-	sizeEvery = 10 * time.Second
-)
-
-// room tells whether there is space to write.
-func (e *engine) room(now time.Time) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if age := now.Sub(e.checked); age >= 0 && age < freeEvery {
-		return e.full
-	}
-	e.checked, e.full = now, nil
-	if free, known := freeSpace(e.dir); known && free < e.limits.MinFree {
-		e.full = fmt.Errorf("%s: %d MiB free, the reserve is %d MiB: %w", e.dir, free>>20, e.limits.MinFree>>20, ErrFull)
-	}
-	if age := now.Sub(e.summed); age < 0 || age >= sizeEvery {
-		e.summed, e.files = now, folderSize(filepath.Join(e.dir, dataFolder))
-	}
-	return e.full
-}
-
-// oversize tells whether the files have reached their limit, as of the last look.
-func (e *engine) oversize() error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.limits.MaxSize > 0 && e.files > e.limits.MaxSize {
-		return fmt.Errorf("%s: %d MiB, the limit is %d MiB: %w", e.dir, e.files>>20, e.limits.MaxSize>>20, ErrFull)
-	}
-	return nil
 }
 
 // apply writes all or nothing. With sync it is on the disk, and not only with the system, when apply returns.
@@ -313,68 +156,6 @@ func (e *engine) scan(ctx context.Context, q query, yield func(key, value []byte
 	})
 }
 
-// backup writes one state of the database, while writing goes on.
-func (e *engine) backup(ctx context.Context, w io.Writer) error {
-	_, err := e.db.Backup(&patient{ctx, w}, 0)
-	return classify(err)
-}
-
-// patient writes until its context is done.
-type patient struct {
-	ctx context.Context
-	w   io.Writer
-}
-
-func (p *patient) Write(b []byte) (int, error) {
-	if err := p.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return p.w.Write(b)
-}
-
-// load replaces all that is stored by a backup.
-func (e *engine) load(_ context.Context, r io.Reader) (err error) {
-	defer func() { err = classify(err) }()
-	if err := e.room(time.Now()); err != nil {
-		return err
-	}
-	mark := filepath.Join(e.dir, dataFolder, restoreMark)
-	if err := os.WriteFile(mark, nil, 0o600); err != nil {
-		return err
-	}
-	if err := e.db.DropAll(); err != nil {
-		return err
-	}
-	if err := e.db.Load(r, loadBatch); err != nil {
-		return err
-	}
-	if err := e.schema(); err != nil {
-		return err
-	}
-	if err := e.db.Sync(); err != nil {
-		return err
-	}
-	return os.Remove(mark)
-}
-
-// restoreMark is a file that is there while a restore is under way. A database with one is half of a backup.
-const restoreMark = "RESTORING"
-
-// compact rewrites the files without what was deleted or has expired.
-func (e *engine) compact(context.Context) (err error) {
-	defer func() { err = classify(err) }()
-	if err := e.room(time.Now()); err != nil {
-		return err
-	}
-	if err := e.db.Flatten(1); err != nil {
-		return err
-	}
-	if err := e.db.RunValueLogGC(0.5); err != nil && !errors.Is(err, badger.ErrNoRewrite) {
-		return err
-	}
-	return nil
-}
-
 func (e *engine) close() error {
 	err := e.db.Close()
 	return classify(errors.Join(err, e.lock.Close()))
@@ -407,25 +188,4 @@ func told(err error, kinds ...error) bool {
 		}
 	}
 	return false
-}
-
-// folderSize is what the files in a folder occupy.
-func folderSize(folder string) (total int64) {
-	entries, err := os.ReadDir(folder)
-	if err != nil {
-		return 0
-	}
-	for _, entry := range entries {
-		if info, err := entry.Info(); err == nil {
-			total += occupied(info)
-		}
-	}
-	return total
-}
-
-// keepQuiet has the engine's process take little: its garbage is short-lived, and nobody waits for it. With one processor its many
-// timers wake no others.
-func keepQuiet() {
-	debug.SetGCPercent(50)
-	runtime.GOMAXPROCS(1)
 }
