@@ -18,6 +18,8 @@ import (
 const (
 	// memoryEvery is how often the memory in use is looked at where it has a limit, memoryIdly where it has none.
 	memoryEvery, memoryIdly = 200 * time.Millisecond, 5 * time.Second
+	// memoryFree is how often garbage is collected while exchanges are refused.
+	memoryFree = time.Second
 	// memoryCalm is the share of the threshold below which exchanges are taken again.
 	memoryCalm = 0.95
 	// retryAfter is what clients are told that are refused for want of memory, in seconds.
@@ -32,6 +34,7 @@ type memoryGuard struct {
 	over      atomic.Bool
 	used      atomic.Int64
 	refused   atomic.Uint64
+	freed     time.Time // when garbage was last collected for it; of run
 }
 
 // newMemoryGuard guards a limit in bytes; 0 takes that of the environment: GOMEMLIMIT, else the container's.
@@ -92,11 +95,14 @@ func (g *memoryGuard) look(samples []metrics.Sample) {
 	switch {
 	case g.limit == 0:
 	case used >= g.threshold:
-		if !g.over.Swap(true) {
-			debug.FreeOSMemory() // what is garbage goes at once, and need not be refused for
-		}
+		g.over.Store(true)
 	case float64(used) < float64(g.threshold)*memoryCalm:
 		g.over.Store(false)
+	}
+	// Garbage counts as used, and while requests are refused little else sets the collector going.
+	if now := time.Now(); g.over.Load() && now.Sub(g.freed) >= memoryFree {
+		debug.FreeOSMemory()
+		g.freed = now
 	}
 }
 

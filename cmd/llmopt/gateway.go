@@ -226,9 +226,28 @@ func (g *gateway) end() error {
 	last, cancelLast := context.WithTimeout(context.Background(), time.Second)
 	defer cancelLast()
 	err = errors.Join(err, g.admin.Shutdown(last))
-	g.background.Wait()
+	err = errors.Join(err, g.awaitBackground())
 	g.release()
 	return err
+}
+
+// backgroundGrace is the time that background work gets to end, the last writes of the state and of telemetry included.
+const backgroundGrace = 15 * time.Second
+
+var errBackground = errors.New("background work did not end in time")
+
+func (g *gateway) awaitBackground() error {
+	ended := make(chan struct{})
+	go func() {
+		g.background.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return nil
+	case <-time.After(backgroundGrace):
+		return errBackground
+	}
 }
 
 // release lets go of what newGateway took.

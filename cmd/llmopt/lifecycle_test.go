@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"math/rand/v2"
@@ -272,4 +273,49 @@ func TestShutdown_LeavesNoGoroutine(t *testing.T) {
 	if left != "" {
 		t.Error(left)
 	}
+}
+
+// Uploads that fill the memory to its threshold have further requests refused before the process is at risk; those under way go on, and
+// requests are taken again when the memory is free.
+func TestMemory_RunsShortUnderUploads(t *testing.T) {
+	t.Parallel()
+	s := simulate(t, sim.Options{})
+	const uploads, size = 12, 7 << 20
+	c := startChild(t, s.url, "OPTIMIZER_SERVER__MEMORY_LIMIT=80MiB")
+	body := fmt.Sprintf(`{"model":"gpt-4o-mini","messages":[{"role":"user","content":"%s"}]}`, strings.Repeat("x", size))
+	var held []net.Conn
+	for range uploads { // each stops before its last byte
+		conn, err := net.Dial("tcp", strings.TrimPrefix(c.proxy, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(60 * time.Second))
+		_, err = fmt.Fprintf(conn, "POST /v1/chat/completions HTTP/1.1\r\nHost: llmopt\r\nAuthorization: Bearer key\r\nContent-Length: %d\r\n\r\n%s", len(body), body[:len(body)-1])
+		if err == nil {
+			held = append(held, conn)
+		}
+	}
+	eventually(t, "a further request is refused", 20*time.Second, func() bool {
+		resp := post(t, c.proxy+"/v1/chat/completions", plainBody)
+		return resp.StatusCode == 503 && resp.Header.Get("Retry-After") == "1"
+	})
+	if used, limit := c.metric("llmopt_memory_bytes"), c.metric("llmopt_memory_limit_bytes"); limit != 80<<20 || used > 2*limit {
+		t.Errorf("memory %.0f, limit %.0f", used, limit)
+	}
+	served := 0
+	for _, conn := range held {
+		_, _ = conn.Write([]byte(body[len(body)-1:]))
+		if resp, err := http.ReadResponse(bufio.NewReader(conn), nil); err == nil && resp.StatusCode == 200 {
+			served++
+			resp.Body.Close()
+		}
+		conn.Close()
+	}
+	if served < 3 {
+		t.Errorf("%d of the uploads that had begun were served", served)
+	}
+	eventually(t, "requests are taken again", 20*time.Second, func() bool {
+		return post(t, c.proxy+"/v1/chat/completions", plainBody).StatusCode == 200
+	})
 }
