@@ -282,14 +282,14 @@ func TestMemory_RunsShortUnderUploads(t *testing.T) {
 	s := simulate(t, sim.Options{})
 	const uploads, size = 12, 7 << 20
 	c := startChild(t, s.url, "OPTIMIZER_SERVER__MEMORY_LIMIT=80MiB")
-	body := fmt.Sprintf(`{"model":"gpt-4o-mini","messages":[{"role":"user","content":"%s"}]}`, strings.Repeat("x", size))
+	body := `{"model":"gpt-4o-mini","messages":[{"role":"user","content":"` + strings.Repeat("x", size) + `"}]}`
 	var held []net.Conn
 	for range uploads { // each stops before its last byte
 		conn, err := net.Dial("tcp", strings.TrimPrefix(c.proxy, "http://"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer conn.Close()
+		t.Cleanup(func() { conn.Close() })
 		_ = conn.SetDeadline(time.Now().Add(60 * time.Second))
 		_, err = fmt.Fprintf(conn, "POST /v1/chat/completions HTTP/1.1\r\nHost: llmopt\r\nAuthorization: Bearer key\r\nContent-Length: %d\r\n\r\n%s", len(body), body[:len(body)-1])
 		if err == nil {
