@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -206,6 +207,43 @@ var damages = map[string]func([]byte) []byte{
 		return b
 	},
 	"tail": func(b []byte) []byte { return b[:max(0, len(b)-5)] },
+}
+
+// An engine whose server is gone ends, also when it can't write out what it holds.
+func TestServeEngine_EndsWithoutItsDirectory(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "state")
+	k := &killable{make: engineCommand(dir, 0)}
+	s := Start(Options{Dir: dir, Command: k.command, Log: zerolog.Nop()})
+	healthy(t, s)
+	fill(t, s)
+	ok(t, os.RemoveAll(dir))
+	began := time.Now()
+	ok(t, s.Close())
+	if k.last.Load().ProcessState == nil || time.Since(began) > killTimeout+10*time.Second {
+		t.Errorf("it took %v: %v", time.Since(began), k.last.Load().ProcessState)
+	}
+	// Without anybody to kill it, too.
+	dir = filepath.Join(t.TempDir(), "state")
+	c := engineCommand(dir, 0)()
+	in, err := c.StdinPipe()
+	ok(t, err)
+	out, err := c.StdoutPipe()
+	ok(t, err)
+	ok(t, c.Start())
+	if kind, _, err := readFrame(bufio.NewReader(out)); kind != frameHello || err != nil {
+		t.Fatalf("got %c, %v", kind, err)
+	}
+	ok(t, os.RemoveAll(dir))
+	ok(t, in.Close())
+	ended := make(chan struct{})
+	go func() { _ = c.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-time.After(closeTimeout + 20*time.Second):
+		_ = c.Process.Kill()
+		t.Error("it is still there")
+	}
 }
 
 func TestSetAside_IsBounded(t *testing.T) {

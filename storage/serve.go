@@ -57,11 +57,17 @@ func serveEngine(conn io.ReadWriteCloser, dir string, limits Limits) error {
 		}
 		s.calls.Go(func() { s.answer(stream) })
 	}
+	// badger tries for ever to write out what it holds, also where there is no directory any more. It is in the log of writes as well.
+	late := time.AfterFunc(closeTimeout, func() { os.Exit(exitLate) })
+	defer late.Stop()
 	s.calls.Wait()
 	close(stop)
 	background.Wait()
 	return e.close()
 }
+
+// exitLate is the status of an engine's process that could not close its files in time.
+const exitLate = 75
 
 // streamWindow is how much of an answer may be under way: a restart reads tens of megabytes.
 const streamWindow = 4 << 20

@@ -21,8 +21,9 @@ import (
 const (
 	// helloTimeout is the time an engine has to open its files.
 	helloTimeout = time.Minute
-	// closeTimeout is the time an engine has to write out what it holds when it is told to end.
-	closeTimeout = 10 * time.Second
+	// closeTimeout is the time an engine has to write out what it holds when it is told to end; at killTimeout it is helped.
+	closeTimeout = 5 * time.Second
+	killTimeout  = closeTimeout + 2*time.Second
 	// firstPause and longestPause lie between two beginnings of an engine that fails.
 	firstPause, longestPause = 200 * time.Millisecond, 5 * time.Second
 	// healthyAfter is how long an engine must have run for its end not to be counted with the ones before.
@@ -165,7 +166,7 @@ func (s *supervisor) life() error {
 	kill := func() { _ = command.Process.Kill() }
 	opened, err := s.attend(conn, kill)
 	_ = in.Close()
-	timer := time.AfterFunc(closeTimeout, kill)
+	timer := time.AfterFunc(killTimeout, kill)
 	defer timer.Stop()
 	status := command.Wait()
 	var told *remoteError

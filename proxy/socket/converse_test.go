@@ -23,6 +23,7 @@ func TestConn_Converse(t *testing.T) {
 	hear := func(want string) {
 		t.Helper()
 		got := make([]byte, len(want))
+		_ = peer.SetReadDeadline(time.Now().Add(10 * time.Second))
 		if _, err := io.ReadFull(peer, got); string(got) != want || err != nil {
 			t.Errorf("the peer got %q, %v; want %q", got, err, want)
 		}
@@ -61,7 +62,7 @@ func TestConn_Converse(t *testing.T) {
 
 	t.Log("one that it was told of passed before the conversation")
 	_ = c.SetReadDeadline(time.Unix(1, 0))
-	_ = c.SetReadDeadline(time.Now().Add(step))
+	_ = c.SetReadDeadline(time.Now().Add(5 * step)) // it must not pass before it is sent
 	if err := c.Converse(say("ask")); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("no answer: got %v, want a timeout", err)
 	}
@@ -74,8 +75,11 @@ func TestConn_Converse(t *testing.T) {
 	}
 
 	t.Log("others can end the wait")
-	time.AfterFunc(step, func() { _ = c.SetReadDeadline(time.Unix(1, 0)) })
-	if err := c.Converse(say("ask")); !errors.Is(err, os.ErrDeadlineExceeded) {
+	interrupted := func() bool { // once it is sent: a wait that has not begun sends nothing
+		time.AfterFunc(step, func() { _ = c.SetReadDeadline(time.Unix(1, 0)) })
+		return say("ask")()
+	}
+	if err := c.Converse(interrupted); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("interrupted: got %v, want a timeout", err)
 	}
 	hear("ask")
