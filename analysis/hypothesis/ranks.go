@@ -14,23 +14,10 @@ import (
 // group has to be multiplied to be like the second, with the interval that inverts the test; a difference, where there are values
 // that are not positive. False for fewer than five independent values in a group, or if all are equal. O(n log n) in masses.
 func MannWhitney(a, b Group) (Result, bool) {
-	na, nb := a.Count(), b.Count()
-	ea, eb := a.effective(), b.effective()
-	if ea < 5 || eb < 5 {
+	r, sd, ok := rankTest(a, b)
+	if !ok {
 		return Result{}, false
 	}
-	above, ties := compare(a.Sample, b.Sample)
-	n := na + nb
-	spread := 1 - ties/(n*n*n-n) // 0 if all are equal
-	if spread <= 1e-12 {
-		return Result{}, false
-	}
-	r := unknown("Mann-Whitney", na, nb)
-	r.Statistic = above * na * nb // U of the second group
-	r.Superiority = above
-	sd := shareSD(ea, eb, spread)
-	r.P = shareP(math.Abs(above-.5), na, nb, ea, eb, spread)
-	r.Level, _ = a.Median()
 	ratio := a.Sample[0].Low > 0 && b.Sample[0].Low > 0
 	if ratio {
 		r.Kind = Ratio
@@ -39,6 +26,27 @@ func MannWhitney(a, b Group) (Result, bool) {
 	r.Low = moved(a.Sample, b.Sample, ratio, .5-z95*sd)
 	r.High = moved(a.Sample, b.Sample, ratio, .5+z95*sd)
 	return r, true
+}
+
+// rankTest is MannWhitney without the effect, and the standard deviation of the superiority.
+func rankTest(a, b Group) (r Result, sd float64, ok bool) {
+	na, nb := a.Count(), b.Count()
+	ea, eb := a.effective(), b.effective()
+	if ea < 5 || eb < 5 {
+		return r, 0, false
+	}
+	above, ties := compare(a.Sample, b.Sample)
+	n := na + nb
+	spread := 1 - ties/(n*n*n-n) // 0 if all are equal
+	if spread <= 1e-12 {
+		return r, 0, false
+	}
+	r = unknown("Mann-Whitney", na, nb)
+	r.Statistic = above * na * nb // U of the second group
+	r.Superiority = above
+	r.Level, _ = a.Median()
+	r.P = shareP(math.Abs(above-.5), na, nb, ea, eb, spread)
+	return r, shareSD(ea, eb, spread), true
 }
 
 // shareSD is the standard deviation of the share of pairs above, among this many independent values; spread is 1 without ties.
@@ -80,48 +88,45 @@ func compare(a, b analysis.Sample) (above, ties float64) {
 	return pairs / (a.Count() * b.Count()), ties
 }
 
-// moved returns the factor, or else the summand, with which the share of pairs in which b is below a is the wanted one.
+// moved returns the factor, or else the summand, with which the share of pairs in which b is below a is the wanted one; the middle,
+// where there is a range of them.
 func moved(a, b analysis.Sample, ratio bool, below float64) float64 {
 	move := func(v, by float64) float64 { return v + by }
+	low := min(a[0].Low, b[0].Low) - max(a[len(a)-1].High, b[len(b)-1].High)
 	if ratio {
 		move = func(v, log float64) float64 { return v * math.Exp(log) }
+		low = math.Log(b[0].Low / a[len(a)-1].High)
+	}
+	high := -low
+	if ratio {
+		high = math.Log(b[len(b)-1].High / a[0].Low)
 	}
 	cumulated, n := cumulative(b), a.Count()
-	share := func(by float64) (total float64) { // grows with by
+	share := func(by float64) (total float64) { // grows with by, from 0 at low to 1 at high
 		for _, m := range a {
 			total += m.Count * cumulated(move(m.Low, by), move(m.High, by)) / n
 		}
 		return total
 	}
-	low, high := -1., 1.
-	if !ratio { // a difference has a unit: begin with the range of both
-		high = max(a[len(a)-1].High, b[len(b)-1].High) - min(a[0].Low, b[0].Low)
-		low = -high
+	first := bisect(low, high, func(by float64) bool { return share(by) < below-1e-9 })
+	last := bisect(low, high, func(by float64) bool { return share(by) <= below+1e-9 })
+	if ratio {
+		return math.Exp((first + last) / 2)
 	}
-	for i := 0; i < doublings && share(low) > below; i++ {
-		low *= 2
-	}
-	for i := 0; i < doublings && share(high) < below; i++ {
-		high *= 2
-	}
-	for range bisections {
-		if middle := (low + high) / 2; share(middle) < below {
+	return (first + last) / 2
+}
+
+// bisect returns where before turns from true to false, to a part in 3e7 of the interval.
+func bisect(low, high float64, before func(float64) bool) float64 {
+	for range 25 {
+		if middle := (low + high) / 2; before(middle) {
 			low = middle
 		} else {
 			high = middle
 		}
 	}
-	by := (low + high) / 2
-	if ratio {
-		return math.Exp(by)
-	}
-	return by
+	return (low + high) / 2
 }
-
-const (
-	doublings  = 9 // of a logarithm, that is up to e^512
-	bisections = 26 // to 1e-7 of the first interval
-)
 
 // cumulative returns the function that gives the share of s below a value known to lie from low to high, taken at its middle;
 // values in a bucket of s are spread evenly over it, and ties count half.
