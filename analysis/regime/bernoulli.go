@@ -35,9 +35,12 @@ const (
 )
 
 // NewErrorRate returns a detector for one false alarm in falseEvery trials on average. start is the rate believed at first, such
-// as the last one known or 0; it weighs as much as rateLearn trials. falseEvery below 1,000 counts as 1,000, above 1e10 as 1e10.
+// as the last one known or 0 (which NaN counts as); it weighs as much as rateLearn trials. falseEvery below 1,000 counts as 1,000, above 1e10 as 1e10.
 func NewErrorRate(start, falseEvery float64) *ErrorRate {
-	e := &ErrorRate{falseEvery: falseEvery, usual: drift{weight: rateWeight, n: rateLearn, mean: start}}
+	if math.IsNaN(start) {
+		start = 0
+	}
+	e := &ErrorRate{falseEvery: falseEvery, usual: drift{weight: rateWeight, n: rateLearn, mean: min(max(start, 0), 1)}}
 	e.renew()
 	return e
 }
