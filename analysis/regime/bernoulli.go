@@ -13,6 +13,7 @@ import (
 type ErrorRate struct {
 	falseEvery float64
 	fixed      float64 // threshold set by hand; 0: calibrated
+	known      bool    // the usual rate was given, and is not learned
 
 	usual    drift // rate of bad outcomes
 	pending  int   // trials since the weights were made
@@ -27,7 +28,7 @@ type ErrorRate struct {
 const (
 	rateFloor   = .002 // usual rates below count as this: two errors in a row are no regime
 	rateCeiling = .3   // above it a rise is not this detector's business
-	rateWeight  = 1. / 16384
+	rateWeight  = 1. / 32768
 	rateLearn   = 200 // trials before the first alarm
 	raisedTimes = 6   // the raised rate is this times the usual one, or that plus raisedBy, whichever is more
 	raisedBy    = .025
@@ -45,15 +46,28 @@ func NewErrorRate(start, falseEvery float64) *ErrorRate {
 	return e
 }
 
+// NewKnownErrorRate returns a detector whose usual rate is given, such as that of an objective, and not learned.
+func NewKnownErrorRate(usual, falseEvery float64) *ErrorRate {
+	e := NewErrorRate(usual, falseEvery)
+	e.known = true
+	e.renew()
+	return e
+}
+
 // SetThreshold makes h, above 0, the log-likelihood ratio that is an alarm, in place of the calibrated one.
 func (e *ErrorRate) SetThreshold(h float64) {
 	e.fixed = h
 	e.renew()
 }
 
-// Rates returns the usual rate and the raised rate that it is told from.
+// Rates returns the usual rate and the raised rate that it is told from. While the usual rate is learned it stands one standard
+// error above the estimate, since a rate that is believed too low gives false alarms.
 func (e *ErrorRate) Rates() (usual, raised float64) {
-	usual = min(max(e.usual.mean, rateFloor), rateCeiling)
+	usual = e.usual.mean
+	if !e.known {
+		usual += math.Sqrt(max(usual, rateFloor) / min(float64(e.usual.n), 2/rateWeight))
+	}
+	usual = min(max(usual, rateFloor), rateCeiling)
 	return usual, raisedRate(usual)
 }
 
@@ -102,7 +116,7 @@ func (e *ErrorRate) Step(bad bool) Change {
 	if c.Alarm {
 		e.cusum, e.length, e.badSince = 0, 0, 0
 	}
-	if e.cusum < e.limit/3 {
+	if !e.known && e.cusum < e.limit/3 {
 		e.usual.add(outcome)
 		if e.pending++; e.pending >= renewEvery {
 			e.renew()
