@@ -59,7 +59,8 @@ const (
 	// MaxFreeze is how long an alarm keeps the baselines from learning. What lasts longer is the new normal.
 	MaxFreeze = time.Hour
 
-	seasonShare = .5 // of the variance that the profile has to explain before it has a say
+	mostValue   = 1e150 // beyond, in either direction, values count as this, so that squares are finite
+	seasonShare = .5    // of the variance that the profile has to explain before it has a say
 )
 
 // NewEnsemble returns an Ensemble that has seen nothing.
@@ -78,6 +79,7 @@ func (e *Ensemble) Step(at time.Time, v float64) Score {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return Score{Ticks: e.ticks}
 	}
+	v = min(max(v, -mostValue), mostValue)
 	e.ticks++
 	s := Score{Ticks: e.ticks}
 	learn := e.since.IsZero()

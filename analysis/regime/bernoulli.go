@@ -7,7 +7,7 @@ import (
 
 // ErrorRate finds a rise in the rate of bad outcomes, one Bernoulli trial at a time: the CUSUM of the log-likelihood ratio between
 // a raised rate and the usual one (Reynolds and Stoumbos, "A CUSUM chart for monitoring a proportion when inspecting
-// continuously", Journal of Quality Technology 1999). The usual rate is learned, and stays as it is while the CUSUM is elevated.
+// continuously", Journal of Quality Technology 1999). The usual rate is learned, but not from the trials that led to an alarm.
 //
 // A step takes O(1) and allocates nothing. An ErrorRate is deterministic and not safe for concurrent use.
 type ErrorRate struct {
@@ -15,8 +15,9 @@ type ErrorRate struct {
 	fixed      float64 // threshold set by hand; 0: calibrated
 	known      bool    // the usual rate was given, and is not learned
 
-	usual    drift // rate of bad outcomes
-	pending  int   // trials since the weights were made
+	usual    float64 // rate of bad outcomes
+	trials   float64 // that it comes from, at most rateMemory
+	pending  int     // trials since the weights were made
 	good     float64
 	bad      float64
 	limit    float64
@@ -26,12 +27,13 @@ type ErrorRate struct {
 }
 
 const (
-	rateFloor   = .002 // usual rates below count as this: two errors in a row are no regime
-	rateCeiling = .3   // above it a rise is not this detector's business
-	rateWeight  = 1. / 32768
-	rateLearn   = 200 // trials before the first alarm
-	raisedTimes = 6   // the raised rate is this times the usual one, or that plus raisedBy, whichever is more
-	raisedBy    = .025
+	rateFloor   = .002  // usual rates below count as this: two errors in a row are no regime
+	rateCeiling = .3    // above it a rise is not this detector's business
+	rateMemory  = 65536 // trials
+	rateCaution = 1     // standard errors
+	rateLearn   = 200   // trials before the first alarm
+	raisedTimes = 5     // the raised rate is this times the usual one, or that plus raisedBy, whichever is more
+	raisedBy    = .02
 	renewEvery  = 64 // trials between new weights, which cost three logarithms
 )
 
@@ -41,7 +43,7 @@ func NewErrorRate(start, falseEvery float64) *ErrorRate {
 	if math.IsNaN(start) {
 		start = 0
 	}
-	e := &ErrorRate{falseEvery: falseEvery, usual: drift{weight: rateWeight, n: rateLearn, mean: min(max(start, 0), 1)}}
+	e := &ErrorRate{falseEvery: falseEvery, usual: min(max(start, 0), 1), trials: rateLearn}
 	e.renew()
 	return e
 }
@@ -60,12 +62,12 @@ func (e *ErrorRate) SetThreshold(h float64) {
 	e.renew()
 }
 
-// Rates returns the usual rate and the raised rate that it is told from. While the usual rate is learned it stands one standard
-// error above the estimate, since a rate that is believed too low gives false alarms.
+// Rates returns the usual rate and the raised rate that it is told from. While the usual rate is learned it is one standard error
+// above the estimate: a rate believed too low gives false alarms, one believed too high a later alarm.
 func (e *ErrorRate) Rates() (usual, raised float64) {
-	usual = e.usual.mean
+	usual = e.usual
 	if !e.known {
-		usual += math.Sqrt(max(usual, rateFloor) / min(float64(e.usual.n), 2/rateWeight))
+		usual += rateCaution * math.Sqrt(max(usual, rateFloor)/e.trials)
 	}
 	usual = min(max(usual, rateFloor), rateCeiling)
 	return usual, raisedRate(usual)
@@ -91,38 +93,41 @@ func weights(usual, raised float64) (good, bad float64) {
 
 // Step takes one outcome in. After an alarm the CUSUM begins again at 0; the usual rate stays.
 func (e *ErrorRate) Step(bad bool) Change {
-	outcome, weight := 0., e.good
+	weight := e.good
 	if bad {
-		outcome, weight = 1, e.bad
+		weight = e.bad
 		e.badSince++
 	}
 	e.length++
 	e.cusum += weight
-	if e.cusum <= 0 {
-		e.cusum, e.length, e.badSince = 0, 0, 0
-	}
 	c := Change{
 		Alarm:     e.cusum >= e.limit,
-		Statistic: e.cusum,
+		Statistic: max(e.cusum, 0),
 		Threshold: e.limit,
 		Since:     e.length,
-		Before:    e.usual.mean,
-		Count:     e.usual.n,
+		Before:    e.usual,
+		After:     float64(e.badSince) / float64(e.length),
+		Count:     int(e.trials),
 		method:    "Bernoulli CUSUM",
 	}
-	if e.length > 0 {
-		c.After = float64(e.badSince) / float64(e.length)
-	}
-	if c.Alarm {
+	if c.Alarm || e.cusum <= 0 {
+		if !c.Alarm && !e.known {
+			e.learn()
+		}
 		e.cusum, e.length, e.badSince = 0, 0, 0
 	}
-	if !e.known && e.cusum < e.limit/3 {
-		e.usual.add(outcome)
-		if e.pending++; e.pending >= renewEvery {
-			e.renew()
-		}
-	}
 	return c
+}
+
+// learn takes the trials since the CUSUM was last 0 into the usual rate. They come all together, now that they turn out to be usual:
+// leaving out the bad ones among them would make it too low.
+func (e *ErrorRate) learn() {
+	n := float64(e.length)
+	e.trials = min(e.trials+n, rateMemory)
+	e.usual += n / e.trials * (float64(e.badSince)/n - e.usual)
+	if e.pending += e.length; e.pending >= renewEvery {
+		e.renew()
+	}
 }
 
 // String is the detector's setting in words.

@@ -39,45 +39,13 @@ func TestFocus_EqualsTheDefinition(t *testing.T) {
 	}
 }
 
-func TestRanks_NormalScores(t *testing.T) {
+// Blom (1958): normal scores of three values and their gaps, quantiles at 1/8, 3/8, 5/8 and 7/8.
+func TestNormalScore(t *testing.T) {
 	t.Parallel()
-	draw := rand.New(rand.NewPCG(1, 1))
-	r := newRanks(64)
-	var kept []float64
-	for i := range 1000 {
-		v := math.Round(20 * draw.NormFloat64()) // with ties
-		doubled := 0
-		for _, k := range kept {
-			if k < v {
-				doubled += 2
-			} else if k == v {
-				doubled++
-			}
-		}
-		if got, want := r.score(v), normalScore(doubled, len(kept)); len(kept) > 0 && got != want {
-			t.Fatalf("value %d: score %v, want %v", i, got, want)
-		}
-		r.add(v)
-		if kept = append(kept, v); len(kept) > 64 {
-			kept = kept[1:]
-		}
-		if sorted := slices.Sorted(slices.Values(kept)); !slices.Equal(sorted, r.sorted) {
-			t.Fatalf("value %d: %v, want %v", i, r.sorted, sorted)
-		}
-	}
-	// Blom-like scores of three values: quantiles .125, .375, .625, .875 between and about them
-	r = newRanks(3)
-	for v := range 3 {
-		r.add(float64(v))
-	}
 	for i, want := range []float64{-1.1503493803760079, -.3186393639643752, .3186393639643752, 1.1503493803760079} {
-		if got := r.score(float64(i) - .5); math.Abs(got-want) > 1e-12 {
+		if got := normalScore(float64(i), 3); math.Abs(got-want) > 1e-12 {
 			t.Errorf("score %d: %v, want %v", i, got, want)
 		}
-	}
-	r.reset()
-	if r.score(1) != 0 || r.median() != 0 || r.spread() != 0 {
-		t.Error("an empty baseline has scores")
 	}
 }
 
@@ -101,7 +69,7 @@ func TestErrorRate_RunLengthByMarkovChain(t *testing.T) {
 	const runs = 4000
 	steps := 0
 	for range runs {
-		d := &ErrorRate{good: -1, bad: up, limit: limit, usual: drift{weight: rateWeight, n: rateLearn, mean: p}, pending: math.MinInt}
+		d := &ErrorRate{good: -1, bad: up, limit: limit, usual: p, trials: rateLearn, known: true}
 		for alarm := false; !alarm; steps++ {
 			alarm = d.Step(draw.Float64() < p).Alarm
 		}
@@ -119,7 +87,7 @@ func TestErrorRate_FollowsTheUsualRate(t *testing.T) {
 		d.Step(draw.Float64() < .02)
 	}
 	usual, raised := d.Rates()
-	if math.Abs(usual-.02) > .004 || math.Abs(raised-6*usual) > 1e-9 {
+	if math.Abs(usual-.02) > .004 || math.Abs(raised-raisedRate(usual)) > 1e-9 {
 		t.Errorf("usual %v, raised %v", usual, raised)
 	}
 	var c Change

@@ -18,7 +18,7 @@ type Shift struct {
 	threshold float64
 	learn     int // values before the first alarm
 
-	baseline ranks
+	baseline *analysis.Recent
 	seen     int     // since the start or the last reset
 	previous float64 // score
 	lag      drift   // product of neighbouring scores: the lag-1 autocorrelation
@@ -68,7 +68,7 @@ func NewShift(kind Series, falseEvery float64) *Shift {
 	return &Shift{
 		threshold: ShiftThreshold(kind, falseEvery),
 		learn:     learn,
-		baseline:  newRanks(kept),
+		baseline:  analysis.NewRecent(kept),
 		lag:       drift{weight: lagWeight},
 	}
 }
@@ -82,7 +82,10 @@ func (s *Shift) Step(v float64) Change {
 		return s.change(candidate{})
 	}
 	s.seen++
-	z := s.baseline.score(v)
+	z := 0.
+	if n := s.baseline.Len(); n > 0 {
+		z = normalScore(s.baseline.Rank(v), n)
+	}
 	c := s.change(candidate{})
 	if s.seen > s.learn {
 		c = s.change(s.watch.step(s.whiten(z), v))
@@ -93,7 +96,7 @@ func (s *Shift) Step(v float64) Change {
 		s.Reset()
 		return c
 	}
-	s.baseline.add(v)
+	s.baseline.Add(v)
 	return c
 }
 
@@ -105,22 +108,28 @@ func (s *Shift) whiten(z float64) float64 {
 }
 
 func (s *Shift) change(c candidate) Change {
-	return Change{
+	change := Change{
 		Alarm:     c.statistic >= s.threshold,
 		Statistic: c.statistic,
 		Threshold: s.threshold,
 		Since:     int(c.length),
-		Before:    s.baseline.median(),
-		Spread:    s.baseline.spread(),
 		After:     c.level,
-		Count:     len(s.baseline.ring),
+		Count:     s.baseline.Len(),
 		method:    "FOCuS on normal scores",
 	}
+	change.Before, _ = s.baseline.Median()
+	low, _ := s.baseline.Quantile(oneBelow)
+	high, _ := s.baseline.Quantile(1 - oneBelow)
+	change.Spread = (high - low) / 2
+	return change
 }
+
+// oneBelow is the share of a normal distribution that lies more than a standard deviation below its mean.
+const oneBelow = .158655
 
 // Reset forgets everything but the settings.
 func (s *Shift) Reset() {
-	s.baseline.reset()
+	s.baseline.Reset()
 	s.seen, s.previous, s.watch = 0, 0, focus{}
 	s.lag = drift{weight: lagWeight}
 }
