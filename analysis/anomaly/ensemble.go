@@ -21,6 +21,8 @@ type Ensemble struct {
 	season   Season
 	report   reporter
 
+	without [partsEnd]bool // parts that have no say
+
 	since time.Time // of the alarm that freezes the baselines; zero when there is none
 }
 
@@ -47,8 +49,10 @@ type Score struct {
 	Value float64           // in [0, 1): an alarm from [Threshold] on
 	Raw   float64           // mean of the parts, in [0, 1]
 	Need  float64           // what Raw had to reach here, so soon after earlier alarms
-	Parts [partsEnd]float64 // each in [0, 1]; Seasonal is NaN while the series has no season
+	Parts [partsEnd]float64 // each in [0, 1]; NaN for one that has no say, as Seasonal while the series has no season
 	Ticks int               // values learned from so far; up to [Warmup] there is no score
+
+	Level, Spread float64 // mean and standard deviation of the last 500 values or so, without outliers
 }
 
 const (
@@ -73,6 +77,15 @@ func NewEnsemble() *Ensemble {
 	}
 }
 
+// Without returns an Ensemble in which some parts have no say: to see what they are good for.
+func Without(parts ...Part) *Ensemble {
+	e := NewEnsemble()
+	for _, p := range parts {
+		e.without[p] = true
+	}
+	return e
+}
+
 // Step scores v, the value of the tick at this time, by what came before, and then learns from it. While an alarm is on, range,
 // level and season learn nothing. Times must not fall. A NaN or infinite value is a missing one: it scores 0 and changes nothing.
 func (e *Ensemble) Step(at time.Time, v float64) Score {
@@ -81,7 +94,7 @@ func (e *Ensemble) Step(at time.Time, v float64) Score {
 	}
 	v = min(max(v, -mostValue), mostValue)
 	e.ticks++
-	s := Score{Ticks: e.ticks}
+	s := Score{Ticks: e.ticks, Level: e.level.long.mean, Spread: e.level.long.sd()}
 	learn := e.since.IsZero()
 	s.Parts[Extremes] = e.extremes.step(v, learn)
 	s.Parts[Level] = e.level.step(v, learn)
@@ -92,6 +105,11 @@ func (e *Ensemble) Step(at time.Time, v float64) Score {
 		return Score{Ticks: e.ticks}
 	}
 	s.Parts[Rarity] = e.rarity.step(v)
+	for p, left := range e.without {
+		if left {
+			s.Parts[p] = math.NaN()
+		}
+	}
 	s.Raw = meanOf(s.Parts[:])
 	s.Value, s.Need = e.report.step(s.Raw)
 	e.freeze(at, s)
@@ -153,14 +171,15 @@ func (s Score) Reason() analysis.Reason {
 		Value:     s.Raw,
 		Threshold: s.Need,
 		Effect:    "most of all " + s.strongest().String(),
-		Baseline:  analysis.Baseline{Count: s.Ticks - 1},
+		Baseline:  analysis.Baseline{Count: s.Ticks - 1, Level: s.Level, Spread: s.Spread},
 	}
 }
 
 func (s Score) strongest() (best Part) {
+	most := -1.
 	for p, score := range s.Parts {
-		if score > s.Parts[best] { // never true of NaN
-			best = Part(p)
+		if score > most { // never true of NaN
+			most, best = score, Part(p)
 		}
 	}
 	return best

@@ -29,9 +29,12 @@ const (
 //
 // A series of fewer than six samples, or without variance, has no changes. It takes O(n) to O(n^2) time for n up to 4,096; longer
 // series are first averaged in cells, and each change is then placed among the samples about it.
-func Segment(values [][]float64) Segmentation {
+func Segment(values [][]float64) Segmentation { return SegmentAt(values, segmentPenalty) }
+
+// SegmentAt is [Segment] with another penalty, in log n.
+func SegmentAt(values [][]float64, penalty float64) Segmentation {
 	if len(values) == 0 || len(values[0]) < 2*shortest {
-		return Segmentation{Reason: segmentReason(0, 0, 0)}
+		return Segmentation{Reason: segmentReason(0, 0, analysis.Baseline{})}
 	}
 	n := len(values[0])
 	cell := (n + segmentCells - 1) / segmentCells
@@ -45,17 +48,24 @@ func Segment(values [][]float64) Segmentation {
 	for i := range coarse {
 		coarse[i].trend, coarse[i].scale = whole[i].trend, whole[i].scale*float64(cell)
 	}
-	penalty := segmentPenalty * math.Log(float64(n))
+	penalty *= math.Log(float64(n))
 	s.Starts = pelt(coarse, penalty)
 	if cell > 1 {
 		refine(whole, s.Starts, cell)
 	}
-	s.Reason = segmentReason(gain(whole, s.Starts), penalty*float64(len(s.Starts)), n)
+	var m analysis.Moments
+	for _, v := range values[0] {
+		m.Add(v)
+	}
+	baseline := analysis.Baseline{Count: n}
+	baseline.Level, _ = m.Mean()
+	baseline.Spread, _ = m.SD()
+	s.Reason = segmentReason(gain(whole, s.Starts), penalty*float64(len(s.Starts)), baseline)
 	return s
 }
 
-func segmentReason(gain, need float64, n int) analysis.Reason {
-	return analysis.Reason{Method: "PELT", Statistic: "variance explained", Value: gain, Threshold: need, Baseline: analysis.Baseline{Count: n}}
+func segmentReason(gain, need float64, b analysis.Baseline) analysis.Reason {
+	return analysis.Reason{Method: "PELT", Statistic: "variance explained", Value: gain, Threshold: need, Baseline: b}
 }
 
 // filled returns column with missing samples taken as the one before, or the first one that is there.

@@ -42,7 +42,7 @@ func table() []byte {
 		name := [...]string{"Requests", "Ticks"}[kind]
 		writeCurve(&b, name+": {", "},", shiftPer, func(h float64, seed uint64, n int) float64 { return shiftRun(kind, h, seed, n) })
 	}
-	fmt.Fprintf(&b, "}\n\n// On independent outcomes with this rate of bad ones.\nvar rateCurves = [...]rateCurve{\n")
+	fmt.Fprintf(&b, "}\n\n// On independent outcomes with this rate of bad ones, which is known.\nvar rateCurves = [...]rateCurve{\n")
 	for _, rate := range []float64{.002, .005, .01, .02, .05, .1, .2, .3} {
 		writeCurve(&b, fmt.Sprintf("{%g, curve{", rate), "}},", ratePer, func(h float64, seed uint64, n int) float64 { return rateRun(rate, h, seed, n) })
 	}
@@ -111,7 +111,7 @@ func rateRun(rate, h float64, seed uint64, n int) float64 {
 	draw := rand.New(rand.NewPCG(seed, 2))
 	steps := 0
 	for range n {
-		e := regime.NewErrorRate(rate, 0)
+		e := regime.NewKnownErrorRate(rate, 0)
 		e.SetThreshold(h)
 		for alarm := false; !alarm; steps++ {
 			alarm = e.Step(draw.Float64() < rate).Alarm

@@ -77,6 +77,29 @@ func readFile(name string) (Series, error) {
 	return *s, nil
 }
 
+// ReadWindows returns the rows of the windows that raw holds for a series: a combined_windows.json of the benchmark, in which name, or
+// else the only entry with the same file name, is looked up; or one list of [first, last] timestamps.
+func ReadWindows(raw []byte, name string, times []time.Time) ([]Window, error) {
+	var one [][2]string
+	if json.Unmarshal(raw, &one) == nil {
+		return rowsOf(one, times)
+	}
+	var all map[string][][2]string
+	if err := json.Unmarshal(raw, &all); err != nil {
+		return nil, err
+	}
+	windows, ok := all[name]
+	for other, its := range all {
+		if !ok && path.Base(other) == path.Base(name) {
+			windows, ok = its, true
+		}
+	}
+	if !ok {
+		return nil, fmt.Errorf("no entry %q", name)
+	}
+	return rowsOf(windows, times)
+}
+
 // rowsOf turns windows of time into ranges of rows.
 func rowsOf(windows [][2]string, times []time.Time) ([]Window, error) {
 	var rows []Window

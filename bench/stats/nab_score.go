@@ -21,38 +21,62 @@ func scoredFrom(rows int) int { return min(rows*15/100, 750) }
 
 // step is one row at which the raw score changes when the threshold falls to the row's anomaly score.
 type step struct {
-	score float64
-	gain  float64 // of a false positive: negative. Of a row in a window: what it is worth there
-	slot  int     // of the window, counted over all series; -1 outside of windows
+	score  float64
+	gain   float64 // of a false positive: negative. Of a row in a window: what it is worth there
+	series int
+	slot   int // of the window, counted over all series; -1 outside of windows
 }
 
-// Curve is the normalised score of a detector over a corpus as its threshold falls. Profile and corpus are fixed.
+// Sheet is what a detector says about a corpus, ready to be scored for any part of it.
+type Sheet struct {
+	profile Profile
+	steps   []step // by falling score
+	windows []int  // by series
+}
+
+// NewSheet takes one anomaly score per row and series. A score of 0 is no detection with any threshold. O(rows log rows).
+func NewSheet(corpus []Labelled, scores [][]float64, p Profile) *Sheet {
+	s := &Sheet{profile: p, steps: steps(corpus, scores, p)}
+	for _, series := range corpus {
+		s.windows = append(s.windows, len(series.Windows))
+	}
+	slices.SortFunc(s.steps, func(a, b step) int { return -cmp.Compare(a.score, b.score) })
+	return s
+}
+
+// Curve is the normalised score of a detector over a corpus as its threshold falls.
 type Curve struct {
 	thresholds []float64 // falling; a row is a detection when its score is at least the threshold
 	scores     []float64 // normalised, 100 for perfect, 0 for finding nothing
 }
 
-// NewCurve scores one anomaly score per row and series, by the rules of Lavin and Ahmad, "Evaluating Real-time Anomaly Detection
-// Algorithms - the Numenta Anomaly Benchmark" (2015), with one threshold for all series. It takes O(rows log rows). A corpus
-// without a single window has no normalised score: the curve is then empty.
-func NewCurve(corpus []Labelled, scores [][]float64, p Profile) Curve {
-	steps, windows := steps(corpus, scores, p)
+// Curve scores by the rules of Lavin and Ahmad, "Evaluating Real-time Anomaly Detection Algorithms - the Numenta Anomaly Benchmark"
+// (2015), with one threshold for all series that are in; nil means all. Without a single window there is no normalised score: the curve
+// is then empty. O(rows).
+func (s *Sheet) Curve(in []bool) Curve {
+	windows, slots := 0, 0
+	for k, n := range s.windows {
+		slots += n
+		if in == nil || in[k] {
+			windows += n
+		}
+	}
 	if windows == 0 {
 		return Curve{}
 	}
-	slices.SortFunc(steps, func(a, b step) int { return -cmp.Compare(a.score, b.score) })
-	best := make([]float64, windows) // of each window so far
+	best := make([]float64, slots) // of each window so far
 	for i := range best {
-		best[i] = -p.FalseNegative
+		best[i] = -s.profile.FalseNegative
 	}
-	null := -float64(windows) * p.FalseNegative
+	null := -float64(windows) * s.profile.FalseNegative
 	perfect := float64(windows)
 	var c Curve
 	raw := null
-	for i := 0; i < len(steps); {
-		threshold := steps[i].score
-		for ; i < len(steps) && steps[i].score == threshold; i++ {
-			switch s := steps[i]; {
+	for i := 0; i < len(s.steps); {
+		threshold := s.steps[i].score
+		for ; i < len(s.steps) && s.steps[i].score == threshold; i++ {
+			switch s := s.steps[i]; {
+			case in != nil && !in[s.series]:
 			case s.slot < 0:
 				raw += s.gain
 			case s.gain > best[s.slot]:
@@ -66,7 +90,8 @@ func NewCurve(corpus []Labelled, scores [][]float64, p Profile) Curve {
 	return c
 }
 
-func steps(corpus []Labelled, scores [][]float64, p Profile) (all []step, windows int) {
+func steps(corpus []Labelled, scores [][]float64, p Profile) (all []step) {
+	windows := 0
 	for k, series := range corpus {
 		n := len(series.Values)
 		next := 0        // the window that row i is in or before
@@ -76,10 +101,10 @@ func steps(corpus []Labelled, scores [][]float64, p Profile) (all []step, window
 				last = &series.Windows[next]
 				next++
 			}
-			if i < scoredFrom(n) {
+			if i < scoredFrom(n) || !(scores[k][i] > 0) {
 				continue
 			}
-			s := step{score: scores[k][i], slot: -1}
+			s := step{score: scores[k][i], series: k, slot: -1}
 			switch {
 			case next < len(series.Windows) && i >= series.Windows[next].First:
 				w := series.Windows[next]
@@ -99,7 +124,7 @@ func steps(corpus []Labelled, scores [][]float64, p Profile) (all []step, window
 		}
 		windows += len(series.Windows)
 	}
-	return all, windows
+	return all
 }
 
 // sigmoid falls from 1 to -1 and is 0 at the end of a window, y = 0.

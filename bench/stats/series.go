@@ -17,6 +17,7 @@ type Series struct {
 	Stamps []string // as they stand in the file
 	Times  []time.Time
 	Values []float64 // NaN where the file has no number
+	Texts  []string  // the values as they stand in the file
 }
 
 // layouts are the spellings of a timestamp that [ReadCSV] takes, tried in this order; numbers are Unix seconds.
@@ -58,6 +59,7 @@ func ReadCSV(r io.Reader) (*Series, error) {
 		s.Stamps = append(s.Stamps, strings.Clone(row[stampColumn]))
 		s.Times = append(s.Times, at)
 		s.Values = append(s.Values, parseValue(row[valueColumn]))
+		s.Texts = append(s.Texts, strings.Clone(row[valueColumn]))
 	}
 }
 

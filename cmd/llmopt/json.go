@@ -36,3 +36,11 @@ func printJSON(w io.Writer, v any) error {
 	}
 	return nil
 }
+
+// printCompact writes what a command has to say in one line.
+func printCompact(w io.Writer, v any) error {
+	if err := json.NewEncoder(w).Encode(v); err != nil {
+		return fmt.Errorf("print JSON: %w", err)
+	}
+	return nil
+}

@@ -24,6 +24,10 @@ type cli struct {
 	Jobs    jobsCmd    `cmd:"" help:"Show and run the background jobs of a running proxy."`
 	State   stateCmd   `cmd:"" help:"Inspect, back up, restore and compact what a proxy stores."`
 	Sim     simCmd     `cmd:"" help:"Run the provider simulator."`
+
+	Detect       detectCmd       `cmd:"" help:"Score a series for anomalies, row by row."`
+	Changepoints changepointsCmd `cmd:"" help:"Date the changes in a series."`
+
 	Bench   benchCmd   `cmd:"" help:"Measure an LLM API or a proxy before it."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 	Engine  engineCmd  `cmd:"" hidden:"" help:"Run the database of a server, which begins this process itself."`
