@@ -22,7 +22,7 @@ BUF  := bin/buf-$(BUF_VERSION)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run demo build test test-sdk race vet lint fmt fmt-check check check-long fuzz crash soak bench compare compare-state performance gate gate-record generate generate-check image clean
+.PHONY: help run demo build test test-sdk race vet lint fmt fmt-check check check-long fuzz crash soak bench compare compare-state performance bench-stats calibrate calibration gate gate-record generate generate-check image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,7 +59,7 @@ fmt-check: ## fail when Go code is not formatted
 
 check: fmt-check vet lint test race ## what every change must pass, within 10 minutes
 
-check-long: check generate-check fuzz crash soak ## check, then every fuzz target, a hundred crashes and a long soak (FUZZTIME, SOAK, CRASH_ROUNDS)
+check-long: check generate-check fuzz calibration crash soak ## check, then every fuzz target, calibration, a hundred crashes and a long soak (FUZZTIME, SOAK, CRASH_ROUNDS)
 
 fuzz: ## run every fuzz target for FUZZTIME
 	.ci/fuzz $(FUZZTIME)
@@ -84,6 +84,15 @@ compare-state: build ## what the state on disk costs: llmopt with and without it
 
 performance: build ## write docs/performance.md from the newest comparison
 	bin/llmopt bench report --out docs/performance.md
+
+bench-stats: build ## judge the statistics on public series (OPTIMIZER_DATA=DIR, ARGS="--calibrate 400")
+	bin/llmopt bench stats $(ARGS)
+
+calibrate: ## simulate the thresholds of the change detectors anew, ten minutes
+	go generate ./analysis/regime
+
+calibration: ## check by simulation that false alarms are as rare as asked for, ten minutes
+	CALIBRATION=1 go test -count=1 -timeout 1h -run 'FalseAlarms|Delays|Sizes' -v ./bench/stats ./analysis/...
 
 gate: ## compare the request path's benchmarks with the recorded base (ROUNDS=8)
 	.ci/gate $(ROUNDS)

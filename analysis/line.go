@@ -109,7 +109,7 @@ func different(values []float64, limit int) int {
 func unscale(scaled []float64, middle, half float64) []float64 {
 	plain := make([]float64, len(scaled))
 	for i := len(scaled) - 1; i >= 0; i-- {
-		for j := len(plain) - 1; j > 0; j-- { // plain = plain*(x-middle)/half + scaled[i]
+		for j := len(plain) - 1; j > 0; j-- { // times (x-middle)/half, and the next coefficient
 			plain[j] = (plain[j-1] - middle*plain[j]) / half
 		}
 		plain[0] = -middle*plain[0]/half + scaled[i]

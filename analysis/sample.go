@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"math"
 	"slices"
-	"sort"
 
 	"llm-auto-optimizer/analysis/window"
 )
@@ -141,17 +140,4 @@ func (s Sample) Trimmed(share float64) (float64, bool) {
 		seen += one.Count
 	}
 	return m.Mean()
-}
-
-// below returns the share of values at or below v, those of a bucket spread evenly over it.
-func (s Sample) below(v float64) float64 {
-	n, seen := s.Count(), 0.
-	for _, m := range s[:sort.Search(len(s), func(i int) bool { return s[i].Low > v })] {
-		if m.High <= v {
-			seen += m.Count
-			continue
-		}
-		seen += m.Count * (v - m.Low) / (m.High - m.Low)
-	}
-	return seen / n
 }

@@ -160,7 +160,7 @@ func TestAdjusted_BenjaminiHochberg(t *testing.T) {
 	if found != 4 {
 		t.Errorf("%d discoveries", found)
 	}
-	got := Adjusted([]float64{.01, .04, math.NaN(), .02}) // R: p.adjust(c(.01, .04, 1, .02), "BH")
+	got := Adjusted([]float64{.01, .04, math.NaN(), .02}) // as R's p.adjust by "BH"
 	for i, want := range []float64{.04, .16 / 3, 1, .04} {
 		near(t, "adjusted", got[i], want, 1e-12)
 	}

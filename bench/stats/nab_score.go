@@ -57,7 +57,7 @@ func (s *Sheet) Curve(in []bool) Curve {
 	windows, slots := 0, 0
 	for k, n := range s.windows {
 		slots += n
-		if in == nil || in[k] {
+		if len(in) == 0 || in[k] {
 			windows += n
 		}
 	}
@@ -76,7 +76,7 @@ func (s *Sheet) Curve(in []bool) Curve {
 		threshold := s.steps[i].score
 		for ; i < len(s.steps) && s.steps[i].score == threshold; i++ {
 			switch s := s.steps[i]; {
-			case in != nil && !in[s.series]:
+			case len(in) > 0 && !in[s.series]:
 			case s.slot < 0:
 				raw += s.gain
 			case s.gain > best[s.slot]:

@@ -1,6 +1,7 @@
 package stats
 
 import (
+	"errors"
 	"fmt"
 	"image/color"
 	"math"
@@ -203,8 +204,7 @@ func save(name string, panels ...*plot.Plot) error {
 		return err
 	}
 	if _, err := canvas.WriteTo(f); err != nil {
-		f.Close()
-		return fmt.Errorf("plot %s: %w", name, err)
+		return fmt.Errorf("plot %s: %w", name, errors.Join(err, f.Close()))
 	}
 	return f.Close()
 }

@@ -81,7 +81,7 @@ func (r *Report) Calibrate(runs int) {
 const latencySD = .4
 
 // Text prints the tables.
-func (r *Report) Text(out io.Writer) {
+func (r *Report) Text(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	if r.Anomalies != nil {
 		fmt.Fprintf(w, "Anomalies: score of the Numenta benchmark on %d series, standard / reward low FP / reward low FN\n\n", r.Series)
@@ -112,7 +112,7 @@ func (r *Report) Text(out io.Writer) {
 			fmt.Fprintf(w, "%s\t%.1f\t%d\n", d.Change, d.Seconds, d.Runs)
 		}
 	}
-	w.Flush()
+	return w.Flush()
 }
 
 func three(v [3]float64) string { return fmt.Sprintf("%.1f / %.1f / %.1f", v[0], v[1], v[2]) }

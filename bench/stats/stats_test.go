@@ -167,7 +167,9 @@ func TestJudge_Layouts(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	var text bytes.Buffer
-	r.Text(&text)
+	if err := r.Text(&text); err != nil {
+		t.Fatal(err)
+	}
 	if !strings.Contains(text.String(), "ADWIN") || !strings.Contains(text.String(), "covering on 1 series") {
 		t.Error(text.String())
 	}

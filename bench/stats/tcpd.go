@@ -42,8 +42,7 @@ func ReadTCPD(dir string) ([]Segmented, error) {
 			return nil, err
 		}
 		values, err := ReadSamples(f)
-		f.Close()
-		if err != nil {
+		if err = errors.Join(err, f.Close()); err != nil {
 			return nil, fmt.Errorf("%s: %w", filepath.Base(file), err)
 		}
 		s := Segmented{Name: name, Values: values}

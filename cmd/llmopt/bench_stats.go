@@ -60,8 +60,7 @@ func (c *benchStatsCmd) Run(env *environment) error {
 	if c.JSON {
 		return printJSON(env.stdout, r)
 	}
-	r.Text(env.stdout)
-	return nil
+	return r.Text(env.stdout)
 }
 
 // lookup returns the value of a variable of an environment; empty if it is not set.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -32,8 +33,7 @@ func (c *changepointsCmd) Run(env *environment) error {
 		return err
 	}
 	values, err := stats.ReadSamples(f)
-	f.Close()
-	if err != nil {
+	if err = errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("%s: %w", c.In, err)
 	}
 	s := regime.Segment(values)
