@@ -167,7 +167,12 @@ func TestCrash_StateIsWhole(t *testing.T) {
 		}
 		settings.replace(providerAt(s.url) + fmt.Sprintf("timeouts.total = \"%dm\"\n", 10+round))
 		c.signal(syscall.SIGHUP)
-		<-time.After(bound + time.Duration(rand.IntN(1500))*time.Millisecond)
+		for limit := time.Now().Add(20 * time.Second); time.Now().Before(limit); pause() { // a machine that is busy may be slow to begin
+			if n, _ := a.until(time.Now()); n > 0 {
+				break
+			}
+		}
+		<-time.After(bound + time.Duration(100+rand.IntN(1400))*time.Millisecond)
 		var engine *os.Process
 		if round%2 == 1 {
 			engine = engineOf(t, c)
