@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"runtime"
+	"strconv"
 	"sync"
 	"time"
 
@@ -15,10 +16,21 @@ import (
 type AnomalyResult struct {
 	Detector string     `json:"detector"`
 	Best     [3]float64 `json:"best"`      // by profile, with the threshold that is best for it
-	BestAt   [3]float64 `json:"best_at"`   // these thresholds
+	BestAt   [3]Bound   `json:"best_at"`   // these thresholds
 	Shipped  [3]float64 `json:"shipped"`   // with the threshold it comes with
 	HeldOut  [3]float64 `json:"held_out"`  // of series that did not take part in choosing the threshold: mean of the splits
 	PerTickN float64    `json:"ns_a_tick"` // CPU time
+}
+
+// Bound is a threshold; positive infinity, in JSON null, is one that nothing reaches.
+type Bound float64
+
+// MarshalJSON implements json.Marshaler.
+func (b Bound) MarshalJSON() ([]byte, error) {
+	if math.IsInf(float64(b), 0) {
+		return []byte("null"), nil
+	}
+	return strconv.AppendFloat(nil, float64(b), 'g', -1, 64), nil
 }
 
 // splits is how many random halves of a corpus are held out; each detector has the same ones.
@@ -33,7 +45,8 @@ func JudgeAnomalies(corpus []Labelled, detectors []Detector) []AnomalyResult {
 		for p, profile := range Profiles {
 			sheet := NewSheet(corpus, scores, profile)
 			c := sheet.Curve(nil)
-			r.Best[p], r.BestAt[p] = c.Best()
+			best, at := c.Best()
+			r.Best[p], r.BestAt[p] = best, Bound(at)
 			r.Shipped[p] = c.At(detectors[i].Shipped)
 			r.HeldOut[p] = heldOut([]*Sheet{sheet})
 		}

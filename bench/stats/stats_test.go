@@ -1,6 +1,7 @@
 package stats
 
 import (
+	"encoding/json"
 	"bytes"
 	"math"
 	"os"
@@ -235,5 +236,15 @@ func TestDetectors_KnowNoFuture(t *testing.T) {
 				t.Fatalf("%s, row %d: %v", d.Name, i, v)
 			}
 		}
+	}
+}
+
+// A detector whose best threshold is none at all can be recorded too.
+func TestReport_Recorded(t *testing.T) {
+	t.Parallel()
+	r := Report{Anomalies: []AnomalyResult{{Detector: "a", BestAt: [3]Bound{Bound(math.Inf(1)), .5, .25}}}}
+	got, err := json.Marshal(r)
+	if err != nil || !strings.Contains(string(got), `"best_at":[null,0.5,0.25]`) {
+		t.Errorf("got %s, %v", got, err)
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -44,23 +45,25 @@ func (c *benchStatsCmd) Run(env *environment) error {
 	}
 	r.Machine, r.Commit = fmt.Sprintf("%d cores, %s/%s", runtime.GOMAXPROCS(0), runtime.GOOS, runtime.GOARCH), buildVersion().Commit
 	r.Command = "llmopt " + strings.Join(os.Args[1:], " ")
-	if c.Out != "" {
-		raw, err := json.MarshalIndent(r, "", "  ")
-		if err != nil {
-			return fmt.Errorf("record: %w", err)
-		}
-		if err := os.MkdirAll(filepath.Dir(c.Out), 0o755); err != nil {
-			return err
-		}
-		if err := os.WriteFile(c.Out, append(raw, '\n'), 0o644); err != nil {
-			return err
-		}
-		fmt.Fprintf(env.stderr, "recorded in %s\n", c.Out)
-	}
+	printed := r.Text
 	if c.JSON {
-		return printJSON(env.stdout, r)
+		printed = func(w io.Writer) error { return printJSON(w, r) }
 	}
-	return r.Text(env.stdout)
+	if err := printed(env.stdout); err != nil || c.Out == "" { // first: it has taken its time
+		return err
+	}
+	raw, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return fmt.Errorf("record: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Dir(c.Out), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(c.Out, append(raw, '\n'), 0o644); err != nil {
+		return err
+	}
+	fmt.Fprintf(env.stderr, "recorded in %s\n", c.Out)
+	return nil
 }
 
 // lookup returns the value of a variable of an environment; empty if it is not set.
