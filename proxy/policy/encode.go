@@ -18,11 +18,12 @@ type stored struct {
 	Format    int                 `json:"format"`
 	Version   uint64              `json:"version"`
 	Providers map[string]Provider `json:"providers"`
+	Routes    map[string]Route    `json:"routes,omitempty"`
 }
 
 // MarshalBinary implements encoding.BinaryMarshaler. Equal snapshots give equal bytes.
 func (s *Snapshot) MarshalBinary() ([]byte, error) {
-	b, err := json.Marshal(stored{format, s.Version, s.Providers})
+	b, err := json.Marshal(stored{format, s.Version, s.Providers, s.Routes})
 	if err != nil {
 		return nil, fmt.Errorf("encode policy snapshot: %w", err)
 	}
@@ -40,13 +41,13 @@ func (s *Snapshot) UnmarshalBinary(b []byte) error {
 	if from.Format != format || from.Version == 0 {
 		return fmt.Errorf("%w: format %d, version %d", ErrFormat, from.Format, from.Version)
 	}
-	*s = Snapshot{from.Version, from.Providers}
+	*s = Snapshot{from.Version, from.Providers, from.Routes}
 	return nil
 }
 
 // Same tells whether two snapshots say the same, whatever their versions.
 func (s *Snapshot) Same(o *Snapshot) bool {
-	a, b := Snapshot{1, s.Providers}, Snapshot{1, o.Providers}
+	a, b := Snapshot{1, s.Providers, s.Routes}, Snapshot{1, o.Providers, o.Routes}
 	x, errX := a.MarshalBinary()
 	y, errY := b.MarshalBinary()
 	return errX == nil && errY == nil && bytes.Equal(x, y)

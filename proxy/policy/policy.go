@@ -15,6 +15,23 @@ var ErrStale = errors.New("policy snapshot is stale")
 type Snapshot struct {
 	Version   uint64 // counts up by one at each publish; the first is 1
 	Providers map[string]Provider
+	Routes    map[string]Route // by name
+}
+
+// Classes is the number of workload classes: light, medium, heavy.
+const Classes = 3
+
+// Route holds the parameters of one route.
+type Route struct {
+	Targets         map[string]Target `json:"targets"`
+	RetryShare      float64           `json:"retry_share"`       // of the exchanges under way, that may be repetitions
+	FirstByteFactor float64           `json:"first_byte_factor"` // times a target's 99th percentile, until an attempt is given up; 0: never
+	HedgeShare      float64           `json:"hedge_share"`       // of exchanges and of their cost; 0: no hedging
+}
+
+// Target holds the parameters of one target of a route.
+type Target struct {
+	Weights [Classes]float64 `json:"weights"` // its part of the traffic by class, relative to the others'; 0 stays 0
 }
 
 // Provider holds the parameters of one provider, by its name in the configuration.

@@ -64,13 +64,15 @@ func TestHolder_Resume(t *testing.T) {
 
 func TestSnapshot_Stored(t *testing.T) {
 	t.Parallel()
-	s := &Snapshot{5, map[string]Provider{"a": {Timeouts{1, 2, 3, time.Hour}, true}, "b": {}}}
+	routes := map[string]Route{"r": {map[string]Target{"t": {[Classes]float64{.5, .25, 0}}}, .2, 3, 0}}
+	s := &Snapshot{5, map[string]Provider{"a": {Timeouts{1, 2, 3, time.Hour}, true}, "b": {}}, routes}
 	b, err := s.MarshalBinary()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got Snapshot
-	if err := got.UnmarshalBinary(b); err != nil || got.Version != 5 || !got.Same(s) || got.Providers["a"] != s.Providers["a"] {
+	if err := got.UnmarshalBinary(b); err != nil || got.Version != 5 || !got.Same(s) || got.Providers["a"] != s.Providers["a"] ||
+		got.Routes["r"].Targets["t"] != routes["r"].Targets["t"] || got.Routes["r"].RetryShare != .2 {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	got.Version = 9

@@ -1,0 +1,334 @@
+package pick
+
+import (
+	"math"
+	"time"
+)
+
+// Why says which step decided a choice.
+type Why uint8
+
+// The steps.
+const (
+	ByShare    Why = iota // the policy's shares, and load among equals
+	ByChance              // exploration
+	ByAffinity            // the prompt's prefix is likely in a cache there
+	ByProbe               // a target on probation is tried
+	ByPin                 // the request names it
+	ByFallback            // the next of a fallback chain
+	LastResort            // nothing better is left: ejected, or rate limited
+)
+
+var whyNames = [...]string{"share", "exploration", "affinity", "probe", "pin", "fallback", "last_resort"}
+
+// String is the step's name in logs and answers.
+func (w Why) String() string {
+	if int(w) >= len(whyNames) {
+		return ""
+	}
+	return whyNames[w]
+}
+
+// Choice is a target for an attempt.
+type Choice struct {
+	Target *Target
+	Why    Why
+	// Propensity is the exact probability that this target was to be chosen, given the state and the policy at that moment; 0 where the choice
+	// was forced, or made by a repetition.
+	Propensity float64
+}
+
+// Refusal says why no target can be chosen.
+type Refusal uint8
+
+// The refusals.
+const (
+	NoRefusal  Refusal = iota
+	NoTarget           // no target has a share, or all are drained
+	AllEjected         // and the route is set to fail fast
+	Saturated          // all are at their max_concurrency
+	NoKey              // the keys of all targets were refused
+)
+
+// exploration is the share of choices that are uniform over all targets that have a share: what the optimizer learns from, and what keeps the
+// times of rarely used targets fresh.
+const exploration = .01
+
+// loadBound is how far above its part of the load affinity may fill a target (Mirrokni, Thorup, Zadimoghaddam, "Consistent hashing
+// with bounded loads", SODA 2018).
+const loadBound = 1.25
+
+// candidates are the targets of one tier that may be chosen, and how much of their share counts.
+type candidates struct {
+	share [MaxTargets]float64 // 0: not to be chosen
+	list  [MaxTargets]uint8   // indices with a share
+	n     int
+	total float64
+	probe int // on probation, to be tried; -1: none
+
+	capacity, out float64 // shares of all that are not drained, and of those ejected
+	full, keyless bool
+}
+
+// gather looks at the targets of a tier. last takes ejected and rate limited ones for good.
+func (r *Route) gather(c *candidates, tier []int, now int64, p *plan, q *Query, skip set, last bool) {
+	c.n, c.total, c.probe, c.capacity, c.out = 0, 0, -1, 0, 0
+	weights := p.weights[q.Class]
+	for _, i := range tier {
+		t, w := r.targets[i], weights[i]
+		if w <= 0 || q.Dialect != 0 && t.spec.Dialect != q.Dialect {
+			continue
+		}
+		c.share[i] = 0
+		s := t.state(now)
+		switch s {
+		case Drained:
+			continue
+		case KeyRefused:
+			c.keyless = true
+			continue
+		case Out:
+			c.out += w
+			w *= -1 // only in panic
+		case Probation:
+			c.out += w
+			w *= -1
+			if c.probe < 0 && !skip.has(i) {
+				c.probe = i
+			}
+		case SlowStart:
+			w *= t.ramp(now)
+		case Full:
+			c.full = true
+		}
+		c.capacity += weights[i]
+		if skip.has(i) || s == Full || s == RateLimit && !last {
+			continue
+		}
+		c.share[i] = w
+		c.list[c.n] = uint8(i)
+		c.n++
+	}
+	c.settle(r, last)
+}
+
+// settle decides what ejected targets count for: nothing, unless more than half of the capacity is out.
+func (c *candidates) settle(r *Route, last bool) {
+	part := 0.
+	switch {
+	case last:
+		part = 1
+	case c.out >= c.capacity && r.spec.FailFast:
+	case c.out > c.capacity/2:
+		part = panicShare * (2*c.out/c.capacity - 1)
+	}
+	kept := 0
+	for _, i := range c.list[:c.n] {
+		if c.share[i] < 0 {
+			c.share[i] *= -part
+		}
+		if c.share[i] > 0 {
+			c.list[kept] = i
+			kept++
+			c.total += c.share[i]
+		}
+	}
+	c.n = kept
+}
+
+// choose picks among the tiers, best first. skip are targets not to be chosen; last takes what is ejected or rate limited too.
+func (r *Route) choose(now int64, p *plan, q *Query, skip set, last bool, draw uint64) (Choice, Refusal) {
+	var c candidates
+	for _, tier := range r.tiers {
+		r.gather(&c, tier, now, p, q, skip, last)
+		if choice, ok := r.chooseIn(&c, now, p, q, draw); ok {
+			if last {
+				choice.Why, choice.Propensity = LastResort, 0
+			}
+			return choice, NoRefusal
+		}
+	}
+	switch {
+	case c.full:
+		return Choice{}, Saturated
+	case c.keyless && c.capacity == 0:
+		return Choice{}, NoKey
+	case c.out > 0:
+		return Choice{}, AllEjected
+	default:
+		return Choice{}, NoTarget
+	}
+}
+
+func (r *Route) chooseIn(c *candidates, now int64, p *plan, q *Query, draw uint64) (Choice, bool) {
+	unprobed := 1.
+	if c.probe >= 0 {
+		t := r.targets[c.probe]
+		if last := t.probed.Load(); c.n == 0 || now-last >= int64(probeEvery) && t.probed.CompareAndSwap(last, now) || uniform(draw, 0) < probeShare {
+			if c.n > 0 || !r.spec.FailFast || now-last >= int64(probeEvery) {
+				t.probed.Store(now)
+				return Choice{Target: t, Why: ByProbe}, true
+			}
+		}
+		unprobed = 1 - probeShare
+	}
+	if c.n == 0 {
+		return Choice{}, false
+	}
+	explore := uniform(draw, 1) < exploration
+	if !explore && q.Key != 0 && r.spec.Affinity && c.n > 1 {
+		if i := r.affine(c, p, q); i >= 0 {
+			return Choice{Target: r.targets[i], Why: ByAffinity}, true
+		}
+	}
+	group := p.group[q.Class]
+	chosen, why := 0, ByShare
+	if explore {
+		chosen, why = int(c.list[below(draw, 2, c.n)]), ByChance
+	} else {
+		chosen = c.byShare(uniform(draw, 3))
+	}
+	var members [MaxTargets]uint8
+	n, share := 0, 0.
+	for _, i := range c.list[:c.n] {
+		if group[i] == group[chosen] {
+			members[n] = i
+			n++
+			share += c.share[i]
+		}
+	}
+	within := 1.
+	if n > 1 {
+		chosen, within = r.lighter(c, members[:n], p, q, chosen, explore, now, draw)
+	}
+	propensity := unprobed * (exploration/float64(c.n) + (1-exploration)*share/c.total*within)
+	return Choice{r.targets[chosen], why, propensity}, true
+}
+
+// byShare is the target at u, in [0, 1), of the shares laid end to end.
+func (c *candidates) byShare(u float64) int {
+	u *= c.total
+	for _, i := range c.list[:c.n] {
+		if u -= c.share[i]; u < 0 {
+			return int(i)
+		}
+	}
+	return int(c.list[c.n-1]) // rounding
+}
+
+// lighter is the one of two random members with the smaller load, and the probability that the choice falls on it: of n members, the one with
+// l heavier and e equally heavy ones beside it wins (l + e/2) of n(n-1)/2 pairs. keep leaves the choice as it is.
+func (r *Route) lighter(c *candidates, members []uint8, p *plan, q *Query, chosen int, keep bool, now int64, draw uint64) (int, float64) {
+	var loads [MaxTargets]float64
+	unseen := math.Inf(1)
+	k := q.kind()
+	for _, i := range members {
+		if e := r.targets[i].times[k].expected(); e > 0 && e < unseen {
+			unseen = e
+		}
+	}
+	if math.IsInf(unseen, 1) {
+		unseen = 1
+	}
+	weights := p.weights[q.Class]
+	for m, i := range members {
+		loads[m] = r.targets[i].load(k, unseen) * weights[i] / c.share[i] // less than its share: in slow start
+	}
+	n := len(members)
+	at := 0
+	if keep {
+		for members[at] != uint8(chosen) {
+			at++
+		}
+	} else {
+		at = below(draw, 4, n)
+		other := below(draw, 5, n-1)
+		if other >= at {
+			other++
+		}
+		if loads[other] < loads[at] || loads[other] == loads[at] && draw&1 == 0 {
+			at = other
+		}
+	}
+	heavier, equal := 0., 0.
+	for m, load := range loads[:n] {
+		switch {
+		case m == at:
+		case load > loads[at]:
+			heavier++
+		case load == loads[at]:
+			equal++
+		}
+	}
+	return int(members[at]), 2 * (heavier + equal/2) / float64(n*(n-1))
+}
+
+// affine is the target that the prefix belongs to, by weighted rendezvous (Thaler and Ravishankar 1998; Schindelhauer and
+// Schomaker 2005), among those whose load is within the bound; -1 where there is none.
+func (r *Route) affine(c *candidates, p *plan, q *Query) int {
+	running := int64(1)
+	for _, i := range c.list[:c.n] {
+		running += r.targets[i].inFlight.Load()
+	}
+	weights := p.weights[q.Class]
+	per, first, even := loadBound*float64(running)/c.total, weights[c.list[0]], true
+	for _, i := range c.list[1:c.n] {
+		even = even && weights[i] == first
+	}
+	best, lowest := -1, math.Inf(1)
+	for _, i := range c.list[:c.n] {
+		t := r.targets[i]
+		if float64(t.inFlight.Load()) >= per*c.share[i] { // one more would be above the bound, rounded up
+			continue
+		}
+		score := 1 - float64(mix(q.Key^t.hash)>>11)/(1<<53) // in (0, 1]
+		if !even {
+			score = -math.Log(score) / weights[i]
+		}
+		if score < lowest {
+			best, lowest = int(i), score
+		}
+	}
+	return best
+}
+
+// uniform is the nth number in [0, 1) of a draw.
+func uniform(draw, n uint64) float64 { return float64(mix(draw+n*gamma)>>11) / (1 << 53) }
+
+// below is the nth number in [0, m) of a draw.
+func below(draw, n uint64, m int) int { return int(uniform(draw, n) * float64(m)) }
+
+const gamma = 0x9e3779b97f4a7c15
+
+// mix is the finaliser of SplitMix64 (Steele, Lea, Flood 2014).
+func mix(z uint64) uint64 {
+	z += gamma
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
+}
+
+// hashOf is FNV-1a, mixed.
+func hashOf(s string) uint64 {
+	h := uint64(14695981039346656037)
+	for i := range len(s) {
+		h = (h ^ uint64(s[i])) * 1099511628211
+	}
+	return mix(h)
+}
+
+// RetryIn is when the first target of the route may be tried again, for clients that are refused; at least a second.
+func (r *Route) RetryIn(now time.Time) time.Duration {
+	at, soonest := r.at(now), int64(forever)
+	for _, t := range r.targets {
+		for _, until := range []int64{t.until.Load(), t.limited.Load()} {
+			if until > at {
+				soonest = min(soonest, until-at)
+			}
+		}
+	}
+	if soonest == forever {
+		return time.Second
+	}
+	return max(time.Duration(soonest), time.Second)
+}
