@@ -30,6 +30,8 @@ func (l *loader) build(merged map[string]any) *Config {
 	flags, _ := merged["flags"].(map[string]any)
 	delete(merged, "providers")
 	delete(merged, "flags")
+	routes, _ := merged["routes"].(map[string]any)
+	delete(merged, "routes")
 	l.assign(reflect.ValueOf(&c).Elem(), merged, "")
 
 	c.Providers = make(map[string]Provider, len(providers))
@@ -38,6 +40,10 @@ func (l *loader) build(merged map[string]any) *Config {
 		l.assign(reflect.ValueOf(&p).Elem(), over(merged["provider_defaults"], providers[name]), "providers."+name+".")
 		p.BaseURL = strings.TrimRight(p.BaseURL, "/")
 		c.Providers[name] = p
+	}
+	c.Routes = make(map[string]Route, len(routes))
+	for _, name := range slices.Sorted(maps.Keys(routes)) {
+		c.Routes[name] = l.buildRoute(name, merged["route_defaults"], merged["target_defaults"], routes[name])
 	}
 	c.FlagSettings = make(map[string]Flag, len(flagNames))
 	for _, name := range flagNames {
@@ -48,6 +54,23 @@ func (l *loader) build(merged map[string]any) *Config {
 	c.Profile = l.environ[profileVariable]
 	c.Flags = newFlagSet(c.FlagSettings, c.Profile)
 	return &c
+}
+
+// buildRoute makes a route and its targets on top of their defaults.
+func (l *loader) buildRoute(name string, defaults, targetDefaults, own any) Route {
+	prefix := "routes." + name
+	r := Route{Name: name, Targets: map[string]Target{}, order: l.order[prefix]}
+	values := over(defaults, own)
+	targets, _ := values["targets"].(map[string]any)
+	delete(values, "targets")
+	l.assign(reflect.ValueOf(&r).Elem(), values, prefix+".")
+	for _, target := range slices.Sorted(maps.Keys(targets)) {
+		at := prefix + ".targets." + target
+		t := Target{Name: target, order: l.order[at]}
+		l.assign(reflect.ValueOf(&t).Elem(), over(targetDefaults, targets[target]), at+".")
+		r.Targets[target] = t
+	}
+	return r
 }
 
 // over returns the keys of two tables, either of which may be missing; the second wins.
@@ -67,13 +90,19 @@ func (l *loader) assign(v reflect.Value, values map[string]any, prefix string) {
 	for key, value := range values {
 		f, ok := fieldOf(v.Type(), key)
 		if !ok {
-			continue // provider_defaults
+			continue // the tables of defaults
 		}
 		field := v.FieldByIndex(f.Index)
 		table, leaf, _ := child(v.Type(), key)
 		switch {
 		case table != nil && table.Kind() == reflect.Struct:
 			l.assign(field, value.(map[string]any), prefix+key+".")
+		case table != nil && table.Elem() == stringType:
+			texts := make(map[string]string)
+			for name, raw := range value.(map[string]any) {
+				texts[name], _ = raw.(string)
+			}
+			field.Set(reflect.ValueOf(texts))
 		case table != nil: // headers
 			headers := make(map[string]Secret)
 			for name, raw := range value.(map[string]any) {

@@ -12,6 +12,19 @@ import (
 // ownKeys are the keys that belong to one provider and can't be set for all.
 var ownKeys = []string{"base_url", "api_key", "headers", "priced_as", "tls.server_name"}
 
+// ownRouteKeys belong to one route, and ownTargetKeys to one target.
+var (
+	ownRouteKeys  = []string{"match.model", "match.header", "match.tag", "targets"}
+	ownTargetKeys = []string{"key", "model"}
+)
+
+// ownPlaces are where own keys are set, by the table of defaults that they can't be set in.
+var ownPlaces = map[string]string{
+	"provider_defaults": "providers.NAME.",
+	"route_defaults":    "routes.NAME.",
+	"target_defaults":   "routes.NAME.targets.NAME.",
+}
+
 // framingHeaders are set by the proxy itself, from base_url and the message it forwards.
 var framingHeaders = []string{
 	"host", "content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "te", "trailer",
@@ -30,7 +43,7 @@ func (l *loader) clean(y *layer, t reflect.Type, values map[string]any, path []s
 		case !ok:
 			l.reject(where, at, "", "unknown key"+suggestKey(strings.Join(at, ".")), "")
 		case isOwn(at) && y.rank != rankDefault:
-			l.reject(where, at, "", "belongs to one provider: set providers.NAME."+strings.Join(at[1:], "."), "")
+			l.reject(where, at, "", "belongs to one "+strings.TrimSuffix(at[0], "_defaults")+": set "+ownPlaces[at[0]]+strings.Join(at[1:], "."), "")
 		case table != nil:
 			sub, isTable := values[key].(map[string]any)
 			switch {
@@ -38,6 +51,13 @@ func (l *loader) clean(y *layer, t reflect.Type, values map[string]any, path []s
 				l.reject(where, at, "", "not a table", "")
 			case table == flagType && t.Kind() == reflect.Map && !slices.Contains(flagNames[:], key):
 				l.reject(where, at, "", "unknown flag"+suggest(key, flagNames[:]), strings.Join(flagNames[:], ", "))
+			case t.Kind() == reflect.Map && (table == routeType || table == targetType):
+				if !isRouteName(key) {
+					l.reject(where, at, "", "not a name", "1 to 64 letters, digits, '_' and '-'")
+					continue
+				}
+				l.origins[strings.Join(at, ".")] = where
+				out[key] = l.clean(y, table, sub, at)
 			case t.Kind() == reflect.Map && !isProviderName(key):
 				l.reject(where, at, "", "not a provider's name", "a-z, 0-9 and _")
 			default:
@@ -138,9 +158,18 @@ func inHeaders(path []string) bool {
 	return len(path) == 4 && path[0] == "providers" && path[2] == "headers"
 }
 
-// isOwn reports whether a path in provider_defaults belongs to single providers.
+// isOwn reports whether a path in the defaults of providers, routes or targets belongs to single ones.
 func isOwn(path []string) bool {
-	return path[0] == "provider_defaults" && slices.Contains(ownKeys, strings.Join(path[1:], "."))
+	key := strings.Join(path[1:], ".")
+	switch path[0] {
+	case "provider_defaults":
+		return slices.Contains(ownKeys, key)
+	case "route_defaults":
+		return slices.Contains(ownRouteKeys, key)
+	case "target_defaults":
+		return slices.Contains(ownTargetKeys, key)
+	}
+	return false
 }
 
 // variableOf returns the environment variable that sets the key.
@@ -158,6 +187,14 @@ func knownKeys(path string) []string {
 	if rest, ok := strings.CutPrefix(path, "flags."); ok {
 		name, _, _ := strings.Cut(rest, ".")
 		keys = keysOf(keys, flagType, "flags."+name+".")
+	}
+	if rest, ok := strings.CutPrefix(path, "routes."); ok {
+		name, rest, _ := strings.Cut(rest, ".")
+		keys = keysOf(keys, routeType, "routes."+name+".")
+		if target, ok := strings.CutPrefix(rest, "targets."); ok {
+			target, _, _ = strings.Cut(target, ".")
+			keys = keysOf(keys, targetType, "routes."+name+".targets."+target+".")
+		}
 	}
 	return keys
 }

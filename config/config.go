@@ -26,6 +26,9 @@ type Config struct {
 	// Providers by name. The map and its values must not be changed.
 	Providers map[string]Provider `koanf:"providers"`
 
+	// Routes by name. The map and its values must not be changed.
+	Routes map[string]Route `koanf:"routes"`
+
 	// FlagSettings are the feature flags by name, as configured; Flags are the same for the request path.
 	FlagSettings map[string]Flag `koanf:"flags"`
 	Flags        *FlagSet        `koanf:"-"`

@@ -93,8 +93,13 @@ func (d *document) fromYAML(n *yaml.Node, path string) (any, error) {
 		return d.fromYAML(n.Alias, path)
 	case yaml.SequenceNode:
 		list := make([]any, 0, len(n.Content))
-		for _, c := range n.Content {
-			v, err := d.fromYAML(c, path)
+		for i, c := range n.Content {
+			at := path
+			if c.Kind == yaml.MappingNode {
+				at = join(path, strconv.Itoa(i))
+				d.lines[at] = c.Line
+			}
+			v, err := d.fromYAML(c, at)
 			if err != nil {
 				return nil, err
 			}
@@ -193,7 +198,7 @@ func (p *jsonParser) value(path string) (any, error) {
 func (p *jsonParser) list(path string) (any, error) {
 	list := []any{}
 	for p.decoder.More() {
-		v, err := p.value(path)
+		v, err := p.value(join(path, strconv.Itoa(len(list))))
 		if err != nil {
 			return nil, err
 		}

@@ -42,7 +42,7 @@ func Load(o Options) (*Config, error) {
 
 // LoadSettings is Load that also tells where each value in force comes from.
 func LoadSettings(o Options) (*Config, []Setting, error) {
-	l := &loader{environ: make(map[string]string, len(o.Environ)), origins: map[string]origin{}, bad: map[string]bool{}, files: map[string]bool{}}
+	l := &loader{environ: make(map[string]string, len(o.Environ)), origins: map[string]origin{}, bad: map[string]bool{}, files: map[string]bool{}, order: map[string]int{}}
 	for _, entry := range o.Environ {
 		if name, value, ok := strings.Cut(entry, "="); ok {
 			l.environ[name] = value
@@ -104,6 +104,7 @@ type loader struct {
 	origins  map[string]origin // of every key that is set and the tables it stands in, by dotted path
 	bad      map[string]bool   // keys whose problem is reported already
 	files    map[string]bool   // that a reload has to watch
+	order    map[string]int    // places of routes and targets in their lists, by dotted path
 	problems []rankedProblem
 }
 
@@ -166,7 +167,9 @@ func (l *loader) fileLayer(source string, text []byte, rank int) layer {
 		l.report(Problem{Source: source, Line: wrong.line, Reason: wrong.reason}, rank)
 		return layer{rank: rank, source: source}
 	}
-	return layer{values: doc.values, rank: rank, source: source, lines: doc.lines}
+	y := layer{values: doc.values, rank: rank, source: source, lines: doc.lines}
+	l.nameRoutes(&y)
+	return y
 }
 
 // originOf returns where the effective value at the path comes from. What a provider doesn't set itself comes from
@@ -182,6 +185,14 @@ func (l *loader) originOf(path string) origin {
 	if rest, ok := strings.CutPrefix(path, "flags."); ok {
 		_, key, _ := strings.Cut(rest, ".")
 		return l.origins["flag_defaults."+key]
+	}
+	if rest, ok := strings.CutPrefix(path, "routes."); ok {
+		_, key, _ := strings.Cut(rest, ".")
+		if target, ok := strings.CutPrefix(key, "targets."); ok {
+			_, key, _ = strings.Cut(target, ".")
+			return l.origins["target_defaults."+key]
+		}
+		return l.origins["route_defaults."+key]
 	}
 	return origin{}
 }

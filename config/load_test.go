@@ -103,6 +103,7 @@ func TestLoad_Defaults(t *testing.T) {
 		},
 		Telemetry: Telemetry{Protocol: "grpc", Service: "llmopt", Traces: true, Sample: 10, Metrics: true, Interval: time.Minute},
 		Providers: map[string]Provider{"openai": openai, "anthropic": anthropic, "gemini": gemini},
+		Routes:    map[string]Route{},
 	}
 	every := Flag{Enabled: true, Percent: 100, Share: 100, Environments: []string{}, Routes: []string{}, Headers: []string{}, Tags: []string{}}
 	want.FlagSettings = map[string]Flag{"request_usage": every, "response_headers": every}

@@ -14,6 +14,8 @@ type settings struct {
 	Config
 	ProviderDefaults Provider `koanf:"provider_defaults"`
 	FlagDefaults     Flag     `koanf:"flag_defaults"`
+	RouteDefaults    Route    `koanf:"route_defaults"`
+	TargetDefaults   Target   `koanf:"target_defaults"`
 }
 
 var (
@@ -24,8 +26,9 @@ var (
 	secretType   = reflect.TypeFor[Secret]()
 	stringType   = reflect.TypeFor[string]()
 	flagType     = reflect.TypeFor[Flag]()
-	percentType  = reflect.TypeFor[Percent]()
 	listType     = reflect.TypeFor[[]string]()
+	routeType    = reflect.TypeFor[Route]()
+	targetType   = reflect.TypeFor[Target]()
 )
 
 // leaf is a key that holds a value.
@@ -52,6 +55,9 @@ func child(t reflect.Type, key string) (table reflect.Type, l leaf, ok bool) {
 	if t.Kind() == reflect.Map {
 		if t.Elem() == secretType {
 			return nil, leaf{typ: secretType, kind: headerKind(key)}, true
+		}
+		if t.Elem() == stringType {
+			return nil, leaf{typ: stringType, kind: "pattern"}, true
 		}
 		return t.Elem(), leaf{}, true
 	}
@@ -152,7 +158,7 @@ func (l leaf) decode(raw any, text bool) (v reflect.Value, reason string) {
 			return v, "not a whole number"
 		}
 		v = reflect.ValueOf(int(n))
-	case l.typ == percentType:
+	case l.typ.Kind() == reflect.Float64:
 		f, isNumber := raw.(float64)
 		if isInt {
 			f, isNumber = float64(n), true
@@ -165,7 +171,7 @@ func (l leaf) decode(raw any, text bool) (v reflect.Value, reason string) {
 		if !isNumber || math.IsNaN(f) {
 			return v, "not a number"
 		}
-		v = reflect.ValueOf(Percent(f))
+		v = reflect.ValueOf(f).Convert(l.typ)
 	case l.typ == listType:
 		list, reason := stringList(raw, text)
 		if reason != "" {
@@ -254,7 +260,7 @@ func (l leaf) permits(v reflect.Value) bool {
 		if !isRange {
 			high = low
 		}
-		if l.typ == percentType {
+		if l.typ.Kind() == reflect.Float64 {
 			if l.bound(low).Float() <= v.Float() && v.Float() <= l.bound(high).Float() {
 				return true
 			}

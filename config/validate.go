@@ -45,6 +45,9 @@ func (l *loader) validate(c *Config) {
 		l.validateProvider(&p)
 		c.Providers[name] = p
 	}
+	for _, r := range c.RouteList() {
+		l.validateRoute(c, &r)
+	}
 }
 
 // validateTLS checks the certificate of a listener.
