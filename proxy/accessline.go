@@ -20,7 +20,7 @@ func (l *AccessLog) exchange(x *Exchange, now time.Time, o window.Outcome) {
 	b = logHash(b, "caller", x.caller)
 	b = logHash(b, "session", x.session)
 	if x.target != nil {
-		b = logText(b, "route", directRoute)
+		b = logText(b, "route", x.routeName())
 		b = logText(b, "class", x.class.String())
 		b = logText(b, "arm", treatedArm)
 		b = logText(b, "target", x.target.name)
@@ -33,6 +33,10 @@ func (l *AccessLog) exchange(x *Exchange, now time.Time, o window.Outcome) {
 	b = logInt(b, "status", int64(x.status))
 	b = logText(b, "outcome", o.String())
 	b = logInt(b, "attempts", int64(x.attempts))
+	if x.route != nil && x.attempts > 0 {
+		b = logText(b, "pick", x.choice.Why.String())
+		b = logFloat(b, "propensity", x.choice.Propensity)
+	}
 	if ttft := x.ttft(); ttft > 0 {
 		b = logSeconds(b, "ttft_s", ttft)
 	}
@@ -75,6 +79,10 @@ func logEscaped(b []byte, key, value string) []byte {
 
 func logInt(b []byte, key string, value int64) []byte {
 	return strconv.AppendInt(logKey(b, key), value, 10)
+}
+
+func logFloat(b []byte, key string, value float64) []byte {
+	return strconv.AppendFloat(logKey(b, key), value, 'g', 6, 64)
 }
 
 func logBool(b []byte, key string, value bool) []byte {

@@ -39,7 +39,7 @@ func (x *Exchange) charge(o *window.Observation) {
 func (x *Exchange) accountCharged() *ledger.Account {
 	last, era := &x.client.account, x.p.ledger.Era()
 	if last.account == nil || last.era != era || last.target != x.target || last.caller != x.caller {
-		k := ledger.Key{Provider: x.target.provider, Model: x.target.model, Route: directRoute, Caller: string(x.caller.appendTo(nil))}
+		k := ledger.Key{Provider: x.target.provider, Model: x.target.model, Route: x.target.route, Caller: string(x.caller.appendTo(nil))}
 		*last = accountOf{x.p.ledger.Account(k), era, x.target, x.caller}
 	}
 	return last.account

@@ -49,7 +49,7 @@ func (p *Proxy) decode(ctx *fasthttp.RequestCtx, x *Exchange) error {
 	}
 	x.limits = x.limitsOf(x.provider.name)
 	x.credential, x.sessionName, x.hasConnection = facts.credential, facts.session, facts.connection
-	x.upgrade = facts.upgrade
+	x.upgrade, x.ownHeaders = facts.upgrade, facts.own
 	x.operation = provider.OperationOf(x.provider.dialect, x.method, x.path)
 	if err := p.readBody(ctx, x, facts.body); err != nil {
 		return err
@@ -119,6 +119,7 @@ type headerFacts struct {
 	connection       bool   // there is a Connection header
 	credential       []byte // the first that the headers hold; aliases them, as does session
 	session          []byte // what x-llmopt-session names
+	own              bool   // there are x-llmopt-… headers
 }
 
 var http10, http11 = []byte("HTTP/1.0"), []byte("HTTP/1.1")
@@ -154,6 +155,9 @@ func inspect(h *fasthttp.RequestHeader) (f headerFacts, err error) {
 			if c < ' ' && c != '\t' || c == 0x7f {
 				return f, errHeaderValue
 			}
+		}
+		if name[0]|0x20 == 'x' && isOwnHeader(name) {
+			f.own = true
 		}
 		switch len(name) {
 		case 4:
@@ -212,6 +216,11 @@ func inspect(h *fasthttp.RequestHeader) (f headerFacts, err error) {
 	// A tunnel starts behind the head, so a request with a body can't become one: the offer is not passed on.
 	f.upgrade = connectionUpgrade && hasUpgrade && !encoding && (!length || empty)
 	return f, nil
+}
+
+// isOwnHeader tells whether a header is meant for us.
+func isOwnHeader(name []byte) bool {
+	return len(name) > len(ownPrefix) && upstream.EqualFold(name[:len(ownPrefix)], ownPrefix)
 }
 
 func (f *headerFacts) takeCredential(name, value []byte) {

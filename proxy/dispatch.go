@@ -17,6 +17,14 @@ import (
 // dispatch sends the request to the target and reads the head of the answer. When it returns nil, x.conn stands at the
 // answer's body.
 func (p *Proxy) dispatch(ctx *fasthttp.RequestCtx, x *Exchange) error {
+	if x.route != nil {
+		return p.walkTargets(ctx, x)
+	}
+	return p.ask(ctx, x)
+}
+
+// ask makes one attempt at the target. When it returns nil, x.conn stands at the answer's body, or all of that is held.
+func (p *Proxy) ask(ctx *fasthttp.RequestCtx, x *Exchange) error {
 	x.prepare()
 	if err := p.attempt(ctx, x); err != nil || !x.usageRefused() {
 		return err
@@ -27,6 +35,10 @@ func (p *Proxy) dispatch(ctx *fasthttp.RequestCtx, x *Exchange) error {
 	p.settle(x, time.Now())
 	x.waitedForAnswer()
 	x.askedUsage, x.edited, x.held = false, x.edited[:0], x.held[:0]
+	x.prepare()
+	if x.route != nil {
+		x.lease = x.choice.Target.Begin(time.Now(), x.walk.Query())
+	}
 	return p.attempt(ctx, x)
 }
 
@@ -48,11 +60,14 @@ func (x *Exchange) usageRefused() bool {
 // prepare decides what to change in the request's body.
 func (x *Exchange) prepare() {
 	op := x.operation
+	edits := provider.Edits{Model: x.newModel}
 	if (op == provider.ChatCompletions || op == provider.Completions) && x.request.Valid && x.request.Stream &&
 		!x.request.IncludeUsage && x.limits.RequestUsage && x.rest == nil && !x.target.refusesUsage.Load() &&
 		x.on(config.FlagRequestUsage) {
-		x.edited = provider.Rewrite(x.edited[:0], x.body, &x.request, provider.Edits{IncludeUsage: true})
-		x.askedUsage = true
+		edits.IncludeUsage, x.askedUsage = true, true
+	}
+	if edits != (provider.Edits{}) && x.request.Valid {
+		x.edited = provider.Rewrite(x.edited[:0], x.body, &x.request, edits)
 	}
 }
 

@@ -19,24 +19,30 @@ type kindOfFailure struct {
 }
 
 var (
-	badRequest       = kindOfFailure{400, "bad_request", "The request is malformed.", window.Refused}
-	badBody          = kindOfFailure{400, "bad_request_body", "The request body could not be read: its framing is broken or it ended early.", window.Refused}
-	unknownRoute     = kindOfFailure{404, "unknown_path", "No provider serves this path. Use /{provider}/… or a path of a provider's API such as /v1/….", window.Refused}
-	requestTimeout   = kindOfFailure{408, "request_timeout", "The request did not arrive in time.", window.Refused}
-	tooLarge         = kindOfFailure{413, "request_too_large", "The request body is larger than this gateway allows.", window.Refused}
-	headersTooLarge  = kindOfFailure{431, "headers_too_large", "The request's headers are larger than this gateway allows.", window.Refused}
-	internal         = kindOfFailure{500, "internal_error", "The gateway met an internal error.", window.Refused}
-	badVersion       = kindOfFailure{505, "http_version_not_supported", "The request is neither HTTP/1.1 nor HTTP/1.0.", window.Refused}
-	connectFailed    = kindOfFailure{502, "upstream_unreachable", "The provider could not be reached.", window.Connect}
-	brokenAnswer     = kindOfFailure{502, "upstream_broken", "The provider closed the connection or sent an answer that is not valid HTTP.", window.Broken}
-	connectTimeout   = kindOfFailure{504, "upstream_connect_timeout", "The provider did not accept a connection in time.", window.Connect}
-	firstByteLate    = kindOfFailure{504, "upstream_timeout", "The provider did not answer in time.", window.TimeoutFirstByte}
-	idleTooLong      = kindOfFailure{504, "upstream_stalled", "The provider's answer stalled.", window.TimeoutIdle}
-	totalTooLong     = kindOfFailure{504, "upstream_total_timeout", "The provider's answer took longer than this gateway allows.", window.TimeoutTotal}
-	clientLeft       = kindOfFailure{499, "client_closed", "The client closed the connection.", window.Canceled}
-	overloaded       = kindOfFailure{503, "gateway_overloaded", "The gateway has no memory left for another request. Try again in a moment.", window.Refused}
-	shuttingDown     = kindOfFailure{503, "shutting_down", "The gateway is shutting down.", window.Canceled}
-	answerIncomplete = kindOfFailure{502, "upstream_incomplete", "The provider ended the answer before it was complete.", window.Broken}
+	badRequest        = kindOfFailure{400, "bad_request", "The request is malformed.", window.Refused}
+	badBody           = kindOfFailure{400, "bad_request_body", "The request body could not be read: its framing is broken or it ended early.", window.Refused}
+	unknownRoute      = kindOfFailure{404, "unknown_path", "No provider serves this path. Use /{provider}/… or a path of a provider's API such as /v1/….", window.Refused}
+	requestTimeout    = kindOfFailure{408, "request_timeout", "The request did not arrive in time.", window.Refused}
+	tooLarge          = kindOfFailure{413, "request_too_large", "The request body is larger than this gateway allows.", window.Refused}
+	headersTooLarge   = kindOfFailure{431, "headers_too_large", "The request's headers are larger than this gateway allows.", window.Refused}
+	internal          = kindOfFailure{500, "internal_error", "The gateway met an internal error.", window.Refused}
+	badVersion        = kindOfFailure{505, "http_version_not_supported", "The request is neither HTTP/1.1 nor HTTP/1.0.", window.Refused}
+	connectFailed     = kindOfFailure{502, "upstream_unreachable", "The provider could not be reached.", window.Connect}
+	brokenAnswer      = kindOfFailure{502, "upstream_broken", "The provider closed the connection or sent an answer that is not valid HTTP.", window.Broken}
+	connectTimeout    = kindOfFailure{504, "upstream_connect_timeout", "The provider did not accept a connection in time.", window.Connect}
+	firstByteLate     = kindOfFailure{504, "upstream_timeout", "The provider did not answer in time.", window.TimeoutFirstByte}
+	idleTooLong       = kindOfFailure{504, "upstream_stalled", "The provider's answer stalled.", window.TimeoutIdle}
+	totalTooLong      = kindOfFailure{504, "upstream_total_timeout", "The provider's answer took longer than this gateway allows.", window.TimeoutTotal}
+	clientLeft        = kindOfFailure{499, "client_closed", "The client closed the connection.", window.Canceled}
+	overloaded        = kindOfFailure{503, "gateway_overloaded", "The gateway has no memory left for another request. Try again in a moment.", window.Refused}
+	shuttingDown      = kindOfFailure{503, "shutting_down", "The gateway is shutting down.", window.Canceled}
+	unknownTarget     = kindOfFailure{400, "unknown_target", "The header x-llmopt-target names no target of this route.", window.Refused}
+	badOption         = kindOfFailure{400, "bad_route_option", "The header x-llmopt-route-options is malformed: attempts=1..20, timeout=2s, affinity=on|off, hedge=on|off, with commas between.", window.Refused}
+	overrideForbidden = kindOfFailure{403, "override_forbidden", "This route does not let requests set that for themselves.", window.Refused}
+	routeSaturated    = kindOfFailure{503, "route_saturated", "All targets of this route are busy. Try again in a moment.", window.Refused}
+	routeUnavailable  = kindOfFailure{503, "route_unavailable", "No target of this route can serve requests now. Try again later.", window.Refused}
+	routeKeyless      = kindOfFailure{503, "route_keys_refused", "The providers of this route have refused the gateway's keys.", window.Refused}
+	answerIncomplete  = kindOfFailure{502, "upstream_incomplete", "The provider ended the answer before it was complete.", window.Broken}
 )
 
 // exchangeError is why an exchange could not be served: what the client is told and what the operator reads.

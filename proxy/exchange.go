@@ -8,6 +8,7 @@ import (
 
 	"llm-auto-optimizer/analysis/window"
 	"llm-auto-optimizer/config"
+	"llm-auto-optimizer/proxy/pick"
 	"llm-auto-optimizer/proxy/policy"
 	"llm-auto-optimizer/proxy/provider"
 	"llm-auto-optimizer/proxy/upstream"
@@ -41,17 +42,18 @@ type Exchange struct {
 	sessionName   []byte
 	hasConnection bool // there is a Connection header
 
-	bodyless bool // the request has no body and announces none
-	isHead   bool
-	http10   bool
-	upgrade  bool
-	body     []byte // buffered request body, all of it unless rest is set
-	source   clientBody
-	rest     *clientBody // &source: what is left of a body over the replay limit; nil otherwise
-	restLen  int64       // of the whole body; -1 when it is chunked
-	bodyLen  int         // bytes of body seen, also after the buffer was let go
-	request  provider.Request
-	class    class
+	bodyless   bool // the request has no body and announces none
+	isHead     bool
+	http10     bool
+	upgrade    bool
+	body       []byte // buffered request body, all of it unless rest is set
+	source     clientBody
+	rest       *clientBody // &source: what is left of a body over the replay limit; nil otherwise
+	restLen    int64       // of the whole body; -1 when it is chunked
+	bodyLen    int         // bytes of body seen, also after the buffer was let go
+	ownHeaders bool        // there are x-llmopt-… headers
+	request    provider.Request
+	class      class
 
 	// admit
 	caller  hashID
@@ -59,10 +61,23 @@ type Exchange struct {
 	subject config.Subject // what flags are asked about
 
 	// route
-	target *target
-	series *window.Series
-	price  *config.Price // nil: unpriced
-	tier   config.Tier
+	route        *routeState // nil: straight to the provider that the path names
+	walk         pick.Walk
+	choice       pick.Choice
+	routeTarget  *routeTarget
+	lease        pick.Lease
+	origin       *providerState // whom the client addressed
+	clientPath   []byte
+	aimedPath    []byte        // with another model in it; stays with the pooled exchange
+	newModel     string        // that takes the place of the client's; empty: it stays
+	firstByte    time.Duration // bound that the request sets; 0: none
+	attemptsLeft int
+	unhedged     bool
+	tried        triedTargets
+	target       *target
+	series       *window.Series
+	price        *config.Price // nil: unpriced
+	tier         config.Tier
 
 	// dispatch
 	conn       *upstream.Conn
@@ -76,20 +91,21 @@ type Exchange struct {
 	waited     time.Duration // time spent waiting for the client's body and for connections
 
 	// receive, stream
-	meter     *provider.Meter // stays with the pooled exchange, as the scrubber does; reset before use
-	scrubber  *provider.Scrubber
-	scrub     bool
-	identity  bool // the answer's body is not compressed
-	format    provider.Format
-	status    int
-	length    int64     // of the body as the client gets it; -1 when not known
-	held      []byte    // answer body taken before its head goes out; later scrubbed bytes
-	streamed  bool      // the answer's body is relayed piece by piece
-	lastRead  time.Time // when the last read from the provider returned
-	armed     time.Time // when the idle deadline was last moved
-	delivered int64     // bytes of body given to the client
-	out       []byte    // of the answer, not yet written: at first its head; at last scratch
-	begun     bool      // writing the answer has begun
+	meter      *provider.Meter // stays with the pooled exchange, as the scrubber does; reset before use
+	scrubber   *provider.Scrubber
+	scrub      bool
+	identity   bool // the answer's body is not compressed
+	format     provider.Format
+	status     int
+	length     int64         // of the body as the client gets it; -1 when not known
+	retryAfter time.Duration // what the answer asks for, or what a refusal tells
+	held       []byte        // answer body taken before its head goes out; later scrubbed bytes
+	streamed   bool          // the answer's body is relayed piece by piece
+	lastRead   time.Time     // when the last read from the provider returned
+	armed      time.Time     // when the idle deadline was last moved
+	delivered  int64         // bytes of body given to the client
+	out        []byte        // of the answer, not yet written: at first its head; at last scratch
+	begun      bool          // writing the answer has begun
 
 	trace *Trace // nil: not sampled
 
@@ -150,7 +166,7 @@ func (x *Exchange) on(id config.FlagID) bool { return x.settings.flags.On(id, &x
 func (p *Proxy) release(x *Exchange) {
 	*x = Exchange{
 		body: emptied(x.body), head: emptied(x.head), edited: emptied(x.edited), held: emptied(x.held), out: emptied(x.out),
-		loan: x.loan, meter: x.meter, scrubber: x.scrubber, peek: x.peek,
+		loan: x.loan, meter: x.meter, scrubber: x.scrubber, peek: x.peek, aimedPath: x.aimedPath[:0],
 	}
 	p.exchanges.Put(x)
 }

@@ -63,9 +63,19 @@ func (x *Exchange) appendOwnLines(b []byte, now time.Time) []byte {
 		b = append(append(appendName(b, "x-llmopt-target"), x.target.name...), "\r\n"...)
 	}
 	b = appendLength(b, "x-llmopt-attempts", int64(x.attempts))
+	if x.tried.n > 1 {
+		b = appendName(b, "x-llmopt-tried")
+		for i, t := range x.tried.list[:x.tried.n] {
+			if i > 0 {
+				b = append(b, ", "...)
+			}
+			b = append(b, t.name...)
+		}
+		b = append(b, "\r\n"...)
+	}
 	b = appendLength(b, "x-llmopt-overhead-us", x.overheadUntil(now).Microseconds())
 	if x.kind == nil && !x.streamed && x.metered() && !x.unpriced {
-		b = append(appendUSD(appendName(b, "x-llmopt-cost-usd"), x.cost), "\r\n"...)
+		b = append(appendUSD(appendName(b, "x-llmopt-cost-usd"), addNano(x.total, x.cost)), "\r\n"...)
 	}
 	return b
 }

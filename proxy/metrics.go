@@ -143,8 +143,16 @@ type targetMetrics struct {
 	ttft, tpot          *histogram
 }
 
+// target returns the handles of a provider's model; targets of routes may share them.
 func (m *metricSet) target(t *target) *targetMetrics {
 	labels := fmt.Sprintf("provider=%q,model=%q", t.provider, t.model)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, known := range m.targets {
+		if known.labels == labels {
+			return known
+		}
+	}
 	tm := &targetMetrics{
 		labels:    labels,
 		estimated: m.set.GetOrCreateCounter(metricEstimated + "{" + labels + "}"),
@@ -159,9 +167,7 @@ func (m *metricSet) target(t *target) *targetMetrics {
 	for i, typ := range tokenTypes {
 		tm.tokens[i] = m.set.GetOrCreateCounter(fmt.Sprintf("%s{%s,type=%q}", metricTokens, labels, typ))
 	}
-	m.mu.Lock()
 	m.targets = append(m.targets, tm)
-	m.mu.Unlock()
 	return tm
 }
 

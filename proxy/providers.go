@@ -19,6 +19,7 @@ type providerState struct {
 	priceHint string // whose prices apply
 	origin    *upstream.Origin
 	config    config.Provider // what it was made of
+	owner     *owner
 
 	hasKey     bool   // the configured key replaces whatever the client sent
 	headerLine []byte // header lines to add to each request, CRLF at each end: credential and extra headers
@@ -35,9 +36,17 @@ func newProviderState(c *config.Provider, rawIO bool) (*providerState, error) {
 	if s.origin, err = upstream.NewOrigin(c, rawIO); err != nil {
 		return nil, fmt.Errorf("providers.%s.%w", c.Name, err)
 	}
+	s.owner = &owner{key: c.Name, provider: c.Name, route: directRoute}
+	s.setHeaders(c.APIKey.Reveal())
+	return s, nil
+}
+
+// setHeaders makes the header lines to add to each request. An empty key leaves the client's credential as it is.
+func (s *providerState) setHeaders(key string) {
+	c := &s.config
 	var line strings.Builder
-	if key := c.APIKey.Reveal(); key != "" {
-		s.hasKey = true
+	s.replaced, s.hasKey = nil, key != ""
+	if s.hasKey {
 		s.replaced = append(s.replaced, credentialHeaders...)
 		switch auth := cmp.Or(c.Auth, defaultAuth[s.dialect]); auth {
 		case "bearer":
@@ -56,7 +65,20 @@ func newProviderState(c *config.Provider, rawIO bool) (*providerState, error) {
 		fmt.Fprintf(&line, "%s: %s\r\n", name, c.Headers[name].Reveal())
 	}
 	s.headerLine = []byte(line.String())
-	return s, nil
+}
+
+// withKey is the same provider, with the same connections, for another key.
+func (s *providerState) withKey(key config.Secret) *providerState {
+	other := *s
+	other.setHeaders(key.Reveal())
+	return &other
+}
+
+// withoutCredential is the same provider, with the same connections, for requests whose credential was meant for another one.
+func (s *providerState) withoutCredential() *providerState {
+	other := *s
+	other.replaced, other.hasKey = append(append([]string(nil), credentialHeaders...), s.replaced...), true
+	return &other
 }
 
 var defaultAuth = map[provider.Dialect]string{
@@ -77,7 +99,7 @@ func (s *providerState) replaces(name []byte) bool {
 
 // PolicyOf is the policy that the configuration itself asks for: what is in force until somebody publishes another.
 func PolicyOf(c *config.Config) policy.Snapshot {
-	s := policy.Snapshot{Providers: make(map[string]policy.Provider, len(c.Providers))}
+	s := policy.Snapshot{Providers: make(map[string]policy.Provider, len(c.Providers)), Routes: routePolicies(c)}
 	for name, p := range c.Providers {
 		s.Providers[name] = policy.Provider{
 			Timeouts: policy.Timeouts{

@@ -77,6 +77,7 @@ func New(o Options) (*Proxy, error) {
 		return nil, err
 	}
 	p.settings.Store(first)
+	p.metrics.set.RegisterMetricsWriter(p.writeRoutes)
 	p.metrics.origins(func() map[string]*providerState { return p.settings.Load().providers })
 	if p.clients, err = newClients(c.RawIO); err != nil {
 		return nil, err
@@ -97,10 +98,13 @@ func (p *Proxy) Run(ctx context.Context) {
 	var guard sync.WaitGroup
 	guard.Go(func() { p.memory.run(ctx) })
 	defer guard.Wait()
-	tick := time.NewTicker(time.Second)
+	tick, glance := time.NewTicker(time.Second), time.NewTicker(routeGlance)
 	defer tick.Stop()
+	defer glance.Stop()
 	for {
 		select {
+		case now := <-glance.C:
+			p.settings.Load().routes.picks.Tick(now, p.targetChanged)
 		case now := <-tick.C:
 			for _, s := range p.settings.Load().providers {
 				s.origin.CloseIdle(now)
@@ -111,6 +115,9 @@ func (p *Proxy) Run(ctx context.Context) {
 		}
 	}
 }
+
+// routeGlance is how often attempts that wait too long for an answer are looked at.
+const routeGlance = 250 * time.Millisecond
 
 // closeOrigins closes the connections to the providers, and those that are released later.
 func (p *Proxy) closeOrigins() {
@@ -151,7 +158,9 @@ func (p *Proxy) serve(ctx *fasthttp.RequestCtx, x *Exchange) error {
 		return err
 	}
 	p.admit(x)
-	p.route(x)
+	if err := p.route(x); err != nil {
+		return err
+	}
 	return p.dispatch(ctx, x)
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"llm-auto-optimizer/analysis/window"
 	"llm-auto-optimizer/config"
+	"llm-auto-optimizer/proxy/pick"
 	"llm-auto-optimizer/proxy/provider"
 )
 
@@ -22,11 +23,13 @@ func (p *Proxy) record(x *Exchange) {
 	if x.attempts > 0 {
 		p.settle(x, now)
 	}
+	x.lease.Settle(now, &pick.Result{}) // where a bug has kept the attempt from being settled
 	o := x.outcome()
 	p.metrics.exchange(o)
 	p.metrics.overhead.Update(x.overheadUntil(now).Seconds())
 	x.endTrace(now, o)
 	p.log.exchange(x, now, o)
+	x.walk.End()
 	p.release(x)
 }
 
@@ -40,6 +43,7 @@ func (p *Proxy) settle(x *Exchange, now time.Time) {
 	x.account()
 	x.total = addNano(x.total, x.cost)
 	o := window.Observation{
+		Propensity:       x.choice.Propensity,
 		Outcome:          x.outcome(),
 		Duration:         now.Sub(x.attempt.start),
 		TTFT:             x.ttft(),
@@ -55,6 +59,7 @@ func (p *Proxy) settle(x *Exchange, now time.Time) {
 	x.series.Record(now, &o)
 	x.target.metrics.observe(&o, &x.usage)
 	x.charge(&o)
+	x.settleLease(now, &o)
 	x.traceAttempt(now, &o)
 }
 

@@ -57,7 +57,10 @@ func (x *Exchange) buildHead(h *fasthttp.RequestHeader) {
 // contentLength is the length of the body as it goes to the provider; not known when it passes through in chunks.
 func (x *Exchange) contentLength() (n int64, known bool) {
 	if x.rest != nil {
-		return x.restLen, x.restLen >= 0
+		if x.restLen < 0 {
+			return 0, false
+		}
+		return x.restLen + int64(len(x.upstreamBody())-len(x.body)), true // its begin may have been edited
 	}
 	return int64(len(x.upstreamBody())), true
 }
@@ -96,7 +99,7 @@ func (x *Exchange) drops(name, named []byte) bool {
 	switch {
 	case upstream.IsHopByHop(name), upstream.EqualFold(name, "host"), upstream.EqualFold(name, "expect"):
 		return true
-	case len(name) > len(ownPrefix) && upstream.EqualFold(name[:len(ownPrefix)], ownPrefix):
+	case isOwnHeader(name):
 		return true
 	case len(x.provider.replaced) > 0 && x.provider.replaces(name):
 		return true

@@ -24,6 +24,9 @@ func (x *Exchange) receive() error {
 	x.lastRead, x.armed, x.streamed = x.attempt.answered, time.Time{}, false
 	x.takeHead(head)
 	x.length = head.Length
+	if x.route != nil && head.Status >= 400 {
+		x.retryAfter = provider.RetryAfter(head.Get, x.attempt.answered)
+	}
 	x.format = provider.FormatOf(x.operation, x.request.Stream, head.ContentType)
 	x.meter.Reset(x.operation, x.format)
 	x.meter.SetEncoding(head.ContentEncoding)
@@ -167,8 +170,11 @@ func (p *Proxy) refuse(ctx *fasthttp.RequestCtx, x *Exchange, err error) {
 	x.status, x.length, x.streamed = kind.status, int64(len(x.held)), false
 	x.startHead(kind.status, nil)
 	x.out = appendLine(x.out, "Content-Type", []byte("application/json"))
-	if kind == &overloaded {
+	switch {
+	case kind == &overloaded:
 		x.out = appendLine(x.out, "Retry-After", []byte(retryAfter))
+	case x.retryAfter > 0:
+		x.out = appendLength(x.out, "Retry-After", int64((x.retryAfter+time.Second-1)/time.Second))
 	}
 	now := time.Now()
 	// What follows on the connection of a bad request can't be trusted.

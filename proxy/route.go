@@ -21,9 +21,18 @@ const (
 	maxModelName = 96
 )
 
+// owner is whose targets these are: a provider's that requests are sent to directly, or a configured target of a route.
+type owner struct {
+	key      string // tells owners apart
+	provider string
+	route    string
+	name     string // of a route's target; empty: provider/model
+}
+
 // target is a provider with a model: what an attempt goes to, with what is known of it.
 type target struct {
-	name     string // provider/model
+	name     string // provider/model, or what the route calls it
+	route    string
 	provider string
 	model    string
 	metrics  *targetMetrics
@@ -31,21 +40,41 @@ type target struct {
 
 	refusesUsage  atomic.Bool   // it has answered 400 to stream_options
 	bytesPerToken atomic.Uint64 // float64 bits: request bytes per input token, learned; for estimates
+	price         atomic.Pointer[overriddenPrice]
 }
 
-// route finds the target of a request: the provider that its path names, and the model that its body names.
-func (p *Proxy) route(x *Exchange) {
-	model := x.request.Model
-	x.target = p.targets.find(x.provider, model)
+// overriddenPrice is a listed price with the settings of the target over it.
+type overriddenPrice struct{ listed, price *config.Price }
+
+// route finds who is to serve the request: the targets of the route that it matches, else the provider that its path names with the model that its
+// body names.
+func (p *Proxy) route(x *Exchange) error {
 	x.tier = config.ParseTier(x.request.ServiceTier)
-	x.price = nil
-	if len(model) > 0 {
-		x.price, _ = p.prices().Lookup(x.provider.priceHint, model)
+	if r := x.settings.routes.match(x); r != nil {
+		return p.enter(x, r)
 	}
-	x.series = x.target.series[x.class].Load()
+	x.aimAt(p.targets.find(x.provider.owner, x.request.Model), nil)
+	return nil
+}
+
+// aimAt makes t the target of the attempt. prices are what its settings say of its price; nil: nothing.
+func (x *Exchange) aimAt(t *target, prices *config.TargetPrice) {
+	x.target, x.price = t, nil
+	if model := x.upstreamModel(); len(model) > 0 {
+		x.price, _ = x.p.prices().Lookup(x.provider.priceHint, model)
+	}
+	if prices != nil && *prices != (config.TargetPrice{}) {
+		if o := t.price.Load(); o == nil || o.listed != x.price {
+			t.price.Store(&overriddenPrice{x.price, prices.Override(x.price)})
+		}
+		if o := t.price.Load(); o.price != nil {
+			x.price = o.price
+		}
+	}
+	x.series = t.series[x.class].Load()
 	if x.series == nil {
-		x.series = p.windows.Series(window.Key{Target: x.target.name, Route: directRoute, Class: x.class.String(), Arm: treatedArm})
-		x.target.series[x.class].Store(x.series)
+		x.series = x.p.windows.Series(window.Key{Target: t.name, Route: t.route, Class: x.class.String(), Arm: treatedArm})
+		t.series[x.class].Store(x.series)
 	}
 }
 
@@ -55,7 +84,7 @@ type targets struct {
 	metrics *metricSet
 	limit   int
 
-	known atomic.Pointer[map[string]map[string]*target] // by provider and raw model name
+	known atomic.Pointer[map[string]map[string]*target] // by owner and raw model name
 	mu    sync.Mutex                                    // serialises additions
 	size  int
 }
@@ -66,43 +95,45 @@ func newTargets(m *metricSet, limit int) *targets {
 	return ts
 }
 
-func (ts *targets) find(s *providerState, model []byte) *target {
+func (ts *targets) find(o *owner, model []byte) *target {
 	if len(model) > maxModelName {
 		model = []byte(otherModel)
 	}
-	if t := (*ts.known.Load())[s.name][string(model)]; t != nil {
+	if t := (*ts.known.Load())[o.key][string(model)]; t != nil {
 		return t
 	}
-	return ts.add(s, string(model))
+	return ts.add(o, string(model))
 }
 
-func (ts *targets) add(s *providerState, model string) *target {
+func (ts *targets) add(o *owner, model string) *target {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	known := *ts.known.Load()
-	if t := known[s.name][model]; t != nil {
+	if t := known[o.key][model]; t != nil {
 		return t
 	}
 	if ts.size >= ts.limit && model != otherModel {
-		if t := known[s.name][otherModel]; t != nil {
+		if t := known[o.key][otherModel]; t != nil {
 			return t
 		}
 		model = otherModel
 	}
-	t := &target{provider: s.name, model: labelValue(model)}
-	t.name = t.provider
-	if t.model != "" {
-		t.name += "/" + t.model
+	t := &target{name: o.name, route: o.route, provider: o.provider, model: labelValue(model)}
+	if t.name == "" {
+		t.name = t.provider
+		if t.model != "" {
+			t.name += "/" + t.model
+		}
 	}
 	t.bytesPerToken.Store(math.Float64bits(defaultBytesPerToken))
 	t.metrics = ts.metrics.target(t)
 	next := maps.Clone(known)
-	models := maps.Clone(next[s.name])
+	models := maps.Clone(next[o.key])
 	if models == nil {
 		models = map[string]*target{}
 	}
 	models[model] = t
-	next[s.name] = models
+	next[o.key] = models
 	ts.known.Store(&next)
 	ts.size++
 	return t
@@ -110,9 +141,13 @@ func (ts *targets) add(s *providerState, model string) *target {
 
 // forget has the targets of a provider learn anew what another server behind its name may do otherwise.
 func (ts *targets) forget(provider string) {
-	for _, t := range (*ts.known.Load())[provider] {
-		t.refusesUsage.Store(false)
-		t.bytesPerToken.Store(math.Float64bits(defaultBytesPerToken))
+	for _, models := range *ts.known.Load() {
+		for _, t := range models {
+			if t.provider == provider {
+				t.refusesUsage.Store(false)
+				t.bytesPerToken.Store(math.Float64bits(defaultBytesPerToken))
+			}
+		}
 	}
 }
 

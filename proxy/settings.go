@@ -15,7 +15,8 @@ type settings struct {
 	providers map[string]*providerState
 	builtin   [provider.Gemini + 1]*providerState // by dialect: whom a path without a provider's name means
 	fallback  *providerState                      // whose dialect shapes errors while nothing better is known
-	policy    policy.Snapshot                     // what the configuration itself asks for
+	routes    *routes
+	policy    policy.Snapshot // what the configuration itself asks for
 	flags     *config.FlagSet
 
 	maxBody, replayLimit      int
@@ -48,6 +49,14 @@ func newSettings(c *config.Config, old *settings, rawIO bool) (*settings, error)
 		if d := state.dialect; name == d.String() {
 			s.builtin[d] = state
 		}
+	}
+	var before *routes
+	if old != nil {
+		before = old.routes
+	}
+	var err error
+	if s.routes, err = newRoutes(c, s.providers, before, time.Now()); err != nil {
+		return nil, err
 	}
 	if s.fallback = s.builtin[provider.OpenAI]; s.fallback == nil {
 		s.fallback = &providerState{dialect: provider.OpenAI}
@@ -125,6 +134,7 @@ func (p *Proxy) publish(old, next *settings) {
 				s.Providers[name] = configured
 			}
 		}
+		s.Routes = mergeRoutes(base.Routes, old.policy.Routes, next.policy.Routes)
 		if s.Same(base) {
 			return
 		}
@@ -132,4 +142,19 @@ func (p *Proxy) publish(old, next *settings) {
 			return
 		} // somebody else was faster
 	}
+}
+
+// mergeRoutes keeps of each route what was tuned, unless its configuration has changed.
+func mergeRoutes(tuned, before, configured map[string]policy.Route) map[string]policy.Route {
+	if configured == nil {
+		return nil
+	}
+	out := make(map[string]policy.Route, len(configured))
+	for name, r := range configured {
+		out[name] = r
+		if t, known := tuned[name]; known && reflect.DeepEqual(before[name], r) {
+			out[name] = t
+		}
+	}
+	return out
 }

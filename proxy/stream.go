@@ -77,6 +77,7 @@ func (x *Exchange) observe(piece []byte) {
 	x.meter.Write(piece)
 	if x.attempt.content.IsZero() && (x.meter.Content() || x.format == provider.Ignored || !x.identity) {
 		x.attempt.content = x.lastRead
+		x.lease.Answered()
 	}
 }
 

@@ -174,7 +174,7 @@ func (x *Exchange) endTrace(now time.Time, o window.Outcome) {
 	if t.Method == "" {
 		t.Method, t.Path = string(x.method), string(x.path)
 	}
-	t.Route, t.Class, t.Caller = directRoute, x.class.String(), string(x.caller.appendTo(nil))
+	t.Route, t.Class, t.Caller = x.routeName(), x.class.String(), string(x.caller.appendTo(nil))
 	t.Stream, t.Status, t.Outcome, t.Cost = x.streamed, x.status, o, x.total
 	if x.target != nil {
 		t.Model = x.target.model

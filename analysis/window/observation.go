@@ -40,6 +40,9 @@ type Observation struct {
 	TokensOutput     int64
 	TokensReasoning  int64
 
+	// Propensity is the probability that the target was to be chosen; 0 where the choice was forced.
+	Propensity float64
+
 	CostNanoUSD int64
 	Estimated   bool // the provider said nothing: tokens and cost are our estimate
 	Unpriced    bool // the model's price is unknown: no cost is recorded, not even zero

@@ -65,6 +65,12 @@ type served struct {
 // server must end by itself with status 0.
 func serve(t testing.TB, upstream string, environ ...string) *served {
 	t.Helper()
+	return serveFile(t, "", upstream, environ...)
+}
+
+// serveFile is serve with a file of settings; empty: none.
+func serveFile(t testing.TB, file, upstream string, environ ...string) *served {
+	t.Helper()
 	env := append([]string{
 		"OPTIMIZER_SERVER__LISTEN=127.0.0.1:0", "OPTIMIZER_ADMIN__LISTEN=127.0.0.1:0", "OPTIMIZER_LOG__ACCESS=stdout", "OPTIMIZER_STORAGE__DIR=",
 		"OPTIMIZER_PROVIDERS__OPENAI__BASE_URL=" + upstream + "/v1",
@@ -74,7 +80,11 @@ func serve(t testing.TB, upstream string, environ ...string) *served {
 	g := &served{t: t, stdout: newCapture(), stderr: newCapture()}
 	ctx, cancel := context.WithCancel(context.Background())
 	exited := make(chan int, 1)
-	go func() { exited <- run(ctx, []string{"serve"}, env, g.stdout, g.stderr) }()
+	args := []string{"serve"}
+	if file != "" {
+		args = append(args, "--config", file)
+	}
+	go func() { exited <- run(ctx, args, env, g.stdout, g.stderr) }()
 	select {
 	case <-g.stdout.line:
 	case code := <-exited:

@@ -1,6 +1,9 @@
 package provider
 
-import "unicode/utf8"
+import (
+	"bytes"
+	"unicode/utf8"
+)
 
 // Failure is an error of ours, told to a client in the words of its dialect.
 type Failure struct {
@@ -52,4 +55,48 @@ func appendString(dst []byte, s string) []byte {
 		i++
 	}
 	return append(dst, '"')
+}
+
+// Trouble is what an error answer says that changes where the request may go next.
+type Trouble uint8
+
+// The troubles.
+const (
+	NoTrouble Trouble = iota
+	TooLong           // the prompt is longer than the model's context
+	Policy            // refused by a content policy
+	Unpaid            // the account has nothing left to spend
+)
+
+// TroubleOf tells from a status, the kind that [Meter.Failed] gives, and the answer's body (empty where it can't be read).
+func TroubleOf(status int, kind string, body []byte) Trouble {
+	switch kind {
+	case "context_length_exceeded", "tokens_limit_exceeded":
+		return TooLong
+	case "content_filter", "content_policy_violation", "image_content_policy_violation", "bio_policy", "misalignment_policy_violation":
+		return Policy
+	case "insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "billing_error":
+		return Unpaid
+	}
+	switch {
+	case status == 402:
+		return Unpaid
+	case status != 400 && status != 413:
+		return NoTrouble
+	case holds(body, "prompt is too long", "maximum context length", "context window", "exceeds the maximum number of tokens", "context_length"):
+		return TooLong
+	case holds(body, "content filter", "content management policy", "content_filter", "safety system", "usage policies"):
+		return Policy
+	}
+	return NoTrouble
+}
+
+// holds reports whether any of the phrases stands in the body, in lower case.
+func holds(body []byte, phrases ...string) bool {
+	for _, p := range phrases {
+		if bytes.Contains(body, []byte(p)) {
+			return true
+		}
+	}
+	return false
 }

@@ -101,3 +101,47 @@ func unhex(c byte) int {
 	}
 	return -1
 }
+
+// RewritePath appends a raw path with the model that stands in it (Gemini's …/models/{model}:verb, Azure's …/deployments/{deployment}/…) replaced; false
+// where the path names none, so that the body must.
+func RewritePath(dst []byte, op Operation, path []byte, model string) ([]byte, bool) {
+	start, end := 0, 0
+	switch op {
+	case GenerateContent, EmbedContent:
+		head, _ := splitVerb(path)
+		start, end = bytes.LastIndexByte(head, '/')+1, len(head)
+		if i := bytes.LastIndex(bytes.ToUpper(head[start:]), []byte("%2F")); i >= 0 {
+			start += i + len("%2F")
+		}
+	case ChatCompletions, Completions, Responses, Embeddings:
+		const mark = "/deployments/"
+		i := bytes.Index(path, []byte(mark))
+		if i < 0 {
+			return dst, false
+		}
+		start = i + len(mark)
+		if end = len(path); bytes.IndexByte(path[start:], '/') >= 0 {
+			end = start + bytes.IndexByte(path[start:], '/')
+		}
+	}
+	if start == 0 || start == end {
+		return dst, false
+	}
+	dst = append(dst, path[:start]...)
+	dst = appendSegment(dst, model)
+	return append(dst, path[end:]...), true
+}
+
+// appendSegment appends s as a segment of a path.
+func appendSegment(dst []byte, s string) []byte {
+	const hex = "0123456789ABCDEF"
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', bytes.IndexByte([]byte("-._~@:"), c) >= 0:
+			dst = append(dst, c)
+		default:
+			dst = append(dst, '%', hex[c>>4], hex[c&15])
+		}
+	}
+	return dst
+}

@@ -74,3 +74,14 @@ func (t *Tether) detachDial() (cut bool) {
 	t.cancel = nil
 	return t.cut.Load()
 }
+
+// Sleep waits for d, or until the tether is cut, which it tells.
+func (t *Tether) Sleep(d time.Duration) (cut bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	if !t.attachDial(cancel) {
+		return true
+	}
+	<-ctx.Done()
+	return t.detachDial()
+}

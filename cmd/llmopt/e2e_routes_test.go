@@ -1,0 +1,435 @@
+package main
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"llm-auto-optimizer/bench/sim"
+)
+
+// fleet is a server with a route over three simulated providers, a, b and c, in this order of priority.
+type fleet struct {
+	*served
+	sims [3]*simulated
+}
+
+// fleetSettings has the targets' names and weights filled in by mode: "retry" gives all three a share, "fallback" only the first, and the others as
+// its fallback.
+func fleetSettings(mode, more string, sims [3]*simulated) string {
+	var s strings.Builder
+	for i, name := range []string{"a", "b", "c"} {
+		fmt.Fprintf(&s, "[providers.%s]\nbase_url = \"%s/v1\"\nrequest_usage = true\ntimeouts = { first_byte = \"400ms\", idle = \"400ms\" }\n", name, sims[i].url)
+	}
+	s.WriteString("[[routes]]\nname = \"chat\"\nmatch = { model = [\"gpt-4o\"] }\nbackoff = \"1ms\"\n" + more)
+	if mode == "fallback" {
+		s.WriteString("fallback = { error = [\"b\", \"c\"], rate_limit = [\"b\", \"c\"], context = [\"b\", \"c\"], content = [\"b\", \"c\"], budget = [\"b\", \"c\"] }\n")
+	}
+	for i, name := range []string{"a", "b", "c"} {
+		weight := 1
+		if mode == "fallback" && i > 0 {
+			weight = 0
+		}
+		fmt.Fprintf(&s, "[[routes.targets]]\nname = \"%s\"\nprovider = \"%s\"\nkey = \"env:KEY\"\npriority = %d\nweight = %d\n", name, name, i, weight)
+	}
+	return s.String()
+}
+
+func newFleet(t *testing.T, mode, more string) *fleet {
+	t.Helper()
+	f := &fleet{}
+	for i := range f.sims {
+		f.sims[i] = simulate(t, sim.Options{Now: fixedTime, Directives: sim.MustDirectives("ids=stable,tokens=8")})
+	}
+	file := newSettingsFile(t, fleetSettings(mode, more, f.sims))
+	f.served = serveFile(t, file.path, f.sims[0].url, "KEY=k-configured")
+	return f
+}
+
+// script says what the next call of a simulator gets.
+func (f *fleet) script(i int, directives string) {
+	f.t.Helper()
+	text := ""
+	if directives != "" {
+		text = "1*" + directives
+	}
+	resp, err := http.Post(f.sims[i].url+"/sim/script", "text/plain", strings.NewReader(text))
+	if err != nil || resp.StatusCode >= 300 {
+		f.t.Fatalf("script %q: %v %v", directives, resp, err)
+	}
+	resp.Body.Close()
+}
+
+func (f *fleet) calls() (n [3]int64) {
+	for i, s := range f.sims {
+		st := s.Stats()
+		n[i] = st.Total()
+	}
+	return n
+}
+
+const fleetBody = `{"model":"gpt-4o","stream":%t,"messages":[{"role":"user","content":"hello"}]}`
+
+// Every fault of the simulator, streamed and not, at the first target, at the first two, and at all of them; with targets of one route and with
+// fallbacks: what the client gets, and how many calls the providers see.
+func TestE2E_RouteSurvivesEveryFault(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"retry", "fallback"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			f := newFleet(t, mode, "ejection = { enabled = false }\nretry_budget = 1\n")
+			whole := map[bool]string{}
+			for _, stream := range []bool{false, true} {
+				status, _, text, err := ask(t, f.url+"/v1/chat/completions", fmt.Sprintf(fleetBody, stream))
+				if status != 200 || err != nil {
+					t.Fatal(status, text, err)
+				}
+				whole[stream] = text
+			}
+			const (
+				served = iota // by the target itself: nothing is wrong with the answer
+				saved         // by the next target
+				broken        // the client is told, since content had gone out
+				passed        // the provider's own answer is the client's business
+				either        // saved or broken
+			)
+			kinds := map[string][2]int{}
+			for _, name := range sim.FaultNames() {
+				if !strings.HasPrefix(name, "early-") {
+					kinds[name] = [2]int{served, served}
+				}
+			}
+			for _, name := range []string{"reset-head", "close-head", "stall-head", "error-body", "408", "409", "429", "500", "502", "503", "504", "529", "401", "402", "403"} {
+				kinds[name] = [2]int{saved, saved}
+			}
+			for _, name := range []string{"reset-mid", "close-mid", "truncated-chunk", "bad-chunk", "stall-mid", "length-long"} {
+				kinds[name] = [2]int{saved, broken}
+			}
+			kinds["no-end"] = [2]int{served, broken}
+			kinds["empty"] = [2]int{saved, saved}
+			kinds["bad-chunk"] = [2]int{saved, either} // it comes with the first content or after it
+			kinds["error-event"] = [2]int{served, passed}
+			kinds["error-event,after=0"] = [2]int{served, saved}
+			kinds["reset-mid,after=0"] = [2]int{saved, saved}
+			kinds["close-mid,after=1"] = [2]int{saved, saved} // the first frame tells the role only
+			kinds["400"] = [2]int{passed, passed}
+			kinds["422"] = [2]int{passed, passed}
+			kinds["huge"] = [2]int{passed, passed}
+			for fault, kind := range kinds {
+				for failing := 1; failing <= 3; failing++ {
+					for _, stream := range []bool{false, true} {
+						what := kind[0]
+						if stream {
+							what = kind[1]
+						}
+						if failing > 1 && what != saved { // no second target is asked
+							continue
+						}
+						if strings.HasPrefix(fault, "40") && fault != "408" && fault != "409" && fault != "400" {
+							continue // these take the key out: see below
+						}
+						for i := range failing {
+							f.script(i, "size=20000,after=3,retry-after=1ms,interval=1us,fault="+fault)
+						}
+						before := f.calls()
+						status, header, text, err := ask(t, f.url+"/v1/chat/completions", fmt.Sprintf(fleetBody, stream))
+						after := f.calls()
+						if what == either {
+							if what = saved; err != nil {
+								what = broken
+							}
+						}
+						where := fmt.Sprintf("%s at %d, stream=%t", fault, failing, stream)
+						wantCalls := [3]int64{1, 0, 0}
+						wantTarget, attempts := "a", 1
+						if what == saved {
+							attempts = min(failing+1, 3)
+							wantTarget = string("abc"[attempts-1])
+							for i := range attempts {
+								wantCalls[i] = 1
+							}
+						}
+						if fault == "no-usage-option" && stream { // once more without what was refused
+							wantCalls[0], attempts = 2, 2
+						}
+						for i := range after {
+							if n := after[i] - before[i]; n != wantCalls[i] {
+								t.Errorf("%s: %d calls at %c, want %d", where, n, "abc"[i], wantCalls[i])
+							}
+						}
+						if header.Get("x-llmopt-target") != wantTarget || header.Get("x-llmopt-attempts") != fmt.Sprint(attempts) {
+							t.Errorf("%s: headers say %s after %s attempts (%s), want %s after %d; %d %.300s", where, header.Get("x-llmopt-target"), header.Get("x-llmopt-attempts"),
+								header.Get("x-llmopt-tried"), wantTarget, attempts, status, text)
+						}
+						switch good := err == nil && status == 200 && text == whole[stream]; {
+						case what == served, what == saved && failing < 3:
+							if same := good || what == served && err == nil && status == 200; !same {
+								t.Errorf("%s: got %d, %v, %.300q", where, status, err, text)
+							}
+						case what == saved: // all have failed
+							if status < 400 && !strings.Contains(text, `"error"`) || err != nil && !strings.Contains(text, "upstream_") {
+								t.Errorf("%s everywhere: got %d, %v, %.300q", where, status, err, text)
+							}
+						case what == broken:
+							if err == nil || !strings.Contains(text, "upstream_") {
+								t.Errorf("%s: a broken stream looks whole: %v, %.300q", where, err, text)
+							}
+						}
+						for i := range failing {
+							f.script(i, "")
+						}
+						if strings.HasPrefix(fault, "429") {
+							<-time.After(1100 * time.Millisecond) // the targets are left alone for that long
+						}
+					}
+				}
+			}
+			f.eventually("no slot is held", func() bool { return f.metric("llmopt_target_in_flight") == 0 && f.metric("llmopt_route_exchanges_in_flight") == 0 })
+		})
+	}
+}
+
+func (f *fleet) ask(body string, header ...string) (int, http.Header, string) {
+	f.t.Helper()
+	req, err := http.NewRequest(http.MethodPost, f.url+"/v1/chat/completions", strings.NewReader(body))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer k-client")
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return resp.StatusCode, resp.Header, string(text)
+}
+
+func TestE2E_RouteOverrides(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, "retry", "overrides = [\"target\", \"attempts\", \"timeout\"]\n")
+	body := fmt.Sprintf(fleetBody, false)
+	check := func(status int, target, code string, header ...string) {
+		t.Helper()
+		got, h, text := f.ask(body, header...)
+		if got != status || status == 200 && h.Get("x-llmopt-target") != target || !strings.Contains(text, code) {
+			t.Errorf("%q: got %d from %s: %s", header, got, h.Get("x-llmopt-target"), text)
+		}
+	}
+	check(200, "a", "")
+	check(200, "c", "", "x-llmopt-target", "c")
+	check(400, "", "unknown_target", "x-llmopt-target", "d")
+	check(403, "", "override_forbidden", "x-llmopt-route-options", "hedge=off")
+	check(400, "", "bad_route_option", "x-llmopt-route-options", "attempts=0")
+	check(400, "", "bad_route_option", "x-llmopt-route-options", "colour=red")
+	f.script(0, "fault=500")
+	check(500, "", "", "x-llmopt-route-options", "attempts=1")
+	f.script(0, "ttft=20s")
+	check(200, "b", "", "x-llmopt-route-options", "timeout=50ms")
+}
+
+// A key that is refused is out until it is changed; the client's own key is its own business.
+func TestE2E_RouteRotatesKeys(t *testing.T) {
+	t.Parallel()
+	s := simulate(t, sim.Options{})
+	settings := func(first string) string {
+		return fmt.Sprintf(`[providers.p]
+base_url = "%s/v1"
+[[routes]]
+name = "chat"
+match = { model = ["gpt-4o"] }
+[[routes.targets]]
+name = "first"
+provider = "p"
+key = "env:%s"
+[[routes.targets]]
+name = "second"
+provider = "p"
+key = "env:GOOD"
+priority = 1
+[[routes]]
+name = "own"
+match = { model = ["gpt-4o-mini"] }
+[[routes.targets]]
+name = "open"
+provider = "openai"
+`, s.url, first)
+	}
+	file := newSettingsFile(t, settings("WORSE"))
+	f := &fleet{served: serveFile(t, file.path, s.url, "GOOD=k-good", "WORSE=k-bad")}
+	body := fmt.Sprintf(fleetBody, false)
+	for i, want := range []string{"2", "1", "1"} {
+		status, h, text := f.ask(body)
+		if status != 200 || h.Get("x-llmopt-target") != "second" || h.Get("x-llmopt-attempts") != want {
+			t.Errorf("request %d: %d from %s after %s attempts: %s", i, status, h.Get("x-llmopt-target"), h.Get("x-llmopt-attempts"), text)
+		}
+	}
+	if !strings.Contains(f.metrics(), `llmopt_target_state{route="chat",target="first",state="key_refused"} 1`) {
+		t.Error("the state does not show in the metrics")
+	}
+	file.replace(settings("GOOD"))
+	f.eventually("the new key is used", func() bool {
+		_, h, _ := f.ask(body)
+		return h.Get("x-llmopt-target") == "first"
+	})
+	mini := strings.Replace(body, "gpt-4o", "gpt-4o-mini", 1)
+	for range 3 { // the client's own bad key takes nothing out
+		if status, h, text := f.ask(mini, "Authorization", "Bearer k-bad"); status != 401 || h.Get("x-llmopt-attempts") != "1" {
+			t.Errorf("got %d: %s", status, text)
+		}
+	}
+	if status, _, text := f.ask(mini); status != 200 {
+		t.Errorf("another client: %d: %s", status, text)
+	}
+}
+
+// The client's credential goes to no other provider than the one it was sent to, and the body changes in nothing but the model.
+func TestE2E_RouteRewritesTheModelAlone(t *testing.T) {
+	t.Parallel()
+	s := simulate(t, sim.Options{Directives: sim.MustDirectives("echo=true")})
+	file := newSettingsFile(t, fmt.Sprintf(`[providers.other]
+base_url = "%[1]s/v1"
+[providers.vertex]
+dialect = "gemini"
+base_url = "%[1]s"
+[[routes]]
+name = "chat"
+match = { model = ["alias-*"] }
+[[routes.targets]]
+name = "elsewhere"
+provider = "other"
+model = "gpt-4o \"quoted\""
+[[routes]]
+name = "google"
+match = { model = ["gem*"], header = { x-team = "a*" } }
+[[routes.targets]]
+name = "g"
+provider = "vertex"
+model = "gemini-3/new"
+key = "env:GKEY"
+[[routes]]
+name = "claude"
+match = { tag = ["cheap"] }
+[[routes.targets]]
+name = "haiku"
+provider = "anthropic"
+model = "claude-haiku"
+`, s.url))
+	g := serveFile(t, file.path, s.url, "GKEY=k-google")
+	see := func(path, body string, header ...string) (sim.Echo, http.Header) {
+		t.Helper()
+		req, err := http.NewRequest(http.MethodPost, g.url+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := 0; i < len(header); i += 2 {
+			req.Header.Set(header[i], header[i+1])
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		var e sim.Echo
+		if err := json.NewDecoder(resp.Body).Decode(&e); err != nil {
+			t.Fatal(err)
+		}
+		return e, resp.Header
+	}
+	bodyOf := func(e sim.Echo) string {
+		b, err := base64.StdEncoding.DecodeString(e.BodyBase64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	headers := func(e sim.Echo) string { return fmt.Sprint(e.Headers) }
+
+	body := `{ "messages":[{"role":"user","content":"h\u00e9"}],  "model" : "alias-1", "x":1.50 }`
+	e, h := see("/v1/chat/completions", body, "Authorization", "Bearer k-client-secret", "x-api-key", "k-client-secret")
+	if want := strings.Replace(body, `"alias-1"`, `"gpt-4o \"quoted\""`, 1); bodyOf(e) != want {
+		t.Errorf("body %s, want %s", bodyOf(e), want)
+	}
+	if strings.Contains(headers(e), "k-client-secret") {
+		t.Errorf("the client's credential reached another provider: %s", headers(e))
+	}
+	if h.Get("x-llmopt-target") != "elsewhere" {
+		t.Errorf("served by %s", h.Get("x-llmopt-target"))
+	}
+	gem := `{"contents":[{"role":"user","parts":[{"text":"hi"}]}]}`
+	e, h = see("/gemini/v1beta/models/gemini-2.5-pro:generateContent?key=k-client-secret", gem, "x-team", "alpha")
+	if h.Get("x-llmopt-target") != "g" || !strings.Contains(e.Target, "models/gemini-3%2Fnew:generateContent") || bodyOf(e) != gem {
+		t.Errorf("served by %s at %s: %s", h.Get("x-llmopt-target"), e.Target, bodyOf(e))
+	}
+	if strings.Contains(e.Target+headers(e), "k-client-secret") || !strings.Contains(headers(e), "k-google") {
+		t.Errorf("credentials: %s %s", e.Target, headers(e))
+	}
+	if _, h = see("/gemini/v1beta/models/gemini-2.5-pro:generateContent", gem, "x-team", "beta", "x-goog-api-key", "k"); h.Get("x-llmopt-target") != "gemini/gemini-2.5-pro" {
+		t.Errorf("another team is served by %s", h.Get("x-llmopt-target"))
+	}
+	msg := `{"model":"claude-opus","max_tokens":5,"messages":[{"role":"user","content":"hi"}]}`
+	e, h = see("/anthropic/v1/messages", msg, "x-api-key", "k-anthropic", "x-llmopt-tags", "b, cheap")
+	if h.Get("x-llmopt-target") != "haiku" || bodyOf(e) != strings.Replace(msg, "claude-opus", "claude-haiku", 1) || !strings.Contains(headers(e), "k-anthropic") {
+		t.Errorf("served by %s: %s %s", h.Get("x-llmopt-target"), bodyOf(e), headers(e))
+	}
+	if strings.Contains(strings.ToLower(headers(e)), "x-llmopt") {
+		t.Errorf("our headers reached the provider: %s", headers(e))
+	}
+}
+
+// One of three targets fails altogether while clients go on asking: hardly any of them notices.
+func TestE2E_RouteOutage(t *testing.T) {
+	t.Parallel()
+	var sims [3]*simulated
+	for i := range sims {
+		sims[i] = simulate(t, sim.Options{Directives: sim.MustDirectives("ttft=5ms,tokens=4")})
+	}
+	settings := strings.ReplaceAll(fleetSettings("retry", "", sims), "priority = 1", "priority = 0")
+	file := newSettingsFile(t, strings.ReplaceAll(settings, "priority = 2", "priority = 0"))
+	g := serveFile(t, file.path, sims[0].url, "KEY=k")
+	var failed, asked atomic.Int64
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	for range 4 {
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				case <-time.After(10 * time.Millisecond):
+				}
+				asked.Add(1)
+				status, _, text, err := ask(t, g.url+"/v1/chat/completions", fmt.Sprintf(fleetBody, i%2 == 0))
+				if err != nil || status != 200 || i%2 == 0 && !strings.HasSuffix(text, "data: [DONE]\n\n") {
+					failed.Add(1)
+				}
+			}
+		})
+	}
+	g.eventually("load", func() bool { return asked.Load() > 300 })
+	sims[1].Close()
+	g.eventually("the target is ejected", func() bool { return g.metric(`llmopt_target_up{route="chat",target="b"}`) == 0 })
+	before := asked.Load()
+	g.eventually("more load", func() bool { return asked.Load() > before+300 })
+	close(stop)
+	wg.Wait()
+	if failed.Load() > asked.Load()/1000 {
+		t.Errorf("%d of %d requests failed", failed.Load(), asked.Load())
+	}
+	if log := g.stderr.String(); !strings.Contains(log, "target ejected") {
+		t.Errorf("the log says nothing of it: %s", log)
+	}
+}

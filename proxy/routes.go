@@ -1,0 +1,254 @@
+package proxy
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"llm-auto-optimizer/config"
+	"llm-auto-optimizer/proxy/pick"
+	"llm-auto-optimizer/proxy/policy"
+	"llm-auto-optimizer/proxy/provider"
+)
+
+// routes are the routes of a configuration as the request path needs them.
+type routes struct {
+	picks *pick.Routes
+	list  []*routeState // in the order of the configuration
+	of    map[*pick.Route]*routeState
+}
+
+// routeState is a route with what a request needs of it. It is immutable but for the state of its targets and what it learns of outputs.
+type routeState struct {
+	name    string
+	config  config.Route
+	pick    *pick.Route
+	dialect provider.Dialect
+	targets []*routeTarget // by the index that pick knows them by
+	models  []glob
+	headers []headerMatch
+	retryOn [600]bool
+	allows  struct{ target, attempts, timeout, affinity, hedge bool }
+	outputs [classes]average // tokens of answers, by class of input
+}
+
+// routeTarget is a target of a route: how to reach it, and what it is known by.
+type routeTarget struct {
+	owner      *owner
+	model      string // empty: the client's
+	modelBytes []byte
+	own        *providerState // with the target's key, or the provider's
+	stripped   *providerState // the same without the client's credential; nil where that is replaced anyway
+	keyed      bool           // a configured key is used
+	prices     config.TargetPrice
+	picks      [7]atomic.Uint64 // by pick.Why
+}
+
+// glob is a name with * for any run of characters.
+type glob string
+
+func (g glob) matches(s []byte) bool {
+	head, tail, any := strings.Cut(string(g), "*")
+	if !any {
+		return string(s) == string(g)
+	}
+	if !bytes.HasPrefix(s, []byte(head)) {
+		return false
+	}
+	s = s[len(head):]
+	for {
+		var middle string
+		if middle, tail, any = strings.Cut(tail, "*"); !any {
+			return bytes.HasSuffix(s, []byte(middle))
+		}
+		i := bytes.Index(s, []byte(middle))
+		if i < 0 {
+			return false
+		}
+		s = s[i+len(middle):]
+	}
+}
+
+type headerMatch struct {
+	name  string
+	value glob
+}
+
+// average forgets slowly. Updates that race may get lost.
+type average struct{ bits atomic.Int64 }
+
+func (a *average) add(n int64) {
+	old := a.bits.Load()
+	if old == 0 {
+		a.bits.Store(n)
+		return
+	}
+	a.bits.Store(old + (n-old)/16)
+}
+
+func (a *average) value() int64 { return a.bits.Load() }
+
+// newRoutes makes the routes of a configuration. Targets that are the same as before keep their state; old may be nil.
+func newRoutes(c *config.Config, providers map[string]*providerState, old *routes, epoch time.Time) (*routes, error) {
+	rs := &routes{of: map[*pick.Route]*routeState{}}
+	var specs []pick.Spec
+	for _, r := range c.RouteList() {
+		s := &routeState{name: r.Name, config: r}
+		for _, m := range r.Match.Model {
+			s.models = append(s.models, glob(m))
+		}
+		for name, value := range r.Match.Header {
+			s.headers = append(s.headers, headerMatch{name, glob(value)})
+		}
+		slices.SortFunc(s.headers, func(a, b headerMatch) int { return strings.Compare(a.name, b.name) })
+		for _, pattern := range r.RetryOn {
+			for status := range s.retryOn {
+				digits := fmt.Sprintf("%03d", status)
+				s.retryOn[status] = s.retryOn[status] || pattern == digits || pattern == digits[:1]+"xx"
+			}
+		}
+		allows := func(name string) bool { return slices.Contains(r.Overrides, name) }
+		s.allows.target, s.allows.attempts, s.allows.timeout = allows("target"), allows("attempts"), allows("timeout")
+		s.allows.affinity, s.allows.hedge = allows("affinity"), allows("hedge")
+		spec := specOf(&r)
+		for _, t := range r.TargetList() {
+			p := providers[t.Provider]
+			if p == nil {
+				return nil, fmt.Errorf("routes.%s.targets.%s.provider: no provider %q", r.Name, t.Name, t.Provider)
+			}
+			target := newRouteTarget(&r, &t, p)
+			s.targets = append(s.targets, target)
+			s.dialect = p.dialect
+			spec.Targets = append(spec.Targets, pick.TargetSpec{
+				Name: t.Name, Identity: fmt.Sprintf("%s %s %x", t.Provider, t.Model, t.Key.Reveal()), Priority: t.Priority, MaxConcurrency: t.MaxConcurrency,
+				Equal: fmt.Sprintf("%s %v", t.Model, t.Price), Dialect: uint8(p.dialect),
+			})
+		}
+		specs = append(specs, spec)
+		rs.list = append(rs.list, s)
+	}
+	var before *pick.Routes
+	if old != nil {
+		before = old.picks
+	}
+	var err error
+	if rs.picks, err = pick.NewRoutes(specs, before, epoch); err != nil {
+		return nil, err
+	}
+	for _, s := range rs.list {
+		s.pick = rs.picks.Route(s.name)
+		rs.of[s.pick] = s
+	}
+	return rs, nil
+}
+
+func specOf(r *config.Route) pick.Spec {
+	return pick.Spec{
+		Name: r.Name, SLO: r.Objective.TTFTp95, Attempts: r.Attempts, Backoff: r.Backoff, MaxWait: r.MaxWait, FailFast: r.FailFast, Affinity: r.Affinity,
+		Fallback: [pick.Causes][]string{
+			pick.Failed: r.Fallback.Error, pick.RateLimited: r.Fallback.RateLimit, pick.Context: r.Fallback.Context,
+			pick.Content: r.Fallback.Content, pick.Budget: r.Fallback.Budget,
+		},
+		Ejection: pick.Ejection{
+			Off: !r.Ejection.Enabled, FalseEvery: float64(r.Ejection.FalseIn), Base: r.Ejection.Base, Max: r.Ejection.Max, SlowStart: r.Ejection.SlowStart,
+		},
+	}
+}
+
+// newRouteTarget shares the provider's connections.
+func newRouteTarget(r *config.Route, t *config.Target, p *providerState) *routeTarget {
+	target := &routeTarget{
+		owner: &owner{key: r.Name + "/" + t.Name + "@" + t.Provider, provider: t.Provider, route: r.Name, name: t.Name},
+		model: t.Model, modelBytes: []byte(t.Model), own: p, keyed: p.hasKey, prices: t.Price,
+	}
+	if !t.Key.Empty() {
+		target.own, target.keyed = p.withKey(t.Key), true
+	}
+	if !target.keyed {
+		target.stripped = p.withoutCredential()
+	}
+	return target
+}
+
+// match is the first route that is for the request, or nil.
+func (rs *routes) match(x *Exchange) *routeState {
+	if len(rs.list) == 0 || x.operation == provider.Opaque || len(x.request.Model) == 0 || x.upgrade {
+		return nil
+	}
+	for _, r := range rs.list {
+		if r.dialect == x.provider.dialect && r.matches(x) {
+			return r
+		}
+	}
+	return nil
+}
+
+func (r *routeState) matches(x *Exchange) bool {
+	m := &r.config.Match
+	if len(r.models) == 0 && len(r.headers) == 0 && len(m.Tag) == 0 {
+		return false // a fallback only
+	}
+	if len(r.models) > 0 && !slices.ContainsFunc(r.models, func(g glob) bool { return g.matches(x.request.Model) }) {
+		return false
+	}
+	for i := range r.headers {
+		if value := x.peek(r.headers[i].name); value == nil || !r.headers[i].value.matches(value) {
+			return false
+		}
+	}
+	if len(m.Tag) == 0 {
+		return true
+	}
+	for rest := x.peek(config.TagsHeader); len(rest) > 0; {
+		var tag []byte
+		tag, rest, _ = bytes.Cut(rest, []byte{','})
+		if slices.Contains(m.Tag, string(bytes.TrimSpace(tag))) {
+			return true
+		}
+	}
+	return false
+}
+
+// classOf sorts a request by its input and by the output to expect of it.
+func (r *routeState) classOf(input int64, maxOutput int64) class {
+	k := &r.config.Classes
+	c := cut(input, k.LightInput, k.MediumInput)
+	output := r.outputs[c].value()
+	if maxOutput > 0 && (output == 0 || maxOutput < output) {
+		output = maxOutput
+	}
+	return max(c, cut(output, k.LightOutput, k.MediumOutput))
+}
+
+func cut(n int64, lightest, middling int) class {
+	switch {
+	case n <= int64(lightest):
+		return light
+	case n <= int64(middling):
+		return medium
+	default:
+		return heavy
+	}
+}
+
+// routePolicies is what the configuration itself asks of the routes.
+func routePolicies(c *config.Config) map[string]policy.Route {
+	if len(c.Routes) == 0 {
+		return nil
+	}
+	out := make(map[string]policy.Route, len(c.Routes))
+	for name, r := range c.Routes {
+		p := policy.Route{
+			Targets: make(map[string]policy.Target, len(r.Targets)), RetryShare: float64(r.RetryBudget), FirstByteFactor: r.FirstByteFactor,
+			HedgeShare: float64(r.Hedge),
+		}
+		for target, t := range r.Targets {
+			p.Targets[target] = policy.Target{Weights: [policy.Classes]float64{t.Weight, t.Weight, t.Weight}}
+		}
+		out[name] = p
+	}
+	return out
+}

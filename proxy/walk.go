@@ -1,0 +1,381 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"llm-auto-optimizer/analysis/window"
+	"llm-auto-optimizer/proxy/pick"
+	"llm-auto-optimizer/proxy/provider"
+)
+
+const (
+	// targetHeader names the target of a route that is to serve a request.
+	targetHeader = "x-llmopt-target"
+	// optionsHeader sets options of a route for one request: "attempts=1, timeout=2s, affinity=off, hedge=off".
+	optionsHeader = "x-llmopt-route-options"
+	// holdFrames is how much of a stream is held back while it has no content yet and another attempt is possible.
+	holdFrames = 64 << 10
+)
+
+// enter begins the exchange's way over the targets of a route.
+func (p *Proxy) enter(x *Exchange, r *routeState) error {
+	x.route = r
+	x.subject.Route = r.name
+	x.origin = x.provider
+	x.clientPath = x.path
+	input := int64(x.bodyLen) / defaultBytesPerToken
+	x.class = r.classOf(input, x.request.MaxOutput)
+	q := pick.Query{Class: int(x.class), Stream: x.request.Stream, Input: input, Dialect: uint8(x.provider.dialect)}
+	affinity := r.config.Affinity
+	x.attemptsLeft = r.config.Attempts
+	if x.ownHeaders {
+		if err := x.readOverrides(r, &q, &affinity); err != nil {
+			return err
+		}
+	}
+	if affinity {
+		q.Key = x.affinityKey()
+	}
+	x.walk = r.pick.Start(x.policy, q)
+	return nil
+}
+
+// readOverrides takes what the request sets for itself.
+func (x *Exchange) readOverrides(r *routeState, q *pick.Query, affinity *bool) error {
+	if name := x.peek(targetHeader); len(name) > 0 {
+		t := r.pick.Target(string(name))
+		switch {
+		case !r.allows.target:
+			return fail(&overrideForbidden, nil)
+		case t == nil:
+			return fail(&unknownTarget, nil)
+		}
+		q.Pin = t.Index() + 1
+	}
+	for option := range strings.SplitSeq(string(x.peek(optionsHeader)), ",") {
+		key, value, _ := strings.Cut(strings.TrimSpace(option), "=")
+		value = strings.TrimSpace(value)
+		allowed, ok := true, true
+		switch strings.TrimSpace(key) {
+		case "":
+			continue
+		case "attempts":
+			n, err := strconv.Atoi(value)
+			allowed, ok = r.allows.attempts, err == nil && n >= 1 && n <= 20
+			x.attemptsLeft = n
+		case "timeout":
+			d, err := time.ParseDuration(value)
+			allowed, ok = r.allows.timeout, err == nil && d > 0
+			x.firstByte = d
+		case "affinity":
+			allowed, ok = r.allows.affinity, value == "on" || value == "off"
+			*affinity = value == "on"
+		case "hedge":
+			allowed, ok = r.allows.hedge, value == "on" || value == "off"
+			x.unhedged = value == "off"
+		default:
+			ok = false
+		}
+		switch {
+		case !ok:
+			return fail(&badOption, nil)
+		case !allowed:
+			return fail(&overrideForbidden, nil)
+		}
+	}
+	return nil
+}
+
+// walkTargets makes attempts until one serves the exchange, or none is left: then what the last one brought is the answer.
+func (p *Proxy) walkTargets(ctx *fasthttp.RequestCtx, x *Exchange) error {
+	choice, refusal := x.walk.First(time.Now(), pick.Draw())
+	if refusal != pick.NoRefusal {
+		return x.refusedBy(refusal)
+	}
+	for {
+		x.aim(choice)
+		err := p.ask(ctx, x)
+		if err == nil {
+			err = x.holdUntilContent()
+		}
+		if err == nil && x.empty() {
+			err = fail(&answerIncomplete, errEmpty)
+		}
+		f, failed := x.failureOf(err)
+		if !failed {
+			if err == nil {
+				x.walk.Answered()
+				x.lease.Answered()
+			}
+			return err
+		}
+		next, wait, ok := x.walk.Next(time.Now(), pick.Draw(), f)
+		if !ok {
+			return err // what a provider said itself goes through
+		}
+		x.abandon(err)
+		if wait > 0 && x.client.tether.Sleep(wait) {
+			return x.cutError()
+		}
+		x.waited += wait
+		choice = next
+	}
+}
+
+// aim makes the chosen target the one of the next attempt.
+func (x *Exchange) aim(c pick.Choice) {
+	r := x.settings.routes.of[c.Target.Route()]
+	if r == nil { // of an older configuration, which the walk began with
+		r = x.route
+	}
+	t := r.targets[c.Target.Index()]
+	t.picks[c.Why].Add(1)
+	x.choice, x.routeTarget = c, t
+	x.provider = t.own
+	if t.stripped != nil && t.own.name != x.origin.name {
+		x.provider = t.stripped // the client's credential was sent for another provider
+	}
+	x.path = x.clientPath
+	x.newModel = ""
+	if t.model != "" && t.model != string(x.request.Model) {
+		x.newModel = t.model
+		if path, ok := provider.RewritePath(x.aimedPath[:0], x.operation, x.clientPath, t.model); ok {
+			x.aimedPath, x.path = path, path
+		}
+	}
+	x.limits = x.limitsOf(x.provider.name)
+	q := x.walk.Query()
+	if learned := c.Target.FirstByte(q, x.policy.Routes[r.name].FirstByteFactor); learned > 0 {
+		x.boundFirstByte(learned)
+	}
+	x.boundFirstByte(x.firstByte)
+	x.aimAt(x.p.targets.find(t.owner, x.upstreamModel()), &t.prices)
+	x.tried.add(x.target)
+	x.lease = c.Target.Begin(time.Now(), q)
+}
+
+func (x *Exchange) boundFirstByte(d time.Duration) {
+	if t := &x.limits.Timeouts; d > 0 && (t.FirstByte == 0 || d < t.FirstByte) {
+		t.FirstByte = d
+	}
+}
+
+// upstreamModel is the model as the provider is to know it.
+func (x *Exchange) upstreamModel() []byte {
+	if x.newModel != "" {
+		return x.routeTarget.modelBytes
+	}
+	return x.request.Model
+}
+
+// mayRepeat tells whether another attempt is possible as far as the request goes: all of it is at hand, nothing of an answer has gone out, and doing
+// the work twice does no harm. The operations that routes serve generate text; what they do twice costs twice and changes nothing else.
+func (x *Exchange) mayRepeat() bool {
+	return x.rest == nil && !x.begun && x.attempts < x.attemptsLeft && !x.client.tether.IsCut()
+}
+
+// holdUntilContent keeps back what opens a stream until it has content: until then another target may answer. The error is what the attempt failed of.
+func (x *Exchange) holdUntilContent() error {
+	if !x.streamed || !x.isStream() || x.status >= 300 || !x.mayRepeat() {
+		return nil
+	}
+	for !x.meter.Content() && !x.meter.Complete() && len(x.held) <= holdFrames {
+		if _, failed := x.meter.Failed(); failed {
+			return nil
+		}
+		piece, err := x.next()
+		if errors.Is(err, io.EOF) {
+			x.meter.Close()
+			if x.truncated() {
+				return fail(&answerIncomplete, errNoTerminalMark)
+			}
+			return nil
+		}
+		if err != nil {
+			return fail(x.bodyFailure(err), err)
+		}
+		x.observe(piece)
+		if x.scrub {
+			x.held = x.scrubber.Append(x.held, piece)
+		} else {
+			x.held = append(x.held, piece...)
+		}
+	}
+	return nil
+}
+
+// empty tells whether the answer is a success that says nothing.
+func (x *Exchange) empty() bool {
+	return !x.streamed && x.status == http.StatusOK && x.metered() && x.hasBody() && len(x.held) == 0
+}
+
+var errEmpty = errors.New("answer has no body")
+
+// failureOf tells whether the attempt has failed so that another one might do better, and why.
+func (x *Exchange) failureOf(err error) (f pick.Failure, failed bool) {
+	f.Repeatable = x.mayRepeat()
+	if err != nil {
+		switch kind := kindOfError(err); kind {
+		case &connectFailed, &connectTimeout, &brokenAnswer, &firstByteLate, &idleTooLong, &answerIncomplete:
+			return f, true
+		default: // the client's fault, or it has left, or ours
+			return f, false
+		}
+	}
+	kind, said := x.meter.Failed()
+	if x.status >= 400 || said {
+		body := x.held
+		if !x.identity || x.streamed && !x.isStream() {
+			body = nil
+		}
+		switch provider.TroubleOf(x.status, kind, body) {
+		case provider.TooLong:
+			f.Cause = pick.Context
+			return f, true
+		case provider.Policy:
+			f.Cause = pick.Content
+			return f, true
+		case provider.Unpaid:
+			f.Cause = pick.Budget
+			return f, x.routeTarget.keyed
+		}
+	}
+	switch {
+	case x.status == http.StatusTooManyRequests:
+		f.Cause, f.RetryAfter = pick.RateLimited, x.retryAfter
+		return f, x.retryOn()
+	case x.status == http.StatusUnauthorized, x.status == http.StatusForbidden:
+		return f, x.routeTarget.keyed
+	case x.status == http.StatusNotFound:
+		return f, x.routeTarget.model != ""
+	case x.status >= 400:
+		f.RetryAfter = x.retryAfter
+		return f, x.retryOn()
+	case x.streamed:
+		return f, said && x.attempt.content.IsZero() && x.metered()
+	case !x.metered() || !x.hasBody():
+		return f, false
+	default:
+		return f, said
+	}
+}
+
+func (x *Exchange) retryOn() bool {
+	return x.status < len(x.route.retryOn) && x.route.retryOn[x.status]
+}
+
+// abandon ends an attempt whose answer nobody will see, and makes ready for another one.
+func (x *Exchange) abandon(err error) {
+	if err != nil {
+		x.kind = kindOfError(err)
+	}
+	if x.conn != nil {
+		x.dropConn()
+	}
+	x.p.settle(x, time.Now())
+	x.waitedForAnswer()
+	x.kind, x.failure = nil, nil
+	x.askedUsage, x.scrub, x.streamed = false, false, false
+	x.edited, x.held, x.out = x.edited[:0], x.held[:0], x.out[:0]
+	x.status, x.length, x.retryAfter, x.delivered, x.overhead = 0, 0, 0, 0, 0
+	x.walk.Answered()
+}
+
+// resultOf is what an attempt says of its target.
+func (x *Exchange) resultOf(now time.Time, o *window.Observation) pick.Result {
+	r := pick.Result{Outcome: pick.Neutral, Input: o.TokensInput, RetryAfter: x.retryAfter}
+	if o.Estimated || o.Unpriced {
+		r.Input = 0
+	}
+	switch o.Outcome {
+	case window.OK:
+		r.Outcome = pick.Good
+		if r.Took = o.TTFT; !x.isStream() {
+			r.Took = now.Sub(x.attempt.start)
+		}
+	case window.RateLimited:
+		r.Outcome = pick.Limited
+		if kind, _ := x.meter.Failed(); provider.TroubleOf(x.status, kind, nil) == provider.Unpaid && x.routeTarget.keyed {
+			r.Outcome = pick.Refused
+		}
+	case window.ClientError:
+		switch s := x.attempt.status; {
+		case (s == http.StatusUnauthorized || s == http.StatusPaymentRequired || s == http.StatusForbidden) && x.routeTarget.keyed:
+			r.Outcome = pick.Refused
+		case s == http.StatusNotFound && x.routeTarget.model != "", s == http.StatusRequestTimeout && x.retryOn():
+			r.Outcome = pick.Bad
+		}
+	case window.UpstreamError, window.Connect, window.TimeoutFirstByte, window.TimeoutIdle, window.TimeoutTotal, window.Broken, window.StreamError:
+		r.Outcome = pick.Bad
+	}
+	return r
+}
+
+// settleLease gives the target its lease back with what the attempt says of it.
+func (x *Exchange) settleLease(now time.Time, o *window.Observation) {
+	if !x.lease.Held() {
+		return
+	}
+	r := x.resultOf(now, o)
+	if c := x.lease.Settle(now, &r); c != pick.NoChange {
+		x.p.targetChanged(x.choice.Target, c)
+	}
+	if o.Outcome == window.OK && o.TokensOutput > 0 && !o.Estimated {
+		x.route.outputs[cut(o.TokensInput+o.TokensCacheRead, x.route.config.Classes.LightInput, x.route.config.Classes.MediumInput)].add(o.TokensOutput)
+	}
+}
+
+// targetChanged tells the operator that the reflexes have moved a target.
+func (p *Proxy) targetChanged(t *pick.Target, c pick.Change) {
+	s := t.Status(time.Now())
+	event := p.oplog.Warn()
+	message := "target ejected"
+	switch c {
+	case pick.Restored:
+		event, message = p.oplog.Info(), "target is back, its share grows"
+	case pick.Retired:
+		message = "target is out until its key is changed"
+	}
+	event.Str("route", s.Route).Str("target", s.Target).Str("reason", s.Reason).Dur("for", s.For).Msg(message)
+}
+
+// refusedBy is what a client is told when no target can be chosen.
+func (x *Exchange) refusedBy(r pick.Refusal) error {
+	x.retryAfter = x.route.pick.RetryIn(time.Now())
+	switch r {
+	case pick.Saturated:
+		return fail(&routeSaturated, nil)
+	case pick.NoKey:
+		return fail(&routeKeyless, nil)
+	default:
+		return fail(&routeUnavailable, nil)
+	}
+}
+
+// triedTargets are the targets of an exchange's attempts, in order.
+type triedTargets struct {
+	list [8]*target
+	n    int
+}
+
+func (t *triedTargets) add(one *target) {
+	if t.n < len(t.list) {
+		t.list[t.n] = one
+		t.n++
+	}
+}
+
+// routeName is the name of the exchange's route.
+func (x *Exchange) routeName() string {
+	if x.route == nil {
+		return directRoute
+	}
+	return x.route.name
+}
