@@ -22,7 +22,7 @@ BUF  := bin/buf-$(BUF_VERSION)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run demo build test test-sdk race vet lint fmt fmt-check check check-long fuzz crash soak bench compare compare-state performance bench-stats calibrate calibration gate gate-record generate generate-check image clean
+.PHONY: help run demo build test test-sdk race vet lint fmt fmt-check check check-long fuzz crash soak scenarios bench compare compare-state performance bench-stats calibrate calibration gate gate-record generate generate-check image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,9 +57,12 @@ fmt: $(LINT) ## format all Go code
 fmt-check: ## fail when Go code is not formatted
 	@files=$$(gofmt -l .) || exit 1; [ -z "$$files" ] || { echo "not formatted (make fmt):"; echo "$$files"; exit 1; }
 
-check: fmt-check vet lint test race ## what every change must pass, within 10 minutes
+check: fmt-check vet lint test scenarios race ## what every change must pass, within 10 minutes
 
 check-long: check generate-check fuzz calibration crash soak ## check, then every fuzz target, calibration, a hundred crashes and a long soak (FUZZTIME, SOAK, CRASH_ROUNDS)
+
+scenarios: build ## run all scenarios in virtual time; fails where an expectation is not met
+	@for f in bench/scenarios/*.txt; do bin/llmopt simulate --scenario $$f || exit 1; echo; done
 
 fuzz: ## run every fuzz target for FUZZTIME
 	.ci/fuzz $(FUZZTIME)

@@ -191,7 +191,9 @@ func TestE2E_RouteSurvivesEveryFault(t *testing.T) {
 					}
 				}
 			}
-			f.eventually("no slot is held", func() bool { return f.metric("llmopt_target_in_flight") == 0 && f.metric("llmopt_route_exchanges_in_flight") == 0 })
+			f.eventually("no slot is held", func() bool {
+				return f.metric("llmopt_target_in_flight") == 0 && f.metric("llmopt_route_exchanges_in_flight") == 0
+			})
 		})
 	}
 }

@@ -25,6 +25,8 @@ type cli struct {
 	State   stateCmd   `cmd:"" help:"Inspect, back up, restore and compact what a proxy stores."`
 	Sim     simCmd     `cmd:"" help:"Run the provider simulator."`
 
+	Simulate simulateCmd `cmd:"" help:"Run a scenario in virtual time: a route, incidents, and what is expected of it."`
+
 	Detect       detectCmd       `cmd:"" help:"Score a series for anomalies, row by row."`
 	Changepoints changepointsCmd `cmd:"" help:"Date the changes in a series."`
 

@@ -135,14 +135,15 @@ func (t *Target) probe(now int64, bad bool) Change {
 
 // eject takes the target out: 10 s at first, twice as long each time until it has been well for ten minutes.
 func (t *Target) eject(now int64, e *Ejection, reason string) {
-	if now-t.back.Load() > int64(forgetAfter) {
+	if now-t.lastOut > int64(forgetAfter) {
 		t.streak = 0
 	}
 	out := min(e.Base<<min(t.streak, 20), e.Max)
 	t.streak++
 	t.score = 0
 	t.reason = reason
-	t.until.Store(now + int64(out))
+	t.lastOut = now + int64(out)
+	t.until.Store(t.lastOut)
 	t.ejections.Add(1)
 }
 

@@ -411,3 +411,32 @@ func TestChoose_ConcurrentWalksLeakNothing(t *testing.T) {
 		}
 	}
 }
+
+// Each ejection that follows soon is twice as long, however late in the life of the process the first one comes.
+func TestTarget_EjectionsDouble(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, Spec{Name: "r", Targets: targets("a", "b", "c")})
+	w.serve("r", 1000, good)
+	w.now = w.now.Add(time.Hour)
+	a := w.routes.Route("r").Target("a")
+	var lengths []time.Duration
+	for range 6 {
+		w.serve("r", 60, func(target string) Result {
+			if target == "a" {
+				return Result{Outcome: Bad}
+			}
+			return good(target)
+		})
+		s := a.Status(w.now)
+		if s.State != Out {
+			t.Fatalf("state %v", s.State)
+		}
+		lengths = append(lengths, time.Duration(a.until.Load()-a.lastOut)+s.For)
+		w.now = w.now.Add(s.For)
+	}
+	for i, want := range []time.Duration{10, 20, 40, 80, 120, 120} {
+		if got := lengths[i]; got > want*time.Second || got < want*time.Second-6*time.Second {
+			t.Errorf("ejection %d: %v left, want nearly %v", i, got, want*time.Second)
+		}
+	}
+}

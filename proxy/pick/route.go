@@ -103,7 +103,7 @@ func (t *Target) inherit(before *Route) {
 		t.ejections.Store(o.ejections.Load())
 		failures, slow := *o.failures, *o.slow
 		t.failures, t.slow = &failures, &slow
-		t.streak, t.score, t.limits, t.reason = o.streak, o.score, o.limits, o.reason
+		t.streak, t.lastOut, t.score, t.limits, t.reason = o.streak, o.lastOut, o.score, o.limits, o.reason
 		return
 	}
 }

@@ -33,7 +33,8 @@ type Target struct {
 	failures *regime.ErrorRate
 	slow     *regime.ErrorRate
 	streak   int // ejections without a long quiet time between
-	score    int // of probes
+	lastOut  int64 // end of the last ejection
+	score    int   // of probes
 	limits   int // 429s in a row
 	reason   string
 }

@@ -1,0 +1,361 @@
+package simulate
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"llm-auto-optimizer/analysis/window"
+	"llm-auto-optimizer/proxy/pick"
+	"llm-auto-optimizer/proxy/policy"
+)
+
+// strategy decides where requests go.
+type strategy interface {
+	start(w *world, r *request) walk
+	tick(now time.Time)
+}
+
+// walk is one exchange's way.
+type walk interface {
+	first(now time.Time) (target int, ok bool)
+	next(now time.Time, f failure, after time.Duration) (target int, wait time.Duration, ok bool)
+	hedge(now time.Time) (target int, ok bool)
+	hedgeAfter(target int) (time.Duration, bool)
+	firstByte(target int) time.Duration
+	began(now time.Time, target int, hedge bool)
+	content(now time.Time, hedge bool)
+	settle(now time.Time, a *attempt, r *request, res *pick.Result)
+	end()
+}
+
+// Production is the name of the strategy that the proxy runs.
+const Production = "llmopt"
+
+// makers are all strategies by name.
+var makers = map[string]func(w *world) strategy{
+	Production:       newProduction,
+	"shuffle":        func(w *world) strategy { return newBaseline(w, shuffle) },
+	"least-busy":     func(w *world) strategy { return newBaseline(w, leastBusy) },
+	"lowest-latency": func(w *world) strategy { return newBaseline(w, lowestLatency) },
+	"lowest-cost":    func(w *world) strategy { return newBaseline(w, lowestCost) },
+	"p2c-ewma":       func(w *world) strategy { return newBaseline(w, peakEWMA) },
+}
+
+// Strategies are the names of all there are: the production one first.
+func Strategies() []string {
+	names := slices.Sorted(maps.Keys(makers))
+	return append([]string{Production}, slices.DeleteFunc(names, func(n string) bool { return n == Production })...)
+}
+
+func makerOf(name string) (func(w *world) strategy, error) {
+	if m := makers[name]; m != nil {
+		return m, nil
+	}
+	return nil, fmt.Errorf("no policy %q: want %s", name, strings.Join(Strategies(), ", "))
+}
+
+// production is the proxy's own code in virtual time.
+type production struct {
+	w       *world
+	routes  *pick.Routes
+	route   *pick.Route
+	policy  *policy.Snapshot
+	windows *window.Recorder
+	series  []*window.Series
+}
+
+func newProduction(w *world) strategy {
+	spec := pick.Spec{
+		Name: w.Route.Name, SLO: w.Route.SLO, Attempts: w.Route.Attempts, Backoff: 200 * time.Millisecond, MaxWait: 5 * time.Second,
+		Affinity: w.Route.Affinity, Ejection: w.Route.Ejection,
+	}
+	route := policy.Route{Targets: map[string]policy.Target{}, FirstByteFactor: w.Route.Learned, HedgeShare: w.Route.Hedge, RetryShare: pick.DefaultRetryShare}
+	p := &production{w: w, windows: window.NewRecorder(pick.MaxTargets)}
+	for i := range w.Targets {
+		t := &w.Targets[i]
+		spec.Targets = append(spec.Targets, pick.TargetSpec{
+			Name: t.Name, Identity: t.Name, Priority: t.Priority, MaxConcurrency: t.Max, Equal: fmt.Sprint(t.In, t.Out),
+		})
+		route.Targets[t.Name] = policy.Target{Weights: [policy.Classes]float64{t.Weight, t.Weight, t.Weight}}
+		p.series = append(p.series, p.windows.Series(window.Key{Target: t.Name, Route: w.Route.Name, Class: "light", Arm: "treated"}))
+	}
+	var err error
+	if p.routes, err = pick.NewRoutes([]pick.Spec{spec}, nil, begin); err != nil {
+		panic("BUG: scenario was checked: " + err.Error())
+	}
+	p.route = p.routes.Route(w.Route.Name)
+	p.policy = &policy.Snapshot{Version: 1, Routes: map[string]policy.Route{w.Route.Name: route}}
+	return p
+}
+
+func (p *production) tick(now time.Time) {
+	p.routes.Tick(now, p.changed)
+	p.windows.Advance(now)
+}
+
+func (p *production) changed(t *pick.Target, c pick.Change) {
+	if c == pick.Ejected {
+		p.w.result.ejected(p.w, t.Index())
+	}
+}
+
+func (p *production) start(_ *world, r *request) walk {
+	q := pick.Query{Stream: true, Input: int64(r.input)}
+	if len(r.blocks) > 0 {
+		q.Key = r.blocks[min(len(r.blocks), 4)-1] + 1 // the chain of the first 2,000 tokens
+	}
+	return &productionWalk{p: p, walk: p.route.Start(p.policy, q)}
+}
+
+type productionWalk struct {
+	p      *production
+	walk   pick.Walk
+	leases [2]pick.Lease // of the attempt, and of its hedge
+}
+
+func (x *productionWalk) first(now time.Time) (int, bool) {
+	c, refusal := x.walk.First(now, x.p.w.luck.Uint64())
+	if refusal != pick.NoRefusal {
+		return 0, false
+	}
+	return c.Target.Index(), true
+}
+
+func (x *productionWalk) next(now time.Time, f failure, after time.Duration) (int, time.Duration, bool) {
+	cause := pick.Failed
+	if f == limited {
+		cause = pick.RateLimited
+	}
+	c, wait, ok := x.walk.Next(now, x.p.w.luck.Uint64(), pick.Failure{Cause: cause, Repeatable: true, RetryAfter: after})
+	if !ok {
+		return 0, 0, false
+	}
+	return c.Target.Index(), wait, true
+}
+
+func (x *productionWalk) hedge(now time.Time) (int, bool) {
+	c, ok := x.walk.Hedge(now, x.p.w.luck.Uint64())
+	if !ok {
+		return 0, false
+	}
+	return c.Target.Index(), true
+}
+
+func (x *productionWalk) hedgeAfter(target int) (time.Duration, bool) {
+	if x.p.w.Route.Hedge == 0 {
+		return 0, false
+	}
+	d := x.p.route.Targets()[target].HedgeAfter(x.walk.Query())
+	return d, d > 0
+}
+
+func (x *productionWalk) firstByte(target int) time.Duration {
+	d := x.p.w.Route.FirstByte
+	if learned := x.p.route.Targets()[target].FirstByte(x.walk.Query(), x.p.w.Route.Learned); learned > 0 {
+		d = min(d, learned)
+	}
+	return d
+}
+
+func leaseOf(hedge bool) int {
+	if hedge {
+		return 1
+	}
+	return 0
+}
+
+func (x *productionWalk) began(now time.Time, target int, hedge bool) {
+	x.leases[leaseOf(hedge)] = x.p.route.Targets()[target].Begin(now, x.walk.Query())
+}
+
+func (x *productionWalk) content(_ time.Time, hedge bool) {
+	x.walk.Answered()
+	x.leases[leaseOf(hedge)].Answered()
+}
+
+func (x *productionWalk) settle(now time.Time, a *attempt, r *request, res *pick.Result) {
+	x.p.changed(x.p.route.Targets()[a.target], x.leases[leaseOf(a.hedge)].Settle(now, res))
+	o := window.Observation{Duration: now.Sub(begin.Add(a.start)), TTFT: res.Took, TokensInput: int64(r.input), Outcome: window.UpstreamError}
+	switch res.Outcome {
+	case pick.Good:
+		o.Outcome, o.TokensOutput = window.OK, int64(r.output)
+	case pick.Limited:
+		o.Outcome = window.RateLimited
+	case pick.Neutral:
+		o.Outcome = window.Canceled
+	}
+	x.p.series[a.target].Record(now, &o)
+}
+
+func (x *productionWalk) end() { x.walk.End() }
+
+// baseline is what other gateways do, re-implemented from their documentation: retries elsewhere, and a target that fails is left alone for a while.
+type baseline struct {
+	w       *world
+	choose  func(b *baseline, open []int) int
+	targets []baselineTarget
+}
+
+type baselineTarget struct {
+	inFlight int
+	failures int // in a row, or in a minute
+	since    time.Time
+	until    time.Time // cooling down
+	ejected  int
+	mean     float64 // of the last times to first token, seconds
+	peak     float64
+	at       time.Time
+}
+
+func newBaseline(w *world, choose func(b *baseline, open []int) int) *baseline {
+	return &baseline{w: w, choose: choose, targets: make([]baselineTarget, len(w.Targets))}
+}
+
+func (b *baseline) tick(time.Time) {}
+
+func (b *baseline) start(*world, *request) walk { return &baselineWalk{b: b} }
+
+// shuffle draws by weight, as LiteLLM's simple-shuffle.
+func shuffle(b *baseline, open []int) int {
+	total := 0.
+	for _, i := range open {
+		total += b.w.Targets[i].Weight
+	}
+	u := b.w.luck.Float64() * total
+	for _, i := range open {
+		if u -= b.w.Targets[i].Weight; u < 0 {
+			return i
+		}
+	}
+	return open[len(open)-1]
+}
+
+// leastBusy takes the fewest requests under way, as LiteLLM's least-busy.
+func leastBusy(b *baseline, open []int) int {
+	return lowest(b.w.luck, open, func(i int) float64 { return float64(b.targets[i].inFlight) })
+}
+
+// lowestLatency takes the lowest mean time to first token, as LiteLLM's latency-based routing; targets without one first.
+func lowestLatency(b *baseline, open []int) int {
+	return lowest(b.w.luck, open, func(i int) float64 { return b.targets[i].mean })
+}
+
+// lowestCost takes the lowest price, as LiteLLM's cost-based routing.
+func lowestCost(b *baseline, open []int) int {
+	return lowest(b.w.luck, open, func(i int) float64 { return (b.w.Targets[i].In + b.w.Targets[i].Out) * b.w.targets[i].price })
+}
+
+// peakEWMA is power of two choices on load times peak-EWMA, as Finagle's and Helicone's.
+func peakEWMA(b *baseline, open []int) int {
+	one := open[b.w.luck.IntN(len(open))]
+	other := open[b.w.luck.IntN(len(open))]
+	load := func(i int) float64 { return float64(b.targets[i].inFlight+1) * b.targets[i].peak }
+	if load(other) < load(one) {
+		return other
+	}
+	return one
+}
+
+func lowest(draw *rand.Rand, open []int, of func(i int) float64) int {
+	best, ties := open[0], 1
+	for _, i := range open[1:] {
+		switch a, b := of(i), of(best); {
+		case a < b:
+			best, ties = i, 1
+		case a == b:
+			if ties++; draw.IntN(ties) == 0 {
+				best = i
+			}
+		}
+	}
+	return best
+}
+
+type baselineWalk struct {
+	b     *baseline
+	tried []int
+}
+
+// retries is what the baselines are given: as many as the production strategy.
+func (x *baselineWalk) pick(now time.Time) (int, bool) {
+	b := x.b
+	var open, cooling []int
+	for i := range b.targets {
+		switch {
+		case b.w.Targets[i].Weight == 0 || slices.Contains(x.tried, i):
+		case b.targets[i].until.After(now):
+			cooling = append(cooling, i)
+		default:
+			open = append(open, i)
+		}
+	}
+	if len(open) == 0 {
+		open = cooling
+	}
+	if len(open) == 0 {
+		return 0, false
+	}
+	chosen := b.choose(b, open)
+	x.tried = append(x.tried, chosen)
+	return chosen, true
+}
+
+func (x *baselineWalk) first(now time.Time) (int, bool) { return x.pick(now) }
+
+func (x *baselineWalk) next(now time.Time, _ failure, _ time.Duration) (int, time.Duration, bool) {
+	if len(x.tried) >= x.b.w.Route.Attempts {
+		return 0, 0, false
+	}
+	target, ok := x.pick(now)
+	return target, 0, ok
+}
+
+func (x *baselineWalk) hedge(time.Time) (int, bool)           { return 0, false }
+func (x *baselineWalk) hedgeAfter(int) (time.Duration, bool)  { return 0, false }
+func (x *baselineWalk) firstByte(int) time.Duration           { return x.b.w.Route.FirstByte }
+func (x *baselineWalk) began(_ time.Time, target int, _ bool) { x.b.targets[target].inFlight++ }
+func (x *baselineWalk) content(time.Time, bool)               {}
+func (x *baselineWalk) end()                                  {}
+
+const (
+	cooldownFails = 3               // in a minute: LiteLLM's allowed_fails
+	cooldownFor   = 5 * time.Second // LiteLLM's cooldown_time
+	envoyFails    = 5               // in a row: Envoy's consecutive_5xx
+	envoyBase     = 30 * time.Second
+)
+
+func (x *baselineWalk) settle(now time.Time, a *attempt, _ *request, res *pick.Result) {
+	t := &x.b.targets[a.target]
+	t.inFlight--
+	isEnvoy := x.b.w.result.Policy == "p2c-ewma"
+	switch res.Outcome {
+	case pick.Good:
+		s := res.Took.Seconds()
+		if t.mean += (s - t.mean) / 10; s > t.peak {
+			t.peak = s
+		} else {
+			t.peak += (s - t.peak) / 10
+		}
+		if isEnvoy {
+			t.failures = 0
+		}
+	case pick.Limited:
+		t.until = now.Add(max(a.after, cooldownFor))
+	case pick.Bad:
+		if !isEnvoy && now.Sub(t.since) > time.Minute {
+			t.failures, t.since = 0, now
+		}
+		t.failures++
+		switch {
+		case isEnvoy && t.failures >= envoyFails:
+			t.ejected++
+			t.until, t.failures = now.Add(envoyBase*time.Duration(t.ejected)), 0
+		case !isEnvoy && t.failures > cooldownFails:
+			t.until = now.Add(cooldownFor)
+		}
+	}
+}
