@@ -51,8 +51,8 @@ type routeTarget struct {
 type glob string
 
 func (g glob) matches(s []byte) bool {
-	head, tail, any := strings.Cut(string(g), "*")
-	if !any {
+	head, tail, open := strings.Cut(string(g), "*")
+	if !open {
 		return string(s) == string(g)
 	}
 	if !bytes.HasPrefix(s, []byte(head)) {
@@ -61,7 +61,7 @@ func (g glob) matches(s []byte) bool {
 	s = s[len(head):]
 	for {
 		var middle string
-		if middle, tail, any = strings.Cut(tail, "*"); !any {
+		if middle, tail, open = strings.Cut(tail, "*"); !open {
 			return bytes.HasSuffix(s, []byte(middle))
 		}
 		i := bytes.Index(s, []byte(middle))

@@ -62,7 +62,7 @@ func (x *Exchange) readOverrides(r *routeState, q *pick.Query, affinity *bool) e
 	for option := range strings.SplitSeq(string(x.peek(optionsHeader)), ",") {
 		key, value, _ := strings.Cut(strings.TrimSpace(option), "=")
 		value = strings.TrimSpace(value)
-		allowed, ok := true, true
+		var allowed, ok bool
 		switch strings.TrimSpace(key) {
 		case "":
 			continue
@@ -80,8 +80,6 @@ func (x *Exchange) readOverrides(r *routeState, q *pick.Query, affinity *bool) e
 		case "hedge":
 			allowed, ok = r.allows.hedge, value == "on" || value == "off"
 			x.unhedged = value == "off"
-		default:
-			ok = false
 		}
 		switch {
 		case !ok:

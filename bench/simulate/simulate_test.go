@@ -75,7 +75,7 @@ func TestParse_Refuses(t *testing.T) {
 	check("within 3s of 1m", "within 3s", "want of")
 	check("run 5m seeds 3", "run 5m seeds 0", "want a whole number from 1")
 	check("run 5m seeds 3", "", "no run")
-	check("traffic rate", "trafic rate", "got trafic, want route")
+	check("traffic rate", "visitors rate", "got visitors, want route")
 	check("ttft 300ms sigma", "sigma", "target b: want ttft and tpot")
 	check("price 0.40 3.20", "price x 3.20", "want a number")
 }
@@ -194,7 +194,7 @@ func TestGenerate_MakesScenarios(t *testing.T) {
 	if len(seen) != 7 {
 		t.Errorf("incidents %v", seen)
 	}
-	if Generate(1) != Generate(1) || Generate(1) == Generate(2) {
+	if one, again := Generate(1), Generate(1); one != again || one == Generate(2) {
 		t.Error("a seed gives one scenario")
 	}
 }

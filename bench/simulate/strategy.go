@@ -208,7 +208,6 @@ type baselineTarget struct {
 	ejected  int
 	mean     float64 // of the last times to first token, seconds
 	peak     float64
-	at       time.Time
 }
 
 func newBaseline(w *world, choose func(b *baseline, open []int) int) *baseline {

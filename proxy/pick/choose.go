@@ -182,11 +182,9 @@ func (r *Route) chooseIn(c *candidates, now int64, p *plan, q *Query, draw uint6
 		}
 	}
 	group := p.group[q.Class]
-	chosen, why := 0, ByShare
+	chosen, why := c.byShare(uniform(draw, 3)), ByShare
 	if explore {
 		chosen, why = int(c.list[below(draw, 2, c.n)]), ByChance
-	} else {
-		chosen = c.byShare(uniform(draw, 3))
 	}
 	var members [MaxTargets]uint8
 	n, share := 0, 0.
@@ -199,7 +197,7 @@ func (r *Route) chooseIn(c *candidates, now int64, p *plan, q *Query, draw uint6
 	}
 	within := 1.
 	if n > 1 {
-		chosen, within = r.lighter(c, members[:n], p, q, chosen, explore, now, draw)
+		chosen, within = r.lighter(c, members[:n], p, q, chosen, explore, draw)
 	}
 	propensity := unprobed * (exploration/float64(c.n) + (1-exploration)*share/c.total*within)
 	return Choice{r.targets[chosen], why, propensity}, true
@@ -218,7 +216,7 @@ func (c *candidates) byShare(u float64) int {
 
 // lighter is the one of two random members with the smaller load, and the probability that the choice falls on it: of n members, the one with
 // l heavier and e equally heavy ones beside it wins (l + e/2) of n(n-1)/2 pairs. keep leaves the choice as it is.
-func (r *Route) lighter(c *candidates, members []uint8, p *plan, q *Query, chosen int, keep bool, now int64, draw uint64) (int, float64) {
+func (r *Route) lighter(c *candidates, members []uint8, p *plan, q *Query, chosen int, keep bool, draw uint64) (int, float64) {
 	var loads [MaxTargets]float64
 	unseen := math.Inf(1)
 	k := q.kind()

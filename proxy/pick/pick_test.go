@@ -434,9 +434,10 @@ func TestTarget_EjectionsDouble(t *testing.T) {
 		lengths = append(lengths, time.Duration(a.until.Load()-a.lastOut)+s.For)
 		w.now = w.now.Add(s.For)
 	}
-	for i, want := range []time.Duration{10, 20, 40, 80, 120, 120} {
-		if got := lengths[i]; got > want*time.Second || got < want*time.Second-6*time.Second {
-			t.Errorf("ejection %d: %v left, want nearly %v", i, got, want*time.Second)
+	for i, seconds := range []int{10, 20, 40, 80, 120, 120} {
+		want := time.Duration(seconds) * time.Second
+		if got := lengths[i]; got > want || got < want-6*time.Second {
+			t.Errorf("ejection %d: %v left, want nearly %v", i, got, want)
 		}
 	}
 }

@@ -1,10 +1,6 @@
 package pick
 
-import (
-	"math/bits"
-
-	"llm-auto-optimizer/proxy/policy"
-)
+import "llm-auto-optimizer/proxy/policy"
 
 // plan is what a policy snapshot says of a route, made ready for choosing.
 type plan struct {
@@ -48,4 +44,3 @@ type set uint64
 
 func (s set) has(i int) bool { return s>>i&1 == 1 }
 func (s *set) add(i int)     { *s |= 1 << i }
-func (s set) len() int       { return bits.OnesCount64(uint64(s)) }

@@ -80,32 +80,36 @@ func (t *Target) inherit(before *Route) {
 		return
 	}
 	for _, o := range before.targets {
-		if o.spec.Name != t.spec.Name || o.spec.Identity != t.spec.Identity {
-			continue
+		if o.spec.Name == t.spec.Name && o.spec.Identity == t.spec.Identity {
+			t.copy(o)
+			return
 		}
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		for k := range t.times {
-			from, to := &o.times[k], &t.times[k]
-			to.peak.Store(from.peak.Load())
-			to.at.Store(from.at.Load())
-			to.slope.Store(from.slope.Load())
-			to.p97.Store(from.p97.Load())
-			to.p99.Store(from.p99.Load())
-			fit := *from.fit
-			to.fit, to.count = &fit, from.count
-		}
-		t.until.Store(o.until.Load())
-		t.back.Store(o.back.Load())
-		t.limited.Store(o.limited.Load())
-		t.drained.Store(o.drained.Load())
-		t.retired.Store(o.retired.Load())
-		t.ejections.Store(o.ejections.Load())
-		failures, slow := *o.failures, *o.slow
-		t.failures, t.slow = &failures, &slow
-		t.streak, t.lastOut, t.score, t.limits, t.reason = o.streak, o.lastOut, o.score, o.limits, o.reason
-		return
 	}
+}
+
+// copy takes over the state of another target.
+func (t *Target) copy(o *Target) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for k := range t.times {
+		from, to := &o.times[k], &t.times[k]
+		to.peak.Store(from.peak.Load())
+		to.at.Store(from.at.Load())
+		to.slope.Store(from.slope.Load())
+		to.p97.Store(from.p97.Load())
+		to.p99.Store(from.p99.Load())
+		fit := *from.fit
+		to.fit, to.count = &fit, from.count
+	}
+	t.until.Store(o.until.Load())
+	t.back.Store(o.back.Load())
+	t.limited.Store(o.limited.Load())
+	t.drained.Store(o.drained.Load())
+	t.retired.Store(o.retired.Load())
+	t.ejections.Store(o.ejections.Load())
+	failures, slow := *o.failures, *o.slow
+	t.failures, t.slow = &failures, &slow
+	t.streak, t.lastOut, t.score, t.limits, t.reason = o.streak, o.lastOut, o.score, o.limits, o.reason
 }
 
 func (r *Route) sortTiers() {

@@ -32,10 +32,10 @@ type Target struct {
 	mu       sync.Mutex
 	failures *regime.ErrorRate
 	slow     *regime.ErrorRate
-	streak   int // ejections without a long quiet time between
+	streak   int   // ejections without a long quiet time between
 	lastOut  int64 // end of the last ejection
 	score    int   // of probes
-	limits   int // 429s in a row
+	limits   int   // 429s in a row
 	reason   string
 }
 

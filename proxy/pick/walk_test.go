@@ -49,11 +49,10 @@ func TestWalk_CausesHaveTheirChains(t *testing.T) {
 		defer walk.End()
 		_, _ = walk.First(w.now, 1)
 		c, _, ok := walk.Next(w.now, 2, Failure{Cause: cause, Repeatable: true, RetryAfter: time.Hour})
-		if got := ""; ok {
-			if got = c.Target.Name(); got != want {
-				t.Errorf("%v: went to %s, want %q", cause, got, want)
-			}
-		} else if want != "" {
+		switch {
+		case ok && c.Target.Name() != want:
+			t.Errorf("%v: went to %s, want %q", cause, c.Target.Name(), want)
+		case !ok && want != "":
 			t.Errorf("%v: gave up, want %s", cause, want)
 		}
 		if _, repeats := w.routes.Route("r").Active(); ok && (cause == Context || cause == Content || cause == Budget) && repeats != 0 {
