@@ -30,6 +30,16 @@ func (p *Proxy) enter(x *Exchange, r *routeState) error {
 	x.subject.Route = r.name
 	x.origin = x.provider
 	x.clientPath = x.path
+	q, err := x.queryFor(r)
+	if err != nil {
+		return err
+	}
+	x.walk = r.pick.Start(x.policy, q)
+	return nil
+}
+
+// queryFor is what the choice of a target depends on.
+func (x *Exchange) queryFor(r *routeState) (pick.Query, error) {
 	input := int64(x.bodyLen) / defaultBytesPerToken
 	x.class = r.classOf(input, x.request.MaxOutput)
 	q := pick.Query{Class: int(x.class), Stream: x.request.Stream, Input: input, Dialect: uint8(x.provider.dialect)}
@@ -37,14 +47,13 @@ func (p *Proxy) enter(x *Exchange, r *routeState) error {
 	x.attemptsLeft = r.config.Attempts
 	if x.ownHeaders {
 		if err := x.readOverrides(r, &q, &affinity); err != nil {
-			return err
+			return q, err
 		}
 	}
 	if affinity {
 		q.Key = x.affinityKey()
 	}
-	x.walk = r.pick.Start(x.policy, q)
-	return nil
+	return q, nil
 }
 
 // readOverrides takes what the request sets for itself.

@@ -435,3 +435,45 @@ func TestE2E_RouteOutage(t *testing.T) {
 		t.Errorf("the log says nothing of it: %s", log)
 	}
 }
+
+func TestE2E_ExplainAndTargets(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, "fallback", "")
+	cli := func(status int, args ...string) string {
+		t.Helper()
+		return cliOutput(t, status, append(args, "--admin", f.admin)...)
+	}
+	holds := func(text string, wants ...string) {
+		t.Helper()
+		for _, want := range wants {
+			if !strings.Contains(text, want) {
+				t.Errorf("no %q in %s", want, text)
+			}
+		}
+	}
+	holds(cli(0, "explain", "--model", "gpt-4o"), "Route chat sends it to a with probability 1.000 (by its share); 3 attempts at most", "fallback on error", "b, c", "has no weight")
+	holds(cli(0, "explain", "--model", "another"), "No route matches: it goes straight to openai/another")
+	holds(cli(0, "explain", "--model", "gpt-4o", "--header", "x-llmopt-target: c", "--json"), `"target": "c"`, `"why": "pin"`)
+	cli(1, "explain", "--model", "gpt-4o", "--header", "x-llmopt-target: nobody")
+	cli(1, "explain", "--model", "gpt-4o", "--path", "/nowhere")
+	cli(2, "explain")
+	holds(cli(0, "targets"), "chat/a", "chat/b", "healthy")
+
+	holds(cli(0, "targets", "drain", "chat/a", "--reason", "maintenance"), "chat/a is drained")
+	if _, h, _ := f.ask(fmt.Sprintf(fleetBody, false)); h.Get("x-llmopt-target") != "b" {
+		t.Errorf("while a is drained %s serves", h.Get("x-llmopt-target"))
+	}
+	holds(cli(0, "explain", "--model", "gpt-4o"), "can't serve it: no target has a weight, or all are drained")
+	holds(f.stderr.String(), "maintenance")
+	holds(cli(0, "targets", "restore", "chat/a"), "chat/a is healthy")
+	holds(cli(0, "targets", "eject", "chat/a"), "chat/a is ejected")
+	if _, h, _ := f.ask(fmt.Sprintf(fleetBody, false)); h.Get("x-llmopt-target") != "b" {
+		t.Errorf("while a is ejected %s serves", h.Get("x-llmopt-target"))
+	}
+	holds(cli(0, "targets", "restore", "chat/a"), "chat/a is healthy")
+	if _, h, _ := f.ask(fmt.Sprintf(fleetBody, false)); h.Get("x-llmopt-target") != "a" {
+		t.Errorf("after all %s serves", h.Get("x-llmopt-target"))
+	}
+	cli(1, "targets", "drain", "chat/nobody")
+	cli(2, "targets", "drain", "chat")
+}

@@ -132,7 +132,7 @@ func newGateway(c *config.Config, o config.Options, stdout, stderr io.Writer) (_
 		Version: buildVersion(), ProxyURL: g.proxyURL, AdminURL: g.adminURL,
 		Token: c.Admin.Token, Host: host, Pprof: c.Admin.Pprof,
 		Providers: func() map[string]config.Provider { return g.reload.current.Load().Providers }, Policy: g.policy, Ready: g.ready,
-		Notices: g.notices, Windows: g.windows, Jobs: g.jobs, State: g.stateAPI(), Metrics: sets, Log: g.logs.of(logAdmin),
+		Notices: g.notices, Windows: g.windows, Jobs: g.jobs, State: g.stateAPI(), Routes: routesAPI{g}, Metrics: sets, Log: g.logs.of(logAdmin),
 	})
 	return g, nil
 }

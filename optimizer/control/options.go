@@ -51,6 +51,7 @@ type Options struct {
 	Windows   Windows
 	Jobs      Jobs           // nil: none
 	State     State          // nil: nothing is stored
+	Routes    Routes         // nil: none
 	Metrics   []*metrics.Set // shown at /metrics besides the process's and the service's own
 	Log       zerolog.Logger
 

@@ -88,6 +88,9 @@ func (r *Route) gather(c *candidates, tier []int, now int64, p *plan, q *Query, 
 			c.keyless = true
 			continue
 		case Out:
+			if t.until.Load() == forever { // by hand, which is for good
+				continue
+			}
 			c.out += w
 			w *= -1 // only in panic
 		case Probation:
@@ -109,16 +112,16 @@ func (r *Route) gather(c *candidates, tier []int, now int64, p *plan, q *Query, 
 		c.list[c.n] = uint8(i)
 		c.n++
 	}
-	c.settle(r, last)
+	c.settle(last)
 }
 
 // settle decides what ejected targets count for: nothing, unless more than half of the capacity is out.
-func (c *candidates) settle(r *Route, last bool) {
+func (c *candidates) settle(last bool) {
 	part := 0.
 	switch {
 	case last:
 		part = 1
-	case c.out >= c.capacity && r.spec.FailFast:
+	case c.out >= c.capacity: // fallbacks first, and then as a last resort
 	case c.out > c.capacity/2:
 		part = panicShare * (2*c.out/c.capacity - 1)
 	}
@@ -164,11 +167,8 @@ func (r *Route) chooseIn(c *candidates, now int64, p *plan, q *Query, draw uint6
 	unprobed := 1.
 	if c.probe >= 0 {
 		t := r.targets[c.probe]
-		if last := t.probed.Load(); c.n == 0 || now-last >= int64(probeEvery) && t.probed.CompareAndSwap(last, now) || uniform(draw, 0) < probeShare {
-			if c.n > 0 || !r.spec.FailFast || now-last >= int64(probeEvery) {
-				t.probed.Store(now)
-				return Choice{Target: t, Why: ByProbe}, true
-			}
+		if last := t.probed.Load(); now-last >= int64(probeEvery) && t.probed.CompareAndSwap(last, now) || uniform(draw, 0) < probeShare {
+			return Choice{Target: t, Why: ByProbe}, true
 		}
 		unprobed = 1 - probeShare
 	}

@@ -441,3 +441,62 @@ func TestTarget_EjectionsDouble(t *testing.T) {
 		}
 	}
 }
+
+// What Explain says is what happens.
+func TestExplain_ProbabilitiesAreThoseOfChoices(t *testing.T) {
+	t.Parallel()
+	check := func(name string, spec Spec, weights []float64, q Query, prepare func(w *world)) {
+		t.Helper()
+		spec.Name = "r"
+		w := newWorld(t, spec)
+		w.weigh("r", weights...)
+		prepare(w)
+		r := w.routes.Route("r")
+		e := r.Explain(w.now, w.policy, &q)
+		const n = 100000
+		seen := make([]float64, len(spec.Targets))
+		for range n {
+			for _, target := range r.Targets() {
+				target.probed.Store(r.at(w.now)) // none is due by time
+			}
+			c, refusal := w.first("r", q)
+			if refusal != NoRefusal {
+				t.Fatalf("%s: %v", name, refusal)
+			}
+			seen[c.Target.Index()]++
+		}
+		sum := 0.
+		for i, c := range e.Candidates {
+			sum += c.Probability
+			if got := seen[i] / n; math.Abs(got-c.Probability) > 5*math.Sqrt(.25/n) {
+				t.Errorf("%s: %s is chosen with %.4f, explained as %.4f (%s)", name, c.Target.Name(), got, c.Probability, c.Note)
+			}
+		}
+		if math.Abs(sum-1) > 1e-9 {
+			t.Errorf("%s: probabilities sum up to %v", name, sum)
+		}
+	}
+	nothing := func(*world) {}
+	check("shares", Spec{Targets: targets("a", "b", "c")}, []float64{.5, .3, 0}, Query{}, nothing)
+	check("equals", Spec{Targets: equals(3)}, []float64{1, 1, 1}, Query{}, func(w *world) { w.routes.Route("r").Targets()[0].Begin(w.now, &Query{}) })
+	check("affinity", Spec{Targets: equals(3), Affinity: true}, []float64{1, 1, 1}, Query{Key: 77}, nothing)
+	check("pin", Spec{Targets: equals(3)}, []float64{1, 1, 1}, Query{Pin: 2}, nothing)
+	check("ejected", Spec{Targets: targets("a", "b", "c")}, []float64{.5, .3, .2}, Query{}, func(w *world) { w.routes.Route("r").Target("b").Eject("x") })
+	check("all but one ejected", Spec{Targets: targets("a", "b", "c")}, []float64{.5, .3, .2}, Query{}, func(w *world) {
+		w.routes.Route("r").Target("a").Eject("x")
+		w.routes.Route("r").Target("b").Eject("x")
+	})
+	check("on probation", Spec{Targets: targets("a", "b")}, []float64{.5, .5}, Query{}, func(w *world) {
+		target := w.routes.Route("r").Target("a")
+		target.mu.Lock()
+		target.eject(target.route.at(w.now), &DefaultEjection, "test")
+		target.mu.Unlock()
+		w.now = w.now.Add(11 * time.Second)
+	})
+	check("all rate limited", Spec{Targets: targets("a", "b")}, []float64{.5, .5}, Query{}, func(w *world) {
+		for _, target := range w.routes.Route("r").Targets() {
+			lease := target.Begin(w.now, &Query{})
+			lease.Settle(w.now, &Result{Outcome: Limited, RetryAfter: time.Hour})
+		}
+	})
+}

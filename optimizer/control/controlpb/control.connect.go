@@ -57,6 +57,12 @@ const (
 	AdminCompactStateProcedure = "/llmopt.control.v1.Admin/CompactState"
 	// AdminListJournalProcedure is the fully-qualified name of the Admin's ListJournal RPC.
 	AdminListJournalProcedure = "/llmopt.control.v1.Admin/ListJournal"
+	// AdminListRoutesProcedure is the fully-qualified name of the Admin's ListRoutes RPC.
+	AdminListRoutesProcedure = "/llmopt.control.v1.Admin/ListRoutes"
+	// AdminSetTargetProcedure is the fully-qualified name of the Admin's SetTarget RPC.
+	AdminSetTargetProcedure = "/llmopt.control.v1.Admin/SetTarget"
+	// AdminExplainProcedure is the fully-qualified name of the Admin's Explain RPC.
+	AdminExplainProcedure = "/llmopt.control.v1.Admin/Explain"
 )
 
 // AdminClient is a client for the llmopt.control.v1.Admin service.
@@ -77,6 +83,12 @@ type AdminClient interface {
 	CompactState(context.Context, *CompactStateRequest) (*CompactStateResponse, error)
 	// ListJournal gives entries of the journal, newest first.
 	ListJournal(context.Context, *ListJournalRequest) (*ListJournalResponse, error)
+	// ListRoutes tells about the routes and how their targets are doing.
+	ListRoutes(context.Context, *ListRoutesRequest) (*ListRoutesResponse, error)
+	// SetTarget drains, ejects or restores a target of a route by hand. NOT_FOUND for an unknown one.
+	SetTarget(context.Context, *SetTargetRequest) (*SetTargetResponse, error)
+	// Explain says which target a request would go to now, and why, without sending anything. INVALID_ARGUMENT for a request that the proxy would refuse.
+	Explain(context.Context, *ExplainRequest) (*ExplainResponse, error)
 }
 
 // NewAdminClient constructs a client for the llmopt.control.v1.Admin service. By default, it uses
@@ -144,6 +156,26 @@ func NewAdminClient(httpClient connect.HTTPClient, baseURL string, opts ...conne
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		listRoutes: connect.NewClient[ListRoutesRequest, ListRoutesResponse](
+			httpClient,
+			baseURL+AdminListRoutesProcedure,
+			connect.WithSchema(adminMethods.ByName("ListRoutes")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		setTarget: connect.NewClient[SetTargetRequest, SetTargetResponse](
+			httpClient,
+			baseURL+AdminSetTargetProcedure,
+			connect.WithSchema(adminMethods.ByName("SetTarget")),
+			connect.WithClientOptions(opts...),
+		),
+		explain: connect.NewClient[ExplainRequest, ExplainResponse](
+			httpClient,
+			baseURL+AdminExplainProcedure,
+			connect.WithSchema(adminMethods.ByName("Explain")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -157,6 +189,9 @@ type adminClient struct {
 	getState     *connect.Client[GetStateRequest, GetStateResponse]
 	compactState *connect.Client[CompactStateRequest, CompactStateResponse]
 	listJournal  *connect.Client[ListJournalRequest, ListJournalResponse]
+	listRoutes   *connect.Client[ListRoutesRequest, ListRoutesResponse]
+	setTarget    *connect.Client[SetTargetRequest, SetTargetResponse]
+	explain      *connect.Client[ExplainRequest, ExplainResponse]
 }
 
 // GetVersion calls llmopt.control.v1.Admin.GetVersion.
@@ -231,6 +266,33 @@ func (c *adminClient) ListJournal(ctx context.Context, req *ListJournalRequest) 
 	return nil, err
 }
 
+// ListRoutes calls llmopt.control.v1.Admin.ListRoutes.
+func (c *adminClient) ListRoutes(ctx context.Context, req *ListRoutesRequest) (*ListRoutesResponse, error) {
+	response, err := c.listRoutes.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// SetTarget calls llmopt.control.v1.Admin.SetTarget.
+func (c *adminClient) SetTarget(ctx context.Context, req *SetTargetRequest) (*SetTargetResponse, error) {
+	response, err := c.setTarget.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// Explain calls llmopt.control.v1.Admin.Explain.
+func (c *adminClient) Explain(ctx context.Context, req *ExplainRequest) (*ExplainResponse, error) {
+	response, err := c.explain.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // AdminHandler is an implementation of the llmopt.control.v1.Admin service.
 type AdminHandler interface {
 	// GetVersion says what is running.
@@ -249,6 +311,12 @@ type AdminHandler interface {
 	CompactState(context.Context, *CompactStateRequest) (*CompactStateResponse, error)
 	// ListJournal gives entries of the journal, newest first.
 	ListJournal(context.Context, *ListJournalRequest) (*ListJournalResponse, error)
+	// ListRoutes tells about the routes and how their targets are doing.
+	ListRoutes(context.Context, *ListRoutesRequest) (*ListRoutesResponse, error)
+	// SetTarget drains, ejects or restores a target of a route by hand. NOT_FOUND for an unknown one.
+	SetTarget(context.Context, *SetTargetRequest) (*SetTargetResponse, error)
+	// Explain says which target a request would go to now, and why, without sending anything. INVALID_ARGUMENT for a request that the proxy would refuse.
+	Explain(context.Context, *ExplainRequest) (*ExplainResponse, error)
 }
 
 // NewAdminHandler builds an HTTP handler from the service implementation. It returns the path on
@@ -312,6 +380,26 @@ func NewAdminHandler(svc AdminHandler, opts ...connect.HandlerOption) (string, h
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	adminListRoutesHandler := connect.NewUnaryHandlerSimple(
+		AdminListRoutesProcedure,
+		svc.ListRoutes,
+		connect.WithSchema(adminMethods.ByName("ListRoutes")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminSetTargetHandler := connect.NewUnaryHandlerSimple(
+		AdminSetTargetProcedure,
+		svc.SetTarget,
+		connect.WithSchema(adminMethods.ByName("SetTarget")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminExplainHandler := connect.NewUnaryHandlerSimple(
+		AdminExplainProcedure,
+		svc.Explain,
+		connect.WithSchema(adminMethods.ByName("Explain")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/llmopt.control.v1.Admin/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case AdminGetVersionProcedure:
@@ -330,6 +418,12 @@ func NewAdminHandler(svc AdminHandler, opts ...connect.HandlerOption) (string, h
 			adminCompactStateHandler.ServeHTTP(w, r)
 		case AdminListJournalProcedure:
 			adminListJournalHandler.ServeHTTP(w, r)
+		case AdminListRoutesProcedure:
+			adminListRoutesHandler.ServeHTTP(w, r)
+		case AdminSetTargetProcedure:
+			adminSetTargetHandler.ServeHTTP(w, r)
+		case AdminExplainProcedure:
+			adminExplainHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -369,4 +463,16 @@ func (UnimplementedAdminHandler) CompactState(context.Context, *CompactStateRequ
 
 func (UnimplementedAdminHandler) ListJournal(context.Context, *ListJournalRequest) (*ListJournalResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("llmopt.control.v1.Admin.ListJournal is not implemented"))
+}
+
+func (UnimplementedAdminHandler) ListRoutes(context.Context, *ListRoutesRequest) (*ListRoutesResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("llmopt.control.v1.Admin.ListRoutes is not implemented"))
+}
+
+func (UnimplementedAdminHandler) SetTarget(context.Context, *SetTargetRequest) (*SetTargetResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("llmopt.control.v1.Admin.SetTarget is not implemented"))
+}
+
+func (UnimplementedAdminHandler) Explain(context.Context, *ExplainRequest) (*ExplainResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("llmopt.control.v1.Admin.Explain is not implemented"))
 }

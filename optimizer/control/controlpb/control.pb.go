@@ -88,6 +88,58 @@ func (Mode) EnumDescriptor() ([]byte, []int) {
 	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{0}
 }
 
+type SetTargetRequest_Action int32
+
+const (
+	SetTargetRequest_ACTION_UNSPECIFIED SetTargetRequest_Action = 0
+	SetTargetRequest_ACTION_DRAIN       SetTargetRequest_Action = 1 // send nothing new, let what is under way end
+	SetTargetRequest_ACTION_EJECT       SetTargetRequest_Action = 2 // the same, and show it as ejected until it is restored
+	SetTargetRequest_ACTION_RESTORE     SetTargetRequest_Action = 3 // take traffic again at once, whatever had taken it out
+)
+
+// Enum value maps for SetTargetRequest_Action.
+var (
+	SetTargetRequest_Action_name = map[int32]string{
+		0: "ACTION_UNSPECIFIED",
+		1: "ACTION_DRAIN",
+		2: "ACTION_EJECT",
+		3: "ACTION_RESTORE",
+	}
+	SetTargetRequest_Action_value = map[string]int32{
+		"ACTION_UNSPECIFIED": 0,
+		"ACTION_DRAIN":       1,
+		"ACTION_EJECT":       2,
+		"ACTION_RESTORE":     3,
+	}
+)
+
+func (x SetTargetRequest_Action) Enum() *SetTargetRequest_Action {
+	p := new(SetTargetRequest_Action)
+	*p = x
+	return p
+}
+
+func (x SetTargetRequest_Action) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SetTargetRequest_Action) Descriptor() protoreflect.EnumDescriptor {
+	return file_optimizer_control_controlpb_control_proto_enumTypes[1].Descriptor()
+}
+
+func (SetTargetRequest_Action) Type() protoreflect.EnumType {
+	return &file_optimizer_control_controlpb_control_proto_enumTypes[1]
+}
+
+func (x SetTargetRequest_Action) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SetTargetRequest_Action.Descriptor instead.
+func (SetTargetRequest_Action) EnumDescriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{29, 0}
+}
+
 type GetVersionRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1737,6 +1789,774 @@ func (x *JournalEntry) GetChanged() []string {
 	return nil
 }
 
+type ListRoutesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRoutesRequest) Reset() {
+	*x = ListRoutesRequest{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRoutesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRoutesRequest) ProtoMessage() {}
+
+func (x *ListRoutesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRoutesRequest.ProtoReflect.Descriptor instead.
+func (*ListRoutesRequest) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{25}
+}
+
+type ListRoutesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Routes        []*Route               `protobuf:"bytes,1,rep,name=routes,proto3" json:"routes,omitempty"` // in the order of the configuration
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRoutesResponse) Reset() {
+	*x = ListRoutesResponse{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRoutesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRoutesResponse) ProtoMessage() {}
+
+func (x *ListRoutesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRoutesResponse.ProtoReflect.Descriptor instead.
+func (*ListRoutesResponse) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ListRoutesResponse) GetRoutes() []*Route {
+	if x != nil {
+		return x.Routes
+	}
+	return nil
+}
+
+type Route struct {
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	Name              string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Models            []string               `protobuf:"bytes,2,rep,name=models,proto3" json:"models,omitempty"`   // patterns that it matches
+	Targets           []*RouteTarget         `protobuf:"bytes,3,rep,name=targets,proto3" json:"targets,omitempty"` // in the order of the configuration
+	ExchangesInFlight int64                  `protobuf:"varint,4,opt,name=exchanges_in_flight,json=exchangesInFlight,proto3" json:"exchanges_in_flight,omitempty"`
+	Repeats           uint64                 `protobuf:"varint,5,opt,name=repeats,proto3" json:"repeats,omitempty"`                                     // repetitions that were made
+	RepeatsRefused    uint64                 `protobuf:"varint,6,opt,name=repeats_refused,json=repeatsRefused,proto3" json:"repeats_refused,omitempty"` // by the retry budget
+	Hedges            uint64                 `protobuf:"varint,7,opt,name=hedges,proto3" json:"hedges,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *Route) Reset() {
+	*x = Route{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Route) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Route) ProtoMessage() {}
+
+func (x *Route) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Route.ProtoReflect.Descriptor instead.
+func (*Route) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *Route) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Route) GetModels() []string {
+	if x != nil {
+		return x.Models
+	}
+	return nil
+}
+
+func (x *Route) GetTargets() []*RouteTarget {
+	if x != nil {
+		return x.Targets
+	}
+	return nil
+}
+
+func (x *Route) GetExchangesInFlight() int64 {
+	if x != nil {
+		return x.ExchangesInFlight
+	}
+	return 0
+}
+
+func (x *Route) GetRepeats() uint64 {
+	if x != nil {
+		return x.Repeats
+	}
+	return 0
+}
+
+func (x *Route) GetRepeatsRefused() uint64 {
+	if x != nil {
+		return x.RepeatsRefused
+	}
+	return 0
+}
+
+func (x *Route) GetHedges() uint64 {
+	if x != nil {
+		return x.Hedges
+	}
+	return 0
+}
+
+type RouteTarget struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Provider      string                 `protobuf:"bytes,2,opt,name=provider,proto3" json:"provider,omitempty"`
+	Model         string                 `protobuf:"bytes,3,opt,name=model,proto3" json:"model,omitempty"` // empty: the client's
+	Region        string                 `protobuf:"bytes,4,opt,name=region,proto3" json:"region,omitempty"`
+	State         string                 `protobuf:"bytes,5,opt,name=state,proto3" json:"state,omitempty"`   // healthy, slow_start, probation, full, rate_limited, ejected, drained, key_refused
+	Reason        string                 `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"` // of the last ejection
+	For           *durationpb.Duration   `protobuf:"bytes,7,opt,name=for,proto3" json:"for,omitempty"`       // how long it stays as it is, where that is known
+	InFlight      int64                  `protobuf:"varint,8,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
+	Ejections     uint64                 `protobuf:"varint,9,opt,name=ejections,proto3" json:"ejections,omitempty"`
+	Weights       []float64              `protobuf:"fixed64,10,rep,packed,name=weights,proto3" json:"weights,omitempty"` // of the policy in force: light, medium, heavy
+	Priority      int32                  `protobuf:"varint,11,opt,name=priority,proto3" json:"priority,omitempty"`
+	ExpectedS     float64                `protobuf:"fixed64,12,opt,name=expected_s,json=expectedS,proto3" json:"expected_s,omitempty"`             // peak-EWMA of the time to first token at 1,000 input tokens, or to the whole answer; 0: not known
+	P99S          float64                `protobuf:"fixed64,13,opt,name=p99_s,json=p99S,proto3" json:"p99_s,omitempty"`                            // the same at the 99th percentile
+	UsualFailures float64                `protobuf:"fixed64,14,opt,name=usual_failures,json=usualFailures,proto3" json:"usual_failures,omitempty"` // rate
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RouteTarget) Reset() {
+	*x = RouteTarget{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RouteTarget) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RouteTarget) ProtoMessage() {}
+
+func (x *RouteTarget) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RouteTarget.ProtoReflect.Descriptor instead.
+func (*RouteTarget) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *RouteTarget) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RouteTarget) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+func (x *RouteTarget) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *RouteTarget) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *RouteTarget) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *RouteTarget) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *RouteTarget) GetFor() *durationpb.Duration {
+	if x != nil {
+		return x.For
+	}
+	return nil
+}
+
+func (x *RouteTarget) GetInFlight() int64 {
+	if x != nil {
+		return x.InFlight
+	}
+	return 0
+}
+
+func (x *RouteTarget) GetEjections() uint64 {
+	if x != nil {
+		return x.Ejections
+	}
+	return 0
+}
+
+func (x *RouteTarget) GetWeights() []float64 {
+	if x != nil {
+		return x.Weights
+	}
+	return nil
+}
+
+func (x *RouteTarget) GetPriority() int32 {
+	if x != nil {
+		return x.Priority
+	}
+	return 0
+}
+
+func (x *RouteTarget) GetExpectedS() float64 {
+	if x != nil {
+		return x.ExpectedS
+	}
+	return 0
+}
+
+func (x *RouteTarget) GetP99S() float64 {
+	if x != nil {
+		return x.P99S
+	}
+	return 0
+}
+
+func (x *RouteTarget) GetUsualFailures() float64 {
+	if x != nil {
+		return x.UsualFailures
+	}
+	return 0
+}
+
+type SetTargetRequest struct {
+	state         protoimpl.MessageState  `protogen:"open.v1"`
+	Route         string                  `protobuf:"bytes,1,opt,name=route,proto3" json:"route,omitempty"`
+	Target        string                  `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
+	Action        SetTargetRequest_Action `protobuf:"varint,3,opt,name=action,proto3,enum=llmopt.control.v1.SetTargetRequest_Action" json:"action,omitempty"`
+	Reason        string                  `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"` // for the log
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetTargetRequest) Reset() {
+	*x = SetTargetRequest{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetTargetRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetTargetRequest) ProtoMessage() {}
+
+func (x *SetTargetRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetTargetRequest.ProtoReflect.Descriptor instead.
+func (*SetTargetRequest) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *SetTargetRequest) GetRoute() string {
+	if x != nil {
+		return x.Route
+	}
+	return ""
+}
+
+func (x *SetTargetRequest) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *SetTargetRequest) GetAction() SetTargetRequest_Action {
+	if x != nil {
+		return x.Action
+	}
+	return SetTargetRequest_ACTION_UNSPECIFIED
+}
+
+func (x *SetTargetRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type SetTargetResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Target        *RouteTarget           `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"` // as it is now
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetTargetResponse) Reset() {
+	*x = SetTargetResponse{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetTargetResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetTargetResponse) ProtoMessage() {}
+
+func (x *SetTargetResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetTargetResponse.ProtoReflect.Descriptor instead.
+func (*SetTargetResponse) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *SetTargetResponse) GetTarget() *RouteTarget {
+	if x != nil {
+		return x.Target
+	}
+	return nil
+}
+
+type ExplainRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Method        string                 `protobuf:"bytes,1,opt,name=method,proto3" json:"method,omitempty"` // default POST
+	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`     // raw, with query; default /v1/chat/completions
+	Headers       map[string]string      `protobuf:"bytes,3,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Body          []byte                 `protobuf:"bytes,4,opt,name=body,proto3" json:"body,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainRequest) Reset() {
+	*x = ExplainRequest{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainRequest) ProtoMessage() {}
+
+func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
+func (*ExplainRequest) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *ExplainRequest) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *ExplainRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *ExplainRequest) GetHeaders() map[string]string {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
+}
+
+func (x *ExplainRequest) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
+type ExplainResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Provider      string                 `protobuf:"bytes,1,opt,name=provider,proto3" json:"provider,omitempty"` // that the path names
+	Operation     string                 `protobuf:"bytes,2,opt,name=operation,proto3" json:"operation,omitempty"`
+	Model         string                 `protobuf:"bytes,3,opt,name=model,proto3" json:"model,omitempty"`
+	Stream        bool                   `protobuf:"varint,4,opt,name=stream,proto3" json:"stream,omitempty"`
+	InputTokens   int64                  `protobuf:"varint,5,opt,name=input_tokens,json=inputTokens,proto3" json:"input_tokens,omitempty"` // estimated
+	Route         string                 `protobuf:"bytes,6,opt,name=route,proto3" json:"route,omitempty"`                                 // "direct" where none matches
+	Class         string                 `protobuf:"bytes,7,opt,name=class,proto3" json:"class,omitempty"`
+	Target        string                 `protobuf:"bytes,8,opt,name=target,proto3" json:"target,omitempty"` // the most likely one
+	Why           string                 `protobuf:"bytes,9,opt,name=why,proto3" json:"why,omitempty"`       // share, affinity, pin, last_resort, or a refusal
+	Candidates    []*Candidate           `protobuf:"bytes,10,rep,name=candidates,proto3" json:"candidates,omitempty"`
+	Fallbacks     []*Chain               `protobuf:"bytes,11,rep,name=fallbacks,proto3" json:"fallbacks,omitempty"`
+	Attempts      int32                  `protobuf:"varint,12,opt,name=attempts,proto3" json:"attempts,omitempty"` // at most
+	Summary       string                 `protobuf:"bytes,13,opt,name=summary,proto3" json:"summary,omitempty"`    // all of it in a sentence
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainResponse) Reset() {
+	*x = ExplainResponse{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainResponse) ProtoMessage() {}
+
+func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
+func (*ExplainResponse) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *ExplainResponse) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+func (x *ExplainResponse) GetOperation() string {
+	if x != nil {
+		return x.Operation
+	}
+	return ""
+}
+
+func (x *ExplainResponse) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *ExplainResponse) GetStream() bool {
+	if x != nil {
+		return x.Stream
+	}
+	return false
+}
+
+func (x *ExplainResponse) GetInputTokens() int64 {
+	if x != nil {
+		return x.InputTokens
+	}
+	return 0
+}
+
+func (x *ExplainResponse) GetRoute() string {
+	if x != nil {
+		return x.Route
+	}
+	return ""
+}
+
+func (x *ExplainResponse) GetClass() string {
+	if x != nil {
+		return x.Class
+	}
+	return ""
+}
+
+func (x *ExplainResponse) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *ExplainResponse) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *ExplainResponse) GetCandidates() []*Candidate {
+	if x != nil {
+		return x.Candidates
+	}
+	return nil
+}
+
+func (x *ExplainResponse) GetFallbacks() []*Chain {
+	if x != nil {
+		return x.Fallbacks
+	}
+	return nil
+}
+
+func (x *ExplainResponse) GetAttempts() int32 {
+	if x != nil {
+		return x.Attempts
+	}
+	return 0
+}
+
+func (x *ExplainResponse) GetSummary() string {
+	if x != nil {
+		return x.Summary
+	}
+	return ""
+}
+
+type Candidate struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Target        string                 `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
+	Probability   float64                `protobuf:"fixed64,2,opt,name=probability,proto3" json:"probability,omitempty"` // that the first attempt goes there
+	Weight        float64                `protobuf:"fixed64,3,opt,name=weight,proto3" json:"weight,omitempty"`
+	State         string                 `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
+	Note          string                 `protobuf:"bytes,5,opt,name=note,proto3" json:"note,omitempty"` // why it is out, or what it competes by
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Candidate) Reset() {
+	*x = Candidate{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Candidate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Candidate) ProtoMessage() {}
+
+func (x *Candidate) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
+func (*Candidate) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *Candidate) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *Candidate) GetProbability() float64 {
+	if x != nil {
+		return x.Probability
+	}
+	return 0
+}
+
+func (x *Candidate) GetWeight() float64 {
+	if x != nil {
+		return x.Weight
+	}
+	return 0
+}
+
+func (x *Candidate) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Candidate) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+type Chain struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Cause         string                 `protobuf:"bytes,1,opt,name=cause,proto3" json:"cause,omitempty"`
+	Targets       []string               `protobuf:"bytes,2,rep,name=targets,proto3" json:"targets,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Chain) Reset() {
+	*x = Chain{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Chain) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Chain) ProtoMessage() {}
+
+func (x *Chain) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Chain.ProtoReflect.Descriptor instead.
+func (*Chain) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *Chain) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
+func (x *Chain) GetTargets() []string {
+	if x != nil {
+		return x.Targets
+	}
+	return nil
+}
+
 var File_optimizer_control_controlpb_control_proto protoreflect.FileDescriptor
 
 const file_optimizer_control_controlpb_control_proto_rawDesc = "" +
@@ -1869,13 +2689,87 @@ const file_optimizer_control_controlpb_control_proto_rawDesc = "" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x12\n" +
 	"\x04from\x18\x05 \x01(\x04R\x04from\x12\x0e\n" +
 	"\x02to\x18\x06 \x01(\x04R\x02to\x12\x18\n" +
-	"\achanged\x18\a \x03(\tR\achanged*b\n" +
+	"\achanged\x18\a \x03(\tR\achanged\"\x13\n" +
+	"\x11ListRoutesRequest\"F\n" +
+	"\x12ListRoutesResponse\x120\n" +
+	"\x06routes\x18\x01 \x03(\v2\x18.llmopt.control.v1.RouteR\x06routes\"\xf8\x01\n" +
+	"\x05Route\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06models\x18\x02 \x03(\tR\x06models\x128\n" +
+	"\atargets\x18\x03 \x03(\v2\x1e.llmopt.control.v1.RouteTargetR\atargets\x12.\n" +
+	"\x13exchanges_in_flight\x18\x04 \x01(\x03R\x11exchangesInFlight\x12\x18\n" +
+	"\arepeats\x18\x05 \x01(\x04R\arepeats\x12'\n" +
+	"\x0frepeats_refused\x18\x06 \x01(\x04R\x0erepeatsRefused\x12\x16\n" +
+	"\x06hedges\x18\a \x01(\x04R\x06hedges\"\x92\x03\n" +
+	"\vRouteTarget\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
+	"\bprovider\x18\x02 \x01(\tR\bprovider\x12\x14\n" +
+	"\x05model\x18\x03 \x01(\tR\x05model\x12\x16\n" +
+	"\x06region\x18\x04 \x01(\tR\x06region\x12\x14\n" +
+	"\x05state\x18\x05 \x01(\tR\x05state\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\x12+\n" +
+	"\x03for\x18\a \x01(\v2\x19.google.protobuf.DurationR\x03for\x12\x1b\n" +
+	"\tin_flight\x18\b \x01(\x03R\binFlight\x12\x1c\n" +
+	"\tejections\x18\t \x01(\x04R\tejections\x12\x18\n" +
+	"\aweights\x18\n" +
+	" \x03(\x01R\aweights\x12\x1a\n" +
+	"\bpriority\x18\v \x01(\x05R\bpriority\x12\x1d\n" +
+	"\n" +
+	"expected_s\x18\f \x01(\x01R\texpectedS\x12\x13\n" +
+	"\x05p99_s\x18\r \x01(\x01R\x04p99S\x12%\n" +
+	"\x0eusual_failures\x18\x0e \x01(\x01R\rusualFailures\"\xf6\x01\n" +
+	"\x10SetTargetRequest\x12\x14\n" +
+	"\x05route\x18\x01 \x01(\tR\x05route\x12\x16\n" +
+	"\x06target\x18\x02 \x01(\tR\x06target\x12B\n" +
+	"\x06action\x18\x03 \x01(\x0e2*.llmopt.control.v1.SetTargetRequest.ActionR\x06action\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"X\n" +
+	"\x06Action\x12\x16\n" +
+	"\x12ACTION_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fACTION_DRAIN\x10\x01\x12\x10\n" +
+	"\fACTION_EJECT\x10\x02\x12\x12\n" +
+	"\x0eACTION_RESTORE\x10\x03\"K\n" +
+	"\x11SetTargetResponse\x126\n" +
+	"\x06target\x18\x01 \x01(\v2\x1e.llmopt.control.v1.RouteTargetR\x06target\"\xd6\x01\n" +
+	"\x0eExplainRequest\x12\x16\n" +
+	"\x06method\x18\x01 \x01(\tR\x06method\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\x12H\n" +
+	"\aheaders\x18\x03 \x03(\v2..llmopt.control.v1.ExplainRequest.HeadersEntryR\aheaders\x12\x12\n" +
+	"\x04body\x18\x04 \x01(\fR\x04body\x1a:\n" +
+	"\fHeadersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9e\x03\n" +
+	"\x0fExplainResponse\x12\x1a\n" +
+	"\bprovider\x18\x01 \x01(\tR\bprovider\x12\x1c\n" +
+	"\toperation\x18\x02 \x01(\tR\toperation\x12\x14\n" +
+	"\x05model\x18\x03 \x01(\tR\x05model\x12\x16\n" +
+	"\x06stream\x18\x04 \x01(\bR\x06stream\x12!\n" +
+	"\finput_tokens\x18\x05 \x01(\x03R\vinputTokens\x12\x14\n" +
+	"\x05route\x18\x06 \x01(\tR\x05route\x12\x14\n" +
+	"\x05class\x18\a \x01(\tR\x05class\x12\x16\n" +
+	"\x06target\x18\b \x01(\tR\x06target\x12\x10\n" +
+	"\x03why\x18\t \x01(\tR\x03why\x12<\n" +
+	"\n" +
+	"candidates\x18\n" +
+	" \x03(\v2\x1c.llmopt.control.v1.CandidateR\n" +
+	"candidates\x126\n" +
+	"\tfallbacks\x18\v \x03(\v2\x18.llmopt.control.v1.ChainR\tfallbacks\x12\x1a\n" +
+	"\battempts\x18\f \x01(\x05R\battempts\x12\x18\n" +
+	"\asummary\x18\r \x01(\tR\asummary\"\x87\x01\n" +
+	"\tCandidate\x12\x16\n" +
+	"\x06target\x18\x01 \x01(\tR\x06target\x12 \n" +
+	"\vprobability\x18\x02 \x01(\x01R\vprobability\x12\x16\n" +
+	"\x06weight\x18\x03 \x01(\x01R\x06weight\x12\x14\n" +
+	"\x05state\x18\x04 \x01(\tR\x05state\x12\x12\n" +
+	"\x04note\x18\x05 \x01(\tR\x04note\"7\n" +
+	"\x05Chain\x12\x14\n" +
+	"\x05cause\x18\x01 \x01(\tR\x05cause\x12\x18\n" +
+	"\atargets\x18\x02 \x03(\tR\atargets*b\n" +
 	"\x04Mode\x12\x14\n" +
 	"\x10MODE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fMODE_OBSERVE\x10\x01\x12\x12\n" +
 	"\x0eMODE_RECOMMEND\x10\x02\x12\x0f\n" +
 	"\vMODE_CANARY\x10\x03\x12\r\n" +
-	"\tMODE_AUTO\x10\x042\xe8\x05\n" +
+	"\tMODE_AUTO\x10\x042\xf7\a\n" +
 	"\x05Admin\x12^\n" +
 	"\n" +
 	"GetVersion\x12$.llmopt.control.v1.GetVersionRequest\x1a%.llmopt.control.v1.GetVersionResponse\"\x03\x90\x02\x01\x12[\n" +
@@ -1885,7 +2779,11 @@ const file_optimizer_control_controlpb_control_proto_rawDesc = "" +
 	"\x06RunJob\x12 .llmopt.control.v1.RunJobRequest\x1a!.llmopt.control.v1.RunJobResponse\x12X\n" +
 	"\bGetState\x12\".llmopt.control.v1.GetStateRequest\x1a#.llmopt.control.v1.GetStateResponse\"\x03\x90\x02\x01\x12_\n" +
 	"\fCompactState\x12&.llmopt.control.v1.CompactStateRequest\x1a'.llmopt.control.v1.CompactStateResponse\x12a\n" +
-	"\vListJournal\x12%.llmopt.control.v1.ListJournalRequest\x1a&.llmopt.control.v1.ListJournalResponse\"\x03\x90\x02\x01B:Z8llm-auto-optimizer/optimizer/control/controlpb;controlpbb\x06proto3"
+	"\vListJournal\x12%.llmopt.control.v1.ListJournalRequest\x1a&.llmopt.control.v1.ListJournalResponse\"\x03\x90\x02\x01\x12^\n" +
+	"\n" +
+	"ListRoutes\x12$.llmopt.control.v1.ListRoutesRequest\x1a%.llmopt.control.v1.ListRoutesResponse\"\x03\x90\x02\x01\x12V\n" +
+	"\tSetTarget\x12#.llmopt.control.v1.SetTargetRequest\x1a$.llmopt.control.v1.SetTargetResponse\x12U\n" +
+	"\aExplain\x12!.llmopt.control.v1.ExplainRequest\x1a\".llmopt.control.v1.ExplainResponse\"\x03\x90\x02\x01B:Z8llm-auto-optimizer/optimizer/control/controlpb;controlpbb\x06proto3"
 
 var (
 	file_optimizer_control_controlpb_control_proto_rawDescOnce sync.Once
@@ -1899,91 +2797,117 @@ func file_optimizer_control_controlpb_control_proto_rawDescGZIP() []byte {
 	return file_optimizer_control_controlpb_control_proto_rawDescData
 }
 
-var file_optimizer_control_controlpb_control_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_optimizer_control_controlpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_optimizer_control_controlpb_control_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_optimizer_control_controlpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_optimizer_control_controlpb_control_proto_goTypes = []any{
 	(Mode)(0),                     // 0: llmopt.control.v1.Mode
-	(*GetVersionRequest)(nil),     // 1: llmopt.control.v1.GetVersionRequest
-	(*GetVersionResponse)(nil),    // 2: llmopt.control.v1.GetVersionResponse
-	(*Version)(nil),               // 3: llmopt.control.v1.Version
-	(*GetStatusRequest)(nil),      // 4: llmopt.control.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),     // 5: llmopt.control.v1.GetStatusResponse
-	(*Provider)(nil),              // 6: llmopt.control.v1.Provider
-	(*TargetStatus)(nil),          // 7: llmopt.control.v1.TargetStatus
-	(*Summary)(nil),               // 8: llmopt.control.v1.Summary
-	(*Quantiles)(nil),             // 9: llmopt.control.v1.Quantiles
-	(*GetSeriesRequest)(nil),      // 10: llmopt.control.v1.GetSeriesRequest
-	(*GetSeriesResponse)(nil),     // 11: llmopt.control.v1.GetSeriesResponse
-	(*Point)(nil),                 // 12: llmopt.control.v1.Point
-	(*ListJobsRequest)(nil),       // 13: llmopt.control.v1.ListJobsRequest
-	(*ListJobsResponse)(nil),      // 14: llmopt.control.v1.ListJobsResponse
-	(*Job)(nil),                   // 15: llmopt.control.v1.Job
-	(*RunJobRequest)(nil),         // 16: llmopt.control.v1.RunJobRequest
-	(*RunJobResponse)(nil),        // 17: llmopt.control.v1.RunJobResponse
-	(*GetStateRequest)(nil),       // 18: llmopt.control.v1.GetStateRequest
-	(*GetStateResponse)(nil),      // 19: llmopt.control.v1.GetStateResponse
-	(*StateSpace)(nil),            // 20: llmopt.control.v1.StateSpace
-	(*CompactStateRequest)(nil),   // 21: llmopt.control.v1.CompactStateRequest
-	(*CompactStateResponse)(nil),  // 22: llmopt.control.v1.CompactStateResponse
-	(*ListJournalRequest)(nil),    // 23: llmopt.control.v1.ListJournalRequest
-	(*ListJournalResponse)(nil),   // 24: llmopt.control.v1.ListJournalResponse
-	(*JournalEntry)(nil),          // 25: llmopt.control.v1.JournalEntry
-	nil,                           // 26: llmopt.control.v1.Summary.OutcomesEntry
-	(*durationpb.Duration)(nil),   // 27: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
+	(SetTargetRequest_Action)(0),  // 1: llmopt.control.v1.SetTargetRequest.Action
+	(*GetVersionRequest)(nil),     // 2: llmopt.control.v1.GetVersionRequest
+	(*GetVersionResponse)(nil),    // 3: llmopt.control.v1.GetVersionResponse
+	(*Version)(nil),               // 4: llmopt.control.v1.Version
+	(*GetStatusRequest)(nil),      // 5: llmopt.control.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),     // 6: llmopt.control.v1.GetStatusResponse
+	(*Provider)(nil),              // 7: llmopt.control.v1.Provider
+	(*TargetStatus)(nil),          // 8: llmopt.control.v1.TargetStatus
+	(*Summary)(nil),               // 9: llmopt.control.v1.Summary
+	(*Quantiles)(nil),             // 10: llmopt.control.v1.Quantiles
+	(*GetSeriesRequest)(nil),      // 11: llmopt.control.v1.GetSeriesRequest
+	(*GetSeriesResponse)(nil),     // 12: llmopt.control.v1.GetSeriesResponse
+	(*Point)(nil),                 // 13: llmopt.control.v1.Point
+	(*ListJobsRequest)(nil),       // 14: llmopt.control.v1.ListJobsRequest
+	(*ListJobsResponse)(nil),      // 15: llmopt.control.v1.ListJobsResponse
+	(*Job)(nil),                   // 16: llmopt.control.v1.Job
+	(*RunJobRequest)(nil),         // 17: llmopt.control.v1.RunJobRequest
+	(*RunJobResponse)(nil),        // 18: llmopt.control.v1.RunJobResponse
+	(*GetStateRequest)(nil),       // 19: llmopt.control.v1.GetStateRequest
+	(*GetStateResponse)(nil),      // 20: llmopt.control.v1.GetStateResponse
+	(*StateSpace)(nil),            // 21: llmopt.control.v1.StateSpace
+	(*CompactStateRequest)(nil),   // 22: llmopt.control.v1.CompactStateRequest
+	(*CompactStateResponse)(nil),  // 23: llmopt.control.v1.CompactStateResponse
+	(*ListJournalRequest)(nil),    // 24: llmopt.control.v1.ListJournalRequest
+	(*ListJournalResponse)(nil),   // 25: llmopt.control.v1.ListJournalResponse
+	(*JournalEntry)(nil),          // 26: llmopt.control.v1.JournalEntry
+	(*ListRoutesRequest)(nil),     // 27: llmopt.control.v1.ListRoutesRequest
+	(*ListRoutesResponse)(nil),    // 28: llmopt.control.v1.ListRoutesResponse
+	(*Route)(nil),                 // 29: llmopt.control.v1.Route
+	(*RouteTarget)(nil),           // 30: llmopt.control.v1.RouteTarget
+	(*SetTargetRequest)(nil),      // 31: llmopt.control.v1.SetTargetRequest
+	(*SetTargetResponse)(nil),     // 32: llmopt.control.v1.SetTargetResponse
+	(*ExplainRequest)(nil),        // 33: llmopt.control.v1.ExplainRequest
+	(*ExplainResponse)(nil),       // 34: llmopt.control.v1.ExplainResponse
+	(*Candidate)(nil),             // 35: llmopt.control.v1.Candidate
+	(*Chain)(nil),                 // 36: llmopt.control.v1.Chain
+	nil,                           // 37: llmopt.control.v1.Summary.OutcomesEntry
+	nil,                           // 38: llmopt.control.v1.ExplainRequest.HeadersEntry
+	(*durationpb.Duration)(nil),   // 39: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 40: google.protobuf.Timestamp
 }
 var file_optimizer_control_controlpb_control_proto_depIdxs = []int32{
-	3,  // 0: llmopt.control.v1.GetVersionResponse.version:type_name -> llmopt.control.v1.Version
-	27, // 1: llmopt.control.v1.GetStatusRequest.span:type_name -> google.protobuf.Duration
-	3,  // 2: llmopt.control.v1.GetStatusResponse.version:type_name -> llmopt.control.v1.Version
-	28, // 3: llmopt.control.v1.GetStatusResponse.now:type_name -> google.protobuf.Timestamp
-	28, // 4: llmopt.control.v1.GetStatusResponse.started:type_name -> google.protobuf.Timestamp
+	4,  // 0: llmopt.control.v1.GetVersionResponse.version:type_name -> llmopt.control.v1.Version
+	39, // 1: llmopt.control.v1.GetStatusRequest.span:type_name -> google.protobuf.Duration
+	4,  // 2: llmopt.control.v1.GetStatusResponse.version:type_name -> llmopt.control.v1.Version
+	40, // 3: llmopt.control.v1.GetStatusResponse.now:type_name -> google.protobuf.Timestamp
+	40, // 4: llmopt.control.v1.GetStatusResponse.started:type_name -> google.protobuf.Timestamp
 	0,  // 5: llmopt.control.v1.GetStatusResponse.mode:type_name -> llmopt.control.v1.Mode
-	6,  // 6: llmopt.control.v1.GetStatusResponse.providers:type_name -> llmopt.control.v1.Provider
-	27, // 7: llmopt.control.v1.GetStatusResponse.span:type_name -> google.protobuf.Duration
-	7,  // 8: llmopt.control.v1.GetStatusResponse.targets:type_name -> llmopt.control.v1.TargetStatus
-	8,  // 9: llmopt.control.v1.GetStatusResponse.total:type_name -> llmopt.control.v1.Summary
-	8,  // 10: llmopt.control.v1.TargetStatus.summary:type_name -> llmopt.control.v1.Summary
-	26, // 11: llmopt.control.v1.Summary.outcomes:type_name -> llmopt.control.v1.Summary.OutcomesEntry
-	9,  // 12: llmopt.control.v1.Summary.ttft_seconds:type_name -> llmopt.control.v1.Quantiles
-	9,  // 13: llmopt.control.v1.Summary.duration_seconds:type_name -> llmopt.control.v1.Quantiles
-	9,  // 14: llmopt.control.v1.Summary.time_per_output_token_seconds:type_name -> llmopt.control.v1.Quantiles
-	27, // 15: llmopt.control.v1.GetSeriesRequest.span:type_name -> google.protobuf.Duration
-	27, // 16: llmopt.control.v1.GetSeriesRequest.step:type_name -> google.protobuf.Duration
-	27, // 17: llmopt.control.v1.GetSeriesResponse.step:type_name -> google.protobuf.Duration
-	12, // 18: llmopt.control.v1.GetSeriesResponse.points:type_name -> llmopt.control.v1.Point
-	28, // 19: llmopt.control.v1.Point.start:type_name -> google.protobuf.Timestamp
-	28, // 20: llmopt.control.v1.Point.end:type_name -> google.protobuf.Timestamp
-	8,  // 21: llmopt.control.v1.Point.summary:type_name -> llmopt.control.v1.Summary
-	15, // 22: llmopt.control.v1.ListJobsResponse.jobs:type_name -> llmopt.control.v1.Job
-	28, // 23: llmopt.control.v1.Job.next:type_name -> google.protobuf.Timestamp
-	28, // 24: llmopt.control.v1.Job.last:type_name -> google.protobuf.Timestamp
-	27, // 25: llmopt.control.v1.Job.took:type_name -> google.protobuf.Duration
-	27, // 26: llmopt.control.v1.RunJobResponse.took:type_name -> google.protobuf.Duration
-	20, // 27: llmopt.control.v1.GetStateResponse.spaces:type_name -> llmopt.control.v1.StateSpace
-	25, // 28: llmopt.control.v1.ListJournalResponse.entries:type_name -> llmopt.control.v1.JournalEntry
-	28, // 29: llmopt.control.v1.JournalEntry.at:type_name -> google.protobuf.Timestamp
-	1,  // 30: llmopt.control.v1.Admin.GetVersion:input_type -> llmopt.control.v1.GetVersionRequest
-	4,  // 31: llmopt.control.v1.Admin.GetStatus:input_type -> llmopt.control.v1.GetStatusRequest
-	10, // 32: llmopt.control.v1.Admin.GetSeries:input_type -> llmopt.control.v1.GetSeriesRequest
-	13, // 33: llmopt.control.v1.Admin.ListJobs:input_type -> llmopt.control.v1.ListJobsRequest
-	16, // 34: llmopt.control.v1.Admin.RunJob:input_type -> llmopt.control.v1.RunJobRequest
-	18, // 35: llmopt.control.v1.Admin.GetState:input_type -> llmopt.control.v1.GetStateRequest
-	21, // 36: llmopt.control.v1.Admin.CompactState:input_type -> llmopt.control.v1.CompactStateRequest
-	23, // 37: llmopt.control.v1.Admin.ListJournal:input_type -> llmopt.control.v1.ListJournalRequest
-	2,  // 38: llmopt.control.v1.Admin.GetVersion:output_type -> llmopt.control.v1.GetVersionResponse
-	5,  // 39: llmopt.control.v1.Admin.GetStatus:output_type -> llmopt.control.v1.GetStatusResponse
-	11, // 40: llmopt.control.v1.Admin.GetSeries:output_type -> llmopt.control.v1.GetSeriesResponse
-	14, // 41: llmopt.control.v1.Admin.ListJobs:output_type -> llmopt.control.v1.ListJobsResponse
-	17, // 42: llmopt.control.v1.Admin.RunJob:output_type -> llmopt.control.v1.RunJobResponse
-	19, // 43: llmopt.control.v1.Admin.GetState:output_type -> llmopt.control.v1.GetStateResponse
-	22, // 44: llmopt.control.v1.Admin.CompactState:output_type -> llmopt.control.v1.CompactStateResponse
-	24, // 45: llmopt.control.v1.Admin.ListJournal:output_type -> llmopt.control.v1.ListJournalResponse
-	38, // [38:46] is the sub-list for method output_type
-	30, // [30:38] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	7,  // 6: llmopt.control.v1.GetStatusResponse.providers:type_name -> llmopt.control.v1.Provider
+	39, // 7: llmopt.control.v1.GetStatusResponse.span:type_name -> google.protobuf.Duration
+	8,  // 8: llmopt.control.v1.GetStatusResponse.targets:type_name -> llmopt.control.v1.TargetStatus
+	9,  // 9: llmopt.control.v1.GetStatusResponse.total:type_name -> llmopt.control.v1.Summary
+	9,  // 10: llmopt.control.v1.TargetStatus.summary:type_name -> llmopt.control.v1.Summary
+	37, // 11: llmopt.control.v1.Summary.outcomes:type_name -> llmopt.control.v1.Summary.OutcomesEntry
+	10, // 12: llmopt.control.v1.Summary.ttft_seconds:type_name -> llmopt.control.v1.Quantiles
+	10, // 13: llmopt.control.v1.Summary.duration_seconds:type_name -> llmopt.control.v1.Quantiles
+	10, // 14: llmopt.control.v1.Summary.time_per_output_token_seconds:type_name -> llmopt.control.v1.Quantiles
+	39, // 15: llmopt.control.v1.GetSeriesRequest.span:type_name -> google.protobuf.Duration
+	39, // 16: llmopt.control.v1.GetSeriesRequest.step:type_name -> google.protobuf.Duration
+	39, // 17: llmopt.control.v1.GetSeriesResponse.step:type_name -> google.protobuf.Duration
+	13, // 18: llmopt.control.v1.GetSeriesResponse.points:type_name -> llmopt.control.v1.Point
+	40, // 19: llmopt.control.v1.Point.start:type_name -> google.protobuf.Timestamp
+	40, // 20: llmopt.control.v1.Point.end:type_name -> google.protobuf.Timestamp
+	9,  // 21: llmopt.control.v1.Point.summary:type_name -> llmopt.control.v1.Summary
+	16, // 22: llmopt.control.v1.ListJobsResponse.jobs:type_name -> llmopt.control.v1.Job
+	40, // 23: llmopt.control.v1.Job.next:type_name -> google.protobuf.Timestamp
+	40, // 24: llmopt.control.v1.Job.last:type_name -> google.protobuf.Timestamp
+	39, // 25: llmopt.control.v1.Job.took:type_name -> google.protobuf.Duration
+	39, // 26: llmopt.control.v1.RunJobResponse.took:type_name -> google.protobuf.Duration
+	21, // 27: llmopt.control.v1.GetStateResponse.spaces:type_name -> llmopt.control.v1.StateSpace
+	26, // 28: llmopt.control.v1.ListJournalResponse.entries:type_name -> llmopt.control.v1.JournalEntry
+	40, // 29: llmopt.control.v1.JournalEntry.at:type_name -> google.protobuf.Timestamp
+	29, // 30: llmopt.control.v1.ListRoutesResponse.routes:type_name -> llmopt.control.v1.Route
+	30, // 31: llmopt.control.v1.Route.targets:type_name -> llmopt.control.v1.RouteTarget
+	39, // 32: llmopt.control.v1.RouteTarget.for:type_name -> google.protobuf.Duration
+	1,  // 33: llmopt.control.v1.SetTargetRequest.action:type_name -> llmopt.control.v1.SetTargetRequest.Action
+	30, // 34: llmopt.control.v1.SetTargetResponse.target:type_name -> llmopt.control.v1.RouteTarget
+	38, // 35: llmopt.control.v1.ExplainRequest.headers:type_name -> llmopt.control.v1.ExplainRequest.HeadersEntry
+	35, // 36: llmopt.control.v1.ExplainResponse.candidates:type_name -> llmopt.control.v1.Candidate
+	36, // 37: llmopt.control.v1.ExplainResponse.fallbacks:type_name -> llmopt.control.v1.Chain
+	2,  // 38: llmopt.control.v1.Admin.GetVersion:input_type -> llmopt.control.v1.GetVersionRequest
+	5,  // 39: llmopt.control.v1.Admin.GetStatus:input_type -> llmopt.control.v1.GetStatusRequest
+	11, // 40: llmopt.control.v1.Admin.GetSeries:input_type -> llmopt.control.v1.GetSeriesRequest
+	14, // 41: llmopt.control.v1.Admin.ListJobs:input_type -> llmopt.control.v1.ListJobsRequest
+	17, // 42: llmopt.control.v1.Admin.RunJob:input_type -> llmopt.control.v1.RunJobRequest
+	19, // 43: llmopt.control.v1.Admin.GetState:input_type -> llmopt.control.v1.GetStateRequest
+	22, // 44: llmopt.control.v1.Admin.CompactState:input_type -> llmopt.control.v1.CompactStateRequest
+	24, // 45: llmopt.control.v1.Admin.ListJournal:input_type -> llmopt.control.v1.ListJournalRequest
+	27, // 46: llmopt.control.v1.Admin.ListRoutes:input_type -> llmopt.control.v1.ListRoutesRequest
+	31, // 47: llmopt.control.v1.Admin.SetTarget:input_type -> llmopt.control.v1.SetTargetRequest
+	33, // 48: llmopt.control.v1.Admin.Explain:input_type -> llmopt.control.v1.ExplainRequest
+	3,  // 49: llmopt.control.v1.Admin.GetVersion:output_type -> llmopt.control.v1.GetVersionResponse
+	6,  // 50: llmopt.control.v1.Admin.GetStatus:output_type -> llmopt.control.v1.GetStatusResponse
+	12, // 51: llmopt.control.v1.Admin.GetSeries:output_type -> llmopt.control.v1.GetSeriesResponse
+	15, // 52: llmopt.control.v1.Admin.ListJobs:output_type -> llmopt.control.v1.ListJobsResponse
+	18, // 53: llmopt.control.v1.Admin.RunJob:output_type -> llmopt.control.v1.RunJobResponse
+	20, // 54: llmopt.control.v1.Admin.GetState:output_type -> llmopt.control.v1.GetStateResponse
+	23, // 55: llmopt.control.v1.Admin.CompactState:output_type -> llmopt.control.v1.CompactStateResponse
+	25, // 56: llmopt.control.v1.Admin.ListJournal:output_type -> llmopt.control.v1.ListJournalResponse
+	28, // 57: llmopt.control.v1.Admin.ListRoutes:output_type -> llmopt.control.v1.ListRoutesResponse
+	32, // 58: llmopt.control.v1.Admin.SetTarget:output_type -> llmopt.control.v1.SetTargetResponse
+	34, // 59: llmopt.control.v1.Admin.Explain:output_type -> llmopt.control.v1.ExplainResponse
+	49, // [49:60] is the sub-list for method output_type
+	38, // [38:49] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_optimizer_control_controlpb_control_proto_init() }
@@ -1996,8 +2920,8 @@ func file_optimizer_control_controlpb_control_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_optimizer_control_controlpb_control_proto_rawDesc), len(file_optimizer_control_controlpb_control_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   26,
+			NumEnums:      2,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
