@@ -51,7 +51,7 @@ func (x *Exchange) queryFor(r *routeState) (pick.Query, error) {
 		}
 	}
 	if affinity {
-		q.Key = x.affinityKey()
+		q.Prefix = x.affinity()
 	}
 	return q, nil
 }

@@ -105,10 +105,18 @@ func (p *production) changed(t *pick.Target, c pick.Change) {
 
 func (p *production) start(_ *world, r *request) walk {
 	q := pick.Query{Stream: true, Input: int64(r.input)}
-	if len(r.blocks) > 0 {
-		q.Key = r.blocks[min(len(r.blocks), 4)-1] + 1 // the chain of the first 2,000 tokens
+	if w := p.w; w.Route.Affinity {
+		q.Prefix = prefixOf(r.blocks)
 	}
 	return &productionWalk{p: p, walk: p.route.Start(p.policy, q)}
+}
+
+// prefixOf is the chain of the first 2,000 tokens.
+func prefixOf(blocks []uint64) (p pick.Prefix) {
+	for _, b := range blocks[:min(len(blocks), pick.MaxPrefix)] {
+		p.Add(b*0x9e3779b97f4a7c15 + 1)
+	}
+	return p
 }
 
 type productionWalk struct {

@@ -20,13 +20,24 @@ func BenchmarkPick(b *testing.B) {
 				w.serve("r", 2000, good)
 				b.ReportAllocs()
 				for i := uint64(1); b.Loop(); i++ {
-					walk := w.walk("r", Query{Stream: true, Input: 1000, Key: mix(i)})
+					walk := w.walk("r", prefixed(kind, i))
 					_, _ = walk.First(w.now, mix(i+1<<40))
 					walk.End()
 				}
 			})
 		}
 	}
+}
+
+// prefixed is a query with the prefix of a conversation, one of 4,096.
+func prefixed(kind string, n uint64) Query {
+	q := Query{Stream: true, Input: 1000}
+	if kind == "affinity" {
+		for i := range uint64(MaxPrefix) {
+			q.Prefix.Add(mix(n%4096<<8 | i))
+		}
+	}
+	return q
 }
 
 func BenchmarkLease(b *testing.B) {
@@ -47,7 +58,7 @@ func TestPick_AllocatesNothing(t *testing.T) {
 	n := uint64(0)
 	if allocs := testing.AllocsPerRun(2000, func() {
 		n++
-		walk := w.walk("r", Query{Stream: true, Input: 1000, Key: n})
+		walk := w.walk("r", prefixed("affinity", n))
 		c, _ := walk.First(w.now, mix(n))
 		lease := c.Target.Begin(w.now, walk.Query())
 		lease.Settle(w.now, &Result{Outcome: Good, Took: time.Second / 2})

@@ -54,10 +54,6 @@ const (
 // times of rarely used targets fresh.
 const exploration = .01
 
-// loadBound is how far above its part of the load affinity may fill a target (Mirrokni, Thorup, Zadimoghaddam, "Consistent hashing
-// with bounded loads", SODA 2018).
-const loadBound = 1.25
-
 // candidates are the targets of one tier that may be chosen, and how much of their share counts.
 type candidates struct {
 	share [MaxTargets]float64 // 0: not to be chosen
@@ -176,8 +172,8 @@ func (r *Route) chooseIn(c *candidates, now int64, p *plan, q *Query, draw uint6
 		return Choice{}, false
 	}
 	explore := uniform(draw, 1) < exploration
-	if !explore && q.Key != 0 && r.spec.Affinity && c.n > 1 {
-		if i := r.affine(c, p, q); i >= 0 {
+	if q.Prefix.n > 0 && c.n > 1 { // what is in a cache is not explored with: that would cost a miss each time
+		if i, known := r.affine(c, p, q, now); i >= 0 && (known || !explore) {
 			return Choice{Target: r.targets[i], Why: ByAffinity}, true
 		}
 	}
@@ -218,10 +214,13 @@ func (c *candidates) byShare(u float64) int {
 // l heavier and e equally heavy ones beside it wins (l + e/2) of n(n-1)/2 pairs. keep leaves the choice as it is.
 func (r *Route) lighter(c *candidates, members []uint8, p *plan, q *Query, chosen int, keep bool, draw uint64) (int, float64) {
 	var loads [MaxTargets]float64
-	unseen := math.Inf(1)
+	unseen, fresh := math.Inf(1), false
 	k := q.kind()
-	for _, i := range members {
-		if e := r.targets[i].times[k].expected(); e > 0 && e < unseen {
+	for m, i := range members {
+		e := r.targets[i].times[k].expected()
+		if loads[m] = e; e == 0 {
+			fresh = true
+		} else if e < unseen {
 			unseen = e
 		}
 	}
@@ -230,7 +229,10 @@ func (r *Route) lighter(c *candidates, members []uint8, p *plan, q *Query, chose
 	}
 	weights := p.weights[q.Class]
 	for m, i := range members {
-		loads[m] = r.targets[i].load(k, unseen) * weights[i] / c.share[i] // less than its share: in slow start
+		if fresh && loads[m] == 0 {
+			loads[m] = unseen
+		}
+		loads[m] *= float64(r.targets[i].inFlight.Load()+1) * weights[i] / c.share[i] // less than its share: in slow start
 	}
 	n := len(members)
 	at := 0
@@ -259,35 +261,6 @@ func (r *Route) lighter(c *candidates, members []uint8, p *plan, q *Query, chose
 		}
 	}
 	return int(members[at]), 2 * (heavier + equal/2) / float64(n*(n-1))
-}
-
-// affine is the target that the prefix belongs to, by weighted rendezvous (Thaler and Ravishankar 1998; Schindelhauer and
-// Schomaker 2005), among those whose load is within the bound; -1 where there is none.
-func (r *Route) affine(c *candidates, p *plan, q *Query) int {
-	running := int64(1)
-	for _, i := range c.list[:c.n] {
-		running += r.targets[i].inFlight.Load()
-	}
-	weights := p.weights[q.Class]
-	per, first, even := loadBound*float64(running)/c.total, weights[c.list[0]], true
-	for _, i := range c.list[1:c.n] {
-		even = even && weights[i] == first
-	}
-	best, lowest := -1, math.Inf(1)
-	for _, i := range c.list[:c.n] {
-		t := r.targets[i]
-		if float64(t.inFlight.Load()) >= per*c.share[i] { // one more would be above the bound, rounded up
-			continue
-		}
-		score := 1 - float64(mix(q.Key^t.hash)>>11)/(1<<53) // in (0, 1]
-		if !even {
-			score = -math.Log(score) / weights[i]
-		}
-		if score < lowest {
-			best, lowest = int(i), score
-		}
-	}
-	return best
 }
 
 // uniform is the nth number in [0, 1) of a draw.

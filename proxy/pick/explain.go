@@ -66,17 +66,21 @@ func (r *Route) weigh(e *Explanation, tier []int, at int64, p *plan, q *Query, l
 		e.Candidates[c.probe].Probability += probeShare
 		left -= probeShare
 	}
-	for _, i := range c.list[:c.n] {
-		e.Candidates[i].Probability += left * exploration / float64(c.n)
+	home, known := -1, false
+	if q.Prefix.n > 0 && c.n > 1 {
+		home, known = r.affine(&c, p, q, at)
 	}
-	left *= 1 - exploration
-	if q.Key != 0 && r.spec.Affinity && c.n > 1 {
-		if i := r.affine(&c, p, q); i >= 0 {
-			e.Why = ByAffinity
-			e.Candidates[i].Probability += left
-			e.Candidates[i].Note = join(e.Candidates[i].Note, "the prompt's begin belongs here")
-			return true
+	if !known {
+		for _, i := range c.list[:c.n] {
+			e.Candidates[i].Probability += left * exploration / float64(c.n)
 		}
+		left *= 1 - exploration
+	}
+	if home >= 0 {
+		e.Why = ByAffinity
+		e.Candidates[home].Probability += left
+		e.Candidates[home].Note = join(e.Candidates[home].Note, map[bool]string{true: "the prompt's begin is known here", false: "the prompt is to begin here"}[known])
+		return true
 	}
 	group := p.group[q.Class]
 	for _, i := range c.list[:c.n] {

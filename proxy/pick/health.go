@@ -45,6 +45,12 @@ const (
 
 // state tells whether the target takes traffic now. It takes no lock.
 func (t *Target) state(now int64) State {
+	if !t.trouble.Load() {
+		if t.spec.MaxConcurrency > 0 && t.inFlight.Load() >= int64(t.spec.MaxConcurrency) {
+			return Full
+		}
+		return Healthy
+	}
 	switch until := t.until.Load(); {
 	case t.retired.Load():
 		return KeyRefused
@@ -144,11 +150,29 @@ func (t *Target) eject(now int64, e *Ejection, reason string) {
 	t.reason = reason
 	t.lastOut = now + int64(out)
 	t.until.Store(t.lastOut)
+	t.trouble.Store(true)
 	t.ejections.Add(1)
 }
 
 // Drain stops sending new attempts, or begins again.
-func (t *Target) Drain(on bool) { t.drained.Store(on) }
+func (t *Target) Drain(on bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.drained.Store(on)
+	t.trouble.Store(true)
+}
+
+// calm notes that nothing is wrong with the target any more, so that choosing need not look. It belongs to Tick.
+func (t *Target) calm(now int64) {
+	if !t.trouble.Load() {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s := t.state(now); s == Healthy && t.until.Load() == 0 {
+		t.trouble.Store(false)
+	}
+}
 
 // Eject takes the target out by hand, until it is restored.
 func (t *Target) Eject(reason string) {
@@ -156,6 +180,7 @@ func (t *Target) Eject(reason string) {
 	defer t.mu.Unlock()
 	t.reason = reason
 	t.until.Store(forever)
+	t.trouble.Store(true)
 	t.ejections.Add(1)
 }
 

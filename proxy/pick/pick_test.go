@@ -377,7 +377,7 @@ func TestChoose_ConcurrentWalksLeakNothing(t *testing.T) {
 			draw := rand.New(rand.NewPCG(g, 1))
 			for i := range 2000 {
 				now := epoch.Add(time.Duration(i) * time.Millisecond)
-				walk := w.walk("r", Query{Stream: true, Key: draw.Uint64() >> 60})
+				walk := w.walk("r", Query{Stream: true, Prefix: prefixOf(draw.Uint64() >> 60)})
 				c, refusal := walk.First(now, draw.Uint64())
 				for ok := refusal == NoRefusal; ok; {
 					lease := c.Target.Begin(now, walk.Query())
@@ -459,6 +459,9 @@ func TestExplain_ProbabilitiesAreThoseOfChoices(t *testing.T) {
 			for _, target := range r.Targets() {
 				target.probed.Store(r.at(w.now)) // none is due by time
 			}
+			if q.Prefix.n > 0 {
+				r.memory.entries[q.Prefix.hash[0]%memorySize].tag.Store(0) // nothing is known of the prompt
+			}
 			c, refusal := w.first("r", q)
 			if refusal != NoRefusal {
 				t.Fatalf("%s: %v", name, refusal)
@@ -479,7 +482,7 @@ func TestExplain_ProbabilitiesAreThoseOfChoices(t *testing.T) {
 	nothing := func(*world) {}
 	check("shares", Spec{Targets: targets("a", "b", "c")}, []float64{.5, .3, 0}, Query{}, nothing)
 	check("equals", Spec{Targets: equals(3)}, []float64{1, 1, 1}, Query{}, func(w *world) { w.routes.Route("r").Targets()[0].Begin(w.now, &Query{}) })
-	check("affinity", Spec{Targets: equals(3), Affinity: true}, []float64{1, 1, 1}, Query{Key: 77}, nothing)
+	check("affinity", Spec{Targets: equals(3), Affinity: true}, []float64{1, 1, 1}, Query{Prefix: prefixOf(77)}, nothing)
 	check("pin", Spec{Targets: equals(3)}, []float64{1, 1, 1}, Query{Pin: 2}, nothing)
 	check("ejected", Spec{Targets: targets("a", "b", "c")}, []float64{.5, .3, .2}, Query{}, func(w *world) { w.routes.Route("r").Target("b").Eject("x") })
 	check("all but one ejected", Spec{Targets: targets("a", "b", "c")}, []float64{.5, .3, .2}, Query{}, func(w *world) {

@@ -17,6 +17,7 @@ type Route struct {
 	plan     atomic.Pointer[plan]
 	budget   budget
 	hedges   hedgeBudget
+	memory   *memory // of prefixes; nil without affinity
 }
 
 // ref is an entry of a fallback chain: a target of the route itself, or another route.
@@ -55,6 +56,11 @@ func NewRoutes(specs []Spec, old *Routes, epoch time.Time) (*Routes, error) {
 			r.targets = append(r.targets, t)
 		}
 		r.sortTiers()
+		if s.Affinity {
+			if r.memory = new(memory); before.sameTargets(r) && before.memory != nil {
+				r.memory = before.memory
+			}
+		}
 		rs.byName[s.Name] = r
 		rs.order = append(rs.order, r)
 	}
@@ -101,6 +107,7 @@ func (t *Target) copy(o *Target) {
 		fit := *from.fit
 		to.fit, to.count = &fit, from.count
 	}
+	t.trouble.Store(true)
 	t.until.Store(o.until.Load())
 	t.back.Store(o.back.Load())
 	t.limited.Store(o.limited.Load())
@@ -110,6 +117,11 @@ func (t *Target) copy(o *Target) {
 	failures, slow := *o.failures, *o.slow
 	t.failures, t.slow = &failures, &slow
 	t.streak, t.lastOut, t.score, t.limits, t.reason = o.streak, o.lastOut, o.score, o.limits, o.reason
+}
+
+// sameTargets tells whether the indices of two routes' targets mean the same.
+func (r *Route) sameTargets(o *Route) bool {
+	return r != nil && slices.EqualFunc(r.targets, o.targets, func(a, b *Target) bool { return a.spec.Name == b.spec.Name && a.spec.Identity == b.spec.Identity })
 }
 
 func (r *Route) sortTiers() {
@@ -170,6 +182,7 @@ func (rs *Routes) Tick(now time.Time, changed func(*Target, Change)) {
 	for _, r := range rs.All() {
 		at := r.at(now)
 		for _, t := range r.targets {
+			t.calm(at)
 			if t.inFlight.Load() == 0 {
 				continue
 			}

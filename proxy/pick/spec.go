@@ -72,7 +72,7 @@ type Query struct {
 	Class   int    // workload class, from 0
 	Stream  bool   // the answer is wanted as a stream
 	Input   int64  // estimated input tokens
-	Key     uint64 // of prefix affinity; 0: none
+	Prefix  Prefix // of prefix affinity
 	Pin     int    // index of the target to use, from 1; 0: none
 	Dialect uint8  // targets of others are passed over; 0: any
 }

@@ -21,6 +21,7 @@ type Target struct {
 	turn     atomic.Uint32             // where the next one looks for a free slot
 	times    [kinds]latency
 
+	trouble   atomic.Bool  // one of what follows may be set; changed under mu only
 	until     atomic.Int64 // ejected until then, and on probation from then on; 0: not ejected
 	back      atomic.Int64 // when it came back from an ejection; 0: it has its whole share
 	probed    atomic.Int64 // when the last probe was sent
@@ -182,6 +183,7 @@ func (t *Target) learn(now int64, l *Lease, r *Result) Change {
 			return NoChange
 		}
 		t.reason = "its key was refused"
+		t.trouble.Store(true)
 		return Retired
 	}
 	return t.judge(now, l.start, verdictOf(r.Outcome == Bad), slow)
@@ -200,6 +202,7 @@ func (t *Target) limit(now int64, after time.Duration) {
 	}
 	if until := now + int64(after); until > t.limited.Load() {
 		t.limited.Store(until)
+		t.trouble.Store(true)
 	}
 }
 
@@ -227,16 +230,6 @@ func (t *Target) sweep(now int64) (c Change) {
 		}
 	}
 	return c
-}
-
-// load is what power of two choices compares: how long a request is going to wait here, in seconds times attempts. unknown stands for a
-// target that has answered nothing yet.
-func (t *Target) load(k kind, unknown float64) float64 {
-	expected := t.times[k].expected()
-	if expected == 0 {
-		expected = unknown
-	}
-	return float64(t.inFlight.Load()+1) * expected
 }
 
 // FirstByte is how long an answer to a request of this size may take to begin: factor times the target's own 99th percentile, at least a

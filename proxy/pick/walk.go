@@ -56,21 +56,21 @@ func (w *Walk) Attempts() int { return w.attempts }
 func (w *Walk) First(now time.Time, draw uint64) (Choice, Refusal) {
 	r := w.route
 	if w.q.Pin > 0 {
-		return w.take(Choice{Target: r.targets[w.q.Pin-1], Why: ByPin}), NoRefusal
+		return w.take(now, Choice{Target: r.targets[w.q.Pin-1], Why: ByPin}), NoRefusal
 	}
 	at, p := r.at(now), r.planFor(w.snapshot)
 	c, refusal := r.choose(at, p, &w.q, 0, false, draw)
 	if refusal == NoRefusal {
-		return w.take(c), NoRefusal
+		return w.take(now, c), NoRefusal
 	}
 	if c, ok := w.fallBack(now, w.causeOf(refusal), draw); ok {
-		return w.take(c), NoRefusal
+		return w.take(now, c), NoRefusal
 	}
 	if refusal == AllEjected && r.spec.FailFast {
 		return Choice{}, refusal
 	}
 	if c, last := r.choose(at, p, &w.q, 0, true, draw); last == NoRefusal {
-		return w.take(c), NoRefusal
+		return w.take(now, c), NoRefusal
 	}
 	return Choice{}, refusal
 }
@@ -102,7 +102,7 @@ func (w *Walk) Next(now time.Time, draw uint64, f Failure) (c Choice, wait time.
 	}
 	w.counted = load
 	if c, wait, ok = w.next(now, draw, f); ok {
-		return w.take(c), wait, true
+		return w.take(now, c), wait, true
 	}
 	w.Answered()
 	return c, 0, false
@@ -114,7 +114,7 @@ func (w *Walk) next(now time.Time, draw uint64, f Failure) (c Choice, wait time.
 	elsewhere := f.Cause != Context && f.Cause != Content
 	if elsewhere && w.q.Pin == 0 {
 		q := w.q
-		q.Key = 0
+		q.Prefix = Prefix{}
 		if c, refusal := r.choose(at, p, &q, w.tried, false, draw); refusal == NoRefusal {
 			return Choice{c.Target, c.Why, 0}, 0, true
 		}
@@ -145,7 +145,7 @@ func (w *Walk) again(at int64, p *plan, f Failure, draw uint64) (c Choice, wait 
 		return Choice{Target: w.current, Why: ByPin}, wait, true
 	}
 	q := w.q
-	q.Key = 0
+	q.Prefix = Prefix{}
 	later := at + int64(wait)
 	c, refusal := r.choose(later, p, &q, 0, false, draw)
 	if refusal != NoRefusal {
@@ -181,7 +181,7 @@ func (w *Walk) fallBack(now time.Time, cause Cause, draw uint64) (Choice, bool) 
 			continue
 		}
 		q := w.q
-		q.Key = 0
+		q.Prefix = Prefix{}
 		if c, refusal := f.route.choose(at, f.route.planFor(w.snapshot), &q, 0, false, draw); refusal == NoRefusal {
 			w.enter(f.route)
 			return Choice{Target: c.Target, Why: ByFallback}, true
@@ -197,10 +197,13 @@ func (w *Walk) enter(r *Route) {
 	}
 }
 
-func (w *Walk) take(c Choice) Choice {
+func (w *Walk) take(now time.Time, c Choice) Choice {
 	w.attempts++
 	w.current = c.Target
 	w.tried.add(c.Target.index)
+	if w.q.Prefix.n > 0 && w.route.memory != nil {
+		w.route.memory.note(&w.q.Prefix, c.Target.index, w.route.at(now))
+	}
 	return c
 }
 
@@ -210,13 +213,13 @@ func (w *Walk) Hedge(now time.Time, draw uint64) (Choice, bool) {
 		return Choice{}, false
 	}
 	q := w.q
-	q.Key = 0
+	q.Prefix = Prefix{}
 	c, refusal := w.route.choose(w.route.at(now), w.route.planFor(w.snapshot), &q, w.tried, false, draw)
 	if refusal != NoRefusal || c.Why == ByProbe || !w.home.hedges.take() {
 		return Choice{}, false
 	}
 	before := w.current
-	w.take(c)
+	w.take(now, c)
 	w.current = before
 	return Choice{c.Target, c.Why, 0}, true
 }
