@@ -2,6 +2,7 @@ package compare
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -19,10 +20,12 @@ const (
 	Llmopt  = "llmopt"
 	// Stateful is llmopt with its state on disk. It takes part when it is asked for.
 	Stateful = "llmopt-state"
+	// Routed is llmopt with a route over four targets. It takes part when it is asked for.
+	Routed = "llmopt-routes"
 )
 
 // Names are the known contenders in the order of the tables.
-var Names = []string{Direct, HAProxy, Nginx, Relay, Llmopt, Stateful}
+var Names = []string{Direct, HAProxy, Nginx, Relay, Llmopt, Stateful, Routed}
 
 // Given is a contender that runs already: its upstream is whatever it was told.
 type Given struct {
@@ -59,13 +62,18 @@ func launch(ctx context.Context, self, dir, name, upstream string) (*contender, 
 		command = []string{"nginx", "-p", dir, "-c", path, "-e", "stderr"}
 	case Relay:
 		command = []string{self, "bench", "relay", "--listen", c.addr, "--upstream", upstream}
-	case Llmopt, Stateful:
+	case Llmopt, Stateful, Routed:
 		var admin, state string
 		admin, err = freeAddr()
 		if name == Stateful {
 			state = filepath.Join(dir, "state")
 		}
 		command, environ = []string{self, "serve"}, llmoptEnvironment(dir, c.addr, admin, upstream, state)
+		if name == Routed {
+			path := filepath.Join(dir, "routes.toml")
+			err = errors.Join(err, os.WriteFile(path, []byte(routedConfig), 0o600))
+			command = append(command, "--config", path)
+		}
 	default:
 		err = fmt.Errorf("contender %q: want one of %s", name, strings.Join(Names, ", "))
 	}
@@ -148,6 +156,20 @@ func llmoptEnvironment(dir, listen, admin, upstream, state string) []string {
 		"OPTIMIZER_STORAGE__DIR=" + state,
 	}
 }
+
+// routedConfig has four equal targets at one provider, all that routes do by default, and affinity.
+const routedConfig = `[[routes]]
+name = "chat"
+match = { model = ["gpt-4o-mini"] }
+objective = { ttft_p95 = "2s" }
+affinity = true
+targets = [
+	{ name = "a", provider = "openai", model = "gpt-4o-mini" },
+	{ name = "b", provider = "openai", model = "gpt-4o-mini" },
+	{ name = "c", provider = "openai", model = "gpt-4o-mini" },
+	{ name = "d", provider = "openai", model = "gpt-4o-mini" },
+]
+`
 
 // freeAddr is a loopback address on which nobody listens at the moment.
 func freeAddr() (string, error) {

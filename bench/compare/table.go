@@ -156,20 +156,23 @@ func (r *Result) ratios() table {
 	return t
 }
 
-// pairBounds compare llmopt with and without its state on disk: the mean of the rounds' ratios and what it is below with a confidence of 95 %.
+// pairBounds compare llmopt with and without its state on disk, and with and without a route: the mean of the rounds' ratios and what it is below with a
+// confidence of 95 %.
 func (r *Result) pairBounds() table {
-	t := table{{"", "with state ÷ without", "below, at 95 %"}}
-	for i := range rows {
-		w := &rows[i]
-		ratios := r.roundRatios(w, Stateful, Llmopt)
-		if w.bound == 0 || len(ratios) == 0 {
-			continue
+	t := table{{"", "ratio", "below, at 95 %"}}
+	for _, pair := range []struct{ with, words string }{{Stateful, "with state ÷ without"}, {Routed, "with a route ÷ without"}} {
+		for i := range rows {
+			w := &rows[i]
+			ratios := r.roundRatios(w, pair.with, Llmopt)
+			if w.bound == 0 || len(ratios) == 0 {
+				continue
+			}
+			mean, upper := "–", "–"
+			if m, u, known := geometricBound(ratios); known {
+				mean, upper = fmt.Sprintf("%.3f", m), fmt.Sprintf("%.3f", u)
+			}
+			t = append(t, []string{w.name + ", " + pair.words, mean, upper})
 		}
-		mean, upper := "–", "–"
-		if m, u, known := geometricBound(ratios); known {
-			mean, upper = fmt.Sprintf("%.3f", m), fmt.Sprintf("%.3f", u)
-		}
-		t = append(t, []string{w.name, mean, upper})
 	}
 	return t
 }
