@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -476,4 +477,74 @@ func TestE2E_ExplainAndTargets(t *testing.T) {
 	}
 	cli(1, "targets", "drain", "chat/nobody")
 	cli(2, "targets", "drain", "chat")
+}
+
+// Thousands of exchanges at once, against providers of which a third of the answers fail in some way, with clients that leave: nothing that looks whole is
+// broken, and afterwards nothing is held.
+func TestE2E_RouteManyFaultsAtOnce(t *testing.T) {
+	t.Parallel()
+	rates, err := sim.ParseRates("500=.08,429=.04,reset-head=.04,close-head=.04,reset-mid=.05,close-mid=.04,bad-chunk=.02,error-body=.02,empty=.02,no-end=.02,error-event=.02")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sims [3]*simulated
+	for i := range sims {
+		sims[i] = simulate(t, sim.Options{Seed: uint64(i), Rates: rates, Directives: sim.MustDirectives("ttft=2ms~0.5,tpot=100us,tokens=12,retry-after=1ms")})
+	}
+	settings := strings.NewReplacer("priority = 1", "priority = 0", "priority = 2", "priority = 0").Replace(fleetSettings("retry", "affinity = true\n", sims))
+	file := newSettingsFile(t, settings)
+	g := serveFile(t, file.path, sims[0].url, "KEY=k", "OPTIMIZER_LOG__ACCESS=off")
+	const workers, each = 40, 60
+	var whole, told, left atomic.Int64
+	var wg sync.WaitGroup
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: workers}, Timeout: 30 * time.Second}
+	for worker := range workers {
+		wg.Go(func() {
+			for i := range each {
+				stream := i%2 == 0
+				ctx, cancel := context.WithCancel(t.Context())
+				if i%7 == 0 {
+					ctx, cancel = context.WithTimeout(t.Context(), time.Duration(i)*time.Millisecond/10)
+				}
+				req, err := http.NewRequestWithContext(ctx, http.MethodPost, g.url+"/v1/chat/completions",
+					strings.NewReader(fmt.Sprintf(`{"model":"gpt-4o","stream":%t,"messages":[{"role":"user","content":"hello %d %d"}]}`, stream, worker, i)))
+				if err != nil {
+					t.Error(err)
+				}
+				req.Header.Set("Authorization", "Bearer k")
+				resp, err := client.Do(req)
+				if err != nil {
+					cancel()
+					left.Add(1)
+					continue
+				}
+				text, err := io.ReadAll(resp.Body)
+				resp.Body.Close()
+				cancel()
+				switch {
+				case ctx.Err() != nil && i%7 == 0:
+					left.Add(1)
+				case err != nil || resp.StatusCode >= 400 || strings.Contains(string(text), `"error"`):
+					told.Add(1)
+				case stream && !strings.HasSuffix(string(text), "data: [DONE]\n\n"), !stream && !json.Valid(text):
+					t.Errorf("broken, but looks whole: %.300q", text)
+				default:
+					whole.Add(1)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	client.CloseIdleConnections()
+	t.Logf("%d whole, %d told of a failure, %d left", whole.Load(), told.Load(), left.Load())
+	if n := whole.Load(); n < workers*each*7/10 {
+		t.Errorf("%d of %d answers are whole", n, workers*each)
+	}
+	g.eventually("nothing is held", func() bool {
+		return g.metric("llmopt_target_in_flight")+g.metric("llmopt_route_exchanges_in_flight")+g.metric("llmopt_exchanges_in_flight") == 0 &&
+			sumOf(t, g.metrics(), `llmopt_upstream_connections{provider="a",state="used"}`)+sumOf(t, g.metrics(), `llmopt_upstream_connections{provider="b",state="used"}`) == 0
+	})
+	for i, s := range sims {
+		eventually(t, fmt.Sprintf("provider %d has nothing under way", i), 5*time.Second, func() bool { st := s.Stats(); return st.InFlight == 0 })
+	}
 }
