@@ -54,7 +54,11 @@ func (p *Proxy) decode(ctx *fasthttp.RequestCtx, x *Exchange) error {
 	if err := p.readBody(ctx, x, facts.body); err != nil {
 		return err
 	}
-	x.request = provider.Scan(x.operation, x.path, x.body)
+	if x.rest == nil {
+		x.request = provider.Scan(x.operation, x.path, x.body)
+	} else {
+		x.request = provider.ScanPrefix(x.operation, x.path, x.body)
+	}
 	x.bodyLen = len(x.body)
 	x.class = classOf(x.bodyLen)
 	return nil

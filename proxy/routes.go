@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -40,6 +41,7 @@ type routeTarget struct {
 	owner      *owner
 	model      string // empty: the client's
 	modelBytes []byte
+	base       *providerState // as configured
 	own        *providerState // with the target's key, or the provider's
 	stripped   *providerState // the same without the client's credential; nil where that is replaced anyway
 	keyed      bool           // a configured key is used
@@ -138,11 +140,21 @@ func newRoutes(c *config.Config, providers map[string]*providerState, old *route
 	if rs.picks, err = pick.NewRoutes(specs, before, epoch); err != nil {
 		return nil, err
 	}
+	if rs.picks == before && old.same(rs) {
+		return old, nil
+	}
 	for _, s := range rs.list {
 		s.pick = rs.picks.Route(s.name)
 		rs.of[s.pick] = s
 	}
 	return rs, nil
+}
+
+// same tells whether two sets of routes are configured alike, and reach their targets by the same providers.
+func (rs *routes) same(o *routes) bool {
+	return slices.EqualFunc(rs.list, o.list, func(a, b *routeState) bool {
+		return reflect.DeepEqual(a.config, b.config) && slices.EqualFunc(a.targets, b.targets, func(a, b *routeTarget) bool { return a.base == b.base })
+	})
 }
 
 func specOf(r *config.Route) pick.Spec {
@@ -162,7 +174,7 @@ func specOf(r *config.Route) pick.Spec {
 func newRouteTarget(r *config.Route, t *config.Target, p *providerState) *routeTarget {
 	target := &routeTarget{
 		owner: &owner{key: r.Name + "/" + t.Name + "@" + t.Provider, provider: t.Provider, route: r.Name, name: t.Name},
-		model: t.Model, modelBytes: []byte(t.Model), own: p, keyed: p.hasKey, prices: t.Price,
+		model: t.Model, modelBytes: []byte(t.Model), base: p, own: p, keyed: p.hasKey, prices: t.Price,
 	}
 	if !t.Key.Empty() {
 		target.own, target.keyed = p.withKey(t.Key), true

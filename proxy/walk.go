@@ -309,11 +309,12 @@ func (x *Exchange) resultOf(now time.Time, o *window.Observation) pick.Result {
 		}
 	case window.RateLimited:
 		r.Outcome = pick.Limited
-		if kind, _ := x.meter.Failed(); provider.TroubleOf(x.status, kind, nil) == provider.Unpaid && x.routeTarget.keyed {
+		if provider.TroubleOf(x.status, x.meterKind(), nil) == provider.Unpaid && x.routeTarget.keyed {
 			r.Outcome = pick.Refused
 		}
 	case window.ClientError:
-		switch s := x.attempt.status; {
+		switch s, kind := x.attempt.status, x.meterKind(); {
+		case provider.TroubleOf(s, kind, x.held) == provider.Policy:
 		case (s == http.StatusUnauthorized || s == http.StatusPaymentRequired || s == http.StatusForbidden) && x.routeTarget.keyed:
 			r.Outcome = pick.Refused
 		case s == http.StatusNotFound && x.routeTarget.model != "", s == http.StatusRequestTimeout && x.retryOn():
@@ -323,6 +324,11 @@ func (x *Exchange) resultOf(now time.Time, o *window.Observation) pick.Result {
 		r.Outcome = pick.Bad
 	}
 	return r
+}
+
+func (x *Exchange) meterKind() string {
+	kind, _ := x.meter.Failed()
+	return kind
 }
 
 // settleLease gives the target its lease back with what the attempt says of it.

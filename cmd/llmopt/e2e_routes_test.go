@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 type fleet struct {
 	*served
 	sims [3]*simulated
+	file *settingsFile
 }
 
 // fleetSettings has the targets' names and weights filled in by mode: "retry" gives all three a share, "fallback" only the first, and the others as
@@ -49,8 +51,8 @@ func newFleet(t *testing.T, mode, more string) *fleet {
 	for i := range f.sims {
 		f.sims[i] = simulate(t, sim.Options{Now: fixedTime, Directives: sim.MustDirectives("ids=stable,tokens=8")})
 	}
-	file := newSettingsFile(t, fleetSettings(mode, more, f.sims))
-	f.served = serveFile(t, file.path, f.sims[0].url, "KEY=k-configured")
+	f.file = newSettingsFile(t, fleetSettings(mode, more, f.sims))
+	f.served = serveFile(t, f.file.path, f.sims[0].url, "KEY=k-configured")
 	return f
 }
 
@@ -546,5 +548,68 @@ func TestE2E_RouteManyFaultsAtOnce(t *testing.T) {
 	})
 	for i, s := range sims {
 		eventually(t, fmt.Sprintf("provider %d has nothing under way", i), 5*time.Second, func() bool { st := s.Stats(); return st.InFlight == 0 })
+	}
+}
+
+// A body that is too large to be kept streams through the route with one attempt, its begin edited.
+func TestE2E_RouteLargeBody(t *testing.T) {
+	t.Parallel()
+	s := simulate(t, sim.Options{Directives: sim.MustDirectives("echo=true")})
+	file := newSettingsFile(t, fmt.Sprintf(`[providers.p]
+base_url = "%s/v1"
+[[routes]]
+name = "chat"
+match = { model = ["alias"] }
+[[routes.targets]]
+name = "t"
+provider = "p"
+model = "a-much-longer-name"
+`, s.url))
+	g := serveFile(t, file.path, s.url, "OPTIMIZER_SERVER__REPLAY_LIMIT=4KiB")
+	body := `{"model":"alias","messages":[{"role":"user","content":"` + strings.Repeat("x", 300<<10) + `"}]}`
+	want := strings.Replace(body, `"alias"`, `"a-much-longer-name"`, 1)
+	for _, chunked := range []bool{false, true} {
+		var from io.Reader = strings.NewReader(body)
+		if chunked {
+			from = io.MultiReader(from)
+		}
+		req, err := http.NewRequest(http.MethodPost, g.url+"/v1/chat/completions", from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var e sim.Echo
+		if err := json.NewDecoder(resp.Body).Decode(&e); err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if sum := fmt.Sprintf("%x", sha256.Sum256([]byte(want))); e.BodySHA256 != sum || e.BodyBytes != len(want) || resp.Header.Get("x-llmopt-target") != "t" {
+			t.Errorf("chunked %t: the provider sees %d bytes, want %d; target %s", chunked, e.BodyBytes, len(want), resp.Header.Get("x-llmopt-target"))
+		}
+	}
+}
+
+// A reload that changes nothing of the routes leaves their state as it is, attempts under way included.
+func TestE2E_RouteStateOutlivesReloads(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, "retry", "")
+	cliOutput(t, 0, "targets", "drain", "chat/a", "--admin", f.admin)
+	reloads := f.metric("llmopt_config_reloads_total")
+	file := f.file
+	file.replace(fleetSettings("retry", "", f.sims) + "[log.levels]\nproxy = \"info\"\n")
+	f.eventually("a reload", func() bool { return f.metric("llmopt_config_reloads_total") > reloads })
+	if _, h, _ := f.ask(fmt.Sprintf(fleetBody, false)); h.Get("x-llmopt-target") != "b" {
+		t.Errorf("after a reload %s serves, which is drained", h.Get("x-llmopt-target"))
+	}
+	file.replace(fleetSettings("retry", "attempts = 2\n", f.sims))
+	f.eventually("another reload", func() bool { return f.metric("llmopt_config_reloads_total") > reloads+1 })
+	if _, h, _ := f.ask(fmt.Sprintf(fleetBody, false)); h.Get("x-llmopt-target") != "b" {
+		t.Errorf("after a change of the route %s serves, which is drained", h.Get("x-llmopt-target"))
+	}
+	if text := cliOutput(t, 0, "status", "--admin", f.admin); !strings.Contains(text, "chat/b") {
+		t.Errorf("status: %s", text)
 	}
 }

@@ -77,15 +77,15 @@ func (a *admin) sumTargets(res *controlpb.GetStatusResponse, span window.Span) {
 	total := &window.Summary{}
 	series := a.options.Windows.Select(nil) // ordered by key, so a target's series are neighbors
 	for len(series) > 0 {
-		target := series[0].Key().Target
-		n := slices.IndexFunc(series, func(s *window.Series) bool { return s.Key().Target != target })
+		first := series[0].Key()
+		n := slices.IndexFunc(series, func(s *window.Series) bool { return s.Key().Target != first.Target || s.Key().Route != first.Route })
 		if n < 0 {
 			n = len(series)
 		}
 		sum := a.options.Windows.Sum(span, series[:n]...)
 		if sum.Requests() > 0 {
 			total.Merge(sum)
-			res.Targets = append(res.Targets, &controlpb.TargetStatus{Target: target, Summary: summary(sum)})
+			res.Targets = append(res.Targets, &controlpb.TargetStatus{Target: nameOf(first), Summary: summary(sum)})
 		}
 		series = series[n:]
 	}
@@ -95,6 +95,17 @@ func (a *admin) sumTargets(res *controlpb.GetStatusResponse, span window.Span) {
 	res.Span = durationpb.New(total.To.Sub(total.From))
 	res.Total = summary(total)
 }
+
+// nameOf is what a target is called among those of all routes.
+func nameOf(k window.Key) string {
+	if k.Route == "" || k.Route == directRoute || k.Route == window.Other {
+		return k.Target
+	}
+	return k.Route + "/" + k.Target
+}
+
+// directRoute is the route of requests that go where their path says.
+const directRoute = "direct"
 
 func (a *admin) GetSeries(_ context.Context, req *controlpb.GetSeriesRequest) (*controlpb.GetSeriesResponse, error) {
 	back, err := spanOf(req.GetSpan(), defaultSeriesSpan)

@@ -27,7 +27,7 @@ func traffic() *window.Recorder {
 	}
 	gpt := window.Key{Target: "openai/gpt", Route: "gpt", Class: "light", Arm: "treated"}
 	held := window.Key{Target: "openai/gpt", Route: "gpt", Class: "light", Arm: "holdback"}
-	claude := window.Key{Target: "anthropic/claude", Route: "claude"}
+	claude := window.Key{Target: "anthropic/claude", Route: "direct"}
 	record(gpt, 115*time.Second, 95, window.Observation{
 		Duration: 2 * time.Second, TTFT: 400 * time.Millisecond, TokensInput: 100, TokensCacheRead: 50, TokensOutput: 17,
 		TokensReasoning: 5, CostNanoUSD: 1000,
@@ -87,7 +87,7 @@ func checkStatus(t *testing.T, name string, got *controlpb.GetStatusResponse) {
 		p[1].GetBaseUrl() != "https://api.openai.com/v1" || p[1].GetDialect() != "openai" {
 		t.Errorf("%s: got providers %v", name, p)
 	}
-	if len(got.GetTargets()) != 2 || got.GetTargets()[0].GetTarget() != "anthropic/claude" || got.GetTargets()[1].GetTarget() != "openai/gpt" {
+	if len(got.GetTargets()) != 2 || got.GetTargets()[0].GetTarget() != "anthropic/claude" || got.GetTargets()[1].GetTarget() != "gpt/openai/gpt" {
 		t.Fatalf("%s: got targets %v", name, got.GetTargets())
 	}
 	s := got.GetTargets()[1].GetSummary() // both arms together
@@ -194,7 +194,7 @@ func TestAdmin_GetSeriesSelectsAndSteps(t *testing.T) {
 	check(&controlpb.GetSeriesRequest{Span: minutes(24 * 60)}, time.Hour, 25, 110)
 	check(&controlpb.GetSeriesRequest{Target: "openai/gpt"}, time.Minute, 61, 100)
 	check(&controlpb.GetSeriesRequest{Target: "openai/gpt", Arm: "holdback"}, time.Minute, 61, 1)
-	check(&controlpb.GetSeriesRequest{Route: "claude"}, time.Minute, 61, 10)
+	check(&controlpb.GetSeriesRequest{Route: "direct"}, time.Minute, 61, 10)
 	check(&controlpb.GetSeriesRequest{Class: "light", Arm: "treated"}, time.Minute, 61, 99)
 	check(&controlpb.GetSeriesRequest{Target: "nobody"}, time.Minute, 61, 0)
 }

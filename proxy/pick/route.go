@@ -2,6 +2,7 @@ package pick
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -32,9 +33,12 @@ type Routes struct {
 	order  []*Route
 }
 
-// NewRoutes makes routes of specs. Targets that old has under the same route, name and identity keep their state. epoch is any time that is not
+// NewRoutes makes routes of specs: the old ones where nothing has changed. Targets that old has under the same route, name and identity keep their state. epoch is any time that is not
 // after those that will be given; old may be nil.
 func NewRoutes(specs []Spec, old *Routes, epoch time.Time) (*Routes, error) {
+	if old.are(specs) {
+		return old, nil
+	}
 	rs := &Routes{byName: make(map[string]*Route, len(specs))}
 	for i := range specs {
 		s := specs[i]
@@ -78,6 +82,11 @@ func NewRoutes(specs []Spec, old *Routes, epoch time.Time) (*Routes, error) {
 		}
 	}
 	return rs, nil
+}
+
+// are tells whether the specs say what the routes were made of.
+func (rs *Routes) are(specs []Spec) bool {
+	return rs != nil && slices.EqualFunc(rs.order, specs, func(r *Route, s Spec) bool { return reflect.DeepEqual(&r.spec, &s) })
 }
 
 // inherit takes over the state of the target of the same name and identity. Attempts under way stay with the old one, which they settle.

@@ -81,6 +81,8 @@ func TroubleOf(status int, kind string, body []byte) Trouble {
 	switch {
 	case status == 402:
 		return Unpaid
+	case status == 403 && holds(body, "moderation", "flagged", "content policy"): // OpenRouter's; it says nothing of the key
+		return Policy
 	case status != 400 && status != 413:
 		return NoTrouble
 	case holds(body, "prompt is too long", "maximum context length", "context window", "exceeds the maximum number of tokens", "context_length"):

@@ -35,6 +35,34 @@ func Scan(op Operation, path, body []byte) Request {
 	return s.Request
 }
 
+// ScanPrefix is Scan for a body of which only the begin is at hand: it reads the members that are whole. What comes behind may say otherwise of a key
+// that repeats. Valid tells whether a model was found.
+func ScanPrefix(op Operation, path, body []byte) Request {
+	if op >= operationsEnd || operations[op].field == nil {
+		return Request{}
+	}
+	o := &operations[op]
+	s := scanner{body: body}
+	s.at = skipSpace(s.body, 0)
+	if s.at < len(s.body) && s.body[s.at] == '{' {
+		s.at++
+		for first := true; s.next(first, '}'); first = false {
+			before, key := s.Request, s.key()
+			if s.bad {
+				break
+			}
+			if s.member(o.field(key)); s.bad {
+				s.Request = before
+			}
+		}
+	}
+	s.Valid = len(s.Model) > 0
+	if o.fromPath != nil && len(s.Model) == 0 {
+		s.Model, s.Stream = o.fromPath(path, s.Stream)
+	}
+	return s.Request
+}
+
 // scanner is one pass over a body. Its methods move at forward, past what they read; on a body that is no JSON they
 // set bad and stay within bounds.
 type scanner struct {

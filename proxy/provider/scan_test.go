@@ -291,3 +291,36 @@ func FuzzScan(f *testing.F) {
 		}
 	})
 }
+
+// Whatever the body is cut at, the members before the cut are read, and nothing is made up.
+func TestScanPrefix(t *testing.T) {
+	t.Parallel()
+	body := []byte(`{"stream":true,"model":"gpt-4o","max_tokens":7,"messages":[{"role":"user","content":"hello"}],"service_tier":"flex"}`)
+	model := bytes.Index(body, []byte(`"gpt-4o"`)) + len(`"gpt-4o"`)
+	for n := range len(body) {
+		r := ScanPrefix(ChatCompletions, nil, body[:n:n])
+		if want := n >= model; string(r.Model) != map[bool]string{true: "gpt-4o"}[want] || r.Valid != want {
+			t.Errorf("cut at %d: model %q, valid %t", n, r.Model, r.Valid)
+		}
+		if r.Valid {
+			edited := Rewrite(nil, body[:n:n], &r, Edits{Model: "other"})
+			if want := bytes.Replace(body[:n:n], []byte("gpt-4o"), []byte("other"), 1); !bytes.Equal(edited, want) {
+				t.Errorf("cut at %d: edited to %s", n, edited)
+			}
+		}
+	}
+	if r := ScanPrefix(GenerateContent, []byte("/v1beta/models/gemini:streamGenerateContent"), []byte(`{"contents":[`)); string(r.Model) != "gemini" || !r.Stream {
+		t.Errorf("model in the path: %+v", r)
+	}
+}
+
+func FuzzScanPrefix(f *testing.F) {
+	f.Add([]byte(`{"model":"a","stream":true,"messages":[`))
+	f.Add([]byte(`{"model":"a\\u0062","stream_options":{"include_usage":true},"x":`))
+	f.Fuzz(func(_ *testing.T, body []byte) {
+		for op := range operationsEnd {
+			r := ScanPrefix(op, nil, body)
+			_ = Rewrite(nil, body, &r, Edits{Model: "m"})
+		}
+	})
+}
