@@ -135,6 +135,9 @@ func TestE2E_RouteSurvivesEveryFault(t *testing.T) {
 						if failing > 1 && what != saved { // no second target is asked
 							continue
 						}
+						if failing == 2 && strings.HasPrefix(fault, "stall") { // each takes its time
+							continue
+						}
 						if strings.HasPrefix(fault, "40") && fault != "408" && fault != "409" && fault != "400" {
 							continue // these take the key out: see below
 						}
@@ -188,8 +191,10 @@ func TestE2E_RouteSurvivesEveryFault(t *testing.T) {
 						for i := range failing {
 							f.script(i, "")
 						}
-						if strings.HasPrefix(fault, "429") {
-							<-time.After(1100 * time.Millisecond) // the targets are left alone for that long
+						if strings.HasPrefix(fault, "429") { // the targets would be left alone for a second
+							for i := range failing {
+								cliOutput(t, 0, "targets", "restore", "chat/"+string("abc"[i]), "--admin", f.admin)
+							}
 						}
 					}
 				}
