@@ -108,13 +108,7 @@ func (p *Proxy) walkTargets(ctx *fasthttp.RequestCtx, x *Exchange) error {
 	}
 	for {
 		x.aim(choice)
-		err := p.ask(ctx, x)
-		if err == nil {
-			err = x.holdUntilContent()
-		}
-		if err == nil && x.empty() {
-			err = fail(&answerIncomplete, errEmpty)
-		}
+		err := p.tryHedged(ctx, x)
 		f, failed := x.failureOf(err)
 		if !failed {
 			if err == nil {

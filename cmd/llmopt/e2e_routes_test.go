@@ -498,7 +498,7 @@ func TestE2E_RouteManyFaultsAtOnce(t *testing.T) {
 	for i := range sims {
 		sims[i] = simulate(t, sim.Options{Seed: uint64(i), Rates: rates, Directives: sim.MustDirectives("ttft=2ms~0.5,tpot=100us,tokens=12,retry-after=1ms")})
 	}
-	settings := strings.NewReplacer("priority = 1", "priority = 0", "priority = 2", "priority = 0").Replace(fleetSettings("retry", "affinity = true\n", sims))
+	settings := strings.NewReplacer("priority = 1", "priority = 0", "priority = 2", "priority = 0").Replace(fleetSettings("retry", "affinity = true\nhedge = 0.5\n", sims))
 	file := newSettingsFile(t, settings)
 	g := serveFile(t, file.path, sims[0].url, "KEY=k", "OPTIMIZER_LOG__ACCESS=off")
 	const workers, each = 40, 60
@@ -617,4 +617,59 @@ func TestE2E_RouteStateOutlivesReloads(t *testing.T) {
 	if text := cliOutput(t, 0, "status", "--admin", f.admin); !strings.Contains(text, "chat/b") {
 		t.Errorf("status: %s", text)
 	}
+}
+
+// A late answer is overtaken by a second attempt elsewhere; the slower one is stopped at once and charged.
+func TestE2E_RouteHedges(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, "retry", "hedge = 0.5\n")
+	for range 450 { // until the target knows its times
+		for _, stream := range []bool{false, true} {
+			if status, _, text, err := ask(t, f.url+"/v1/chat/completions", fmt.Sprintf(fleetBody, stream)); status != 200 || err != nil {
+				t.Fatal(status, text, err)
+			}
+		}
+	}
+	check := func(stream bool, first, second, want string, within time.Duration) http.Header {
+		t.Helper()
+		f.script(0, first)
+		f.script(1, second)
+		before := f.sims[0].Stats()
+		start := time.Now()
+		status, h, text, err := ask(t, f.url+"/v1/chat/completions", fmt.Sprintf(fleetBody, stream))
+		took := time.Since(start)
+		if status != 200 || err != nil || stream && !strings.HasSuffix(text, "data: [DONE]\n\n") || h.Get("x-llmopt-target") != want || took > within {
+			t.Errorf("stream %t, %s, %s: %d from %s (%s) after %v, %v: %.200s", stream, first, second, status, h.Get("x-llmopt-target"), h.Get("x-llmopt-tried"), took, err, text)
+		}
+		if want == "b" {
+			eventually(t, "the slower attempt is stopped", time.Second, func() bool {
+				st := f.sims[0].Stats()
+				return st.Canceled+st.Broken > before.Canceled+before.Broken && st.InFlight == 0
+			})
+		}
+		line := f.lineOf(h.Get("x-llmopt-id"))
+		if line.Attempts != 2 || line.Cost == 0 {
+			t.Errorf("the log says %+v", line)
+		}
+		f.script(0, "")
+		f.script(1, "")
+		return h
+	}
+	for _, stream := range []bool{false, true} {
+		check(stream, "ttft=20s", "", "b", 3*time.Second)
+		check(stream, "ttft=300ms", "ttft=20s", "a", 3*time.Second)
+		check(stream, "ttft=300ms", "fault=500", "a", 3*time.Second)
+		check(stream, "ttft=100ms,fault=reset-mid,after=0", "ttft=300ms", "b", 3*time.Second)
+	}
+	if n := f.metric("llmopt_route_hedges_total"); n < 8 {
+		t.Errorf("%v hedges are counted", n)
+	}
+	f.script(0, "ttft=300ms")
+	status, h, _ := f.ask(fmt.Sprintf(fleetBody, false), "x-llmopt-target", "a")
+	if status != 200 || h.Get("x-llmopt-attempts") != "1" {
+		t.Errorf("a pinned request was hedged: %d, %s attempts", status, h.Get("x-llmopt-attempts"))
+	}
+	f.eventually("nothing is held", func() bool {
+		return f.metric("llmopt_target_in_flight")+f.metric("llmopt_route_exchanges_in_flight") == 0
+	})
 }

@@ -21,6 +21,9 @@ type Walk struct {
 	counted  bool          // among the repetitions of the retry budget
 }
 
+// Walking is a walk of which only the query is of interest: a hedge's.
+func Walking(q Query) Walk { return Walk{q: q} }
+
 // Start begins an exchange. End must follow, once it is over.
 func (r *Route) Start(s *policy.Snapshot, q Query) Walk {
 	r.budget.active.Add(1)

@@ -251,6 +251,12 @@ func (c *Conn) Discard() {
 	c.Close()
 }
 
+// Move ties a connection that nobody waits on to another tether; false where that was cut.
+func (c *Conn) Move(to *Tether) bool {
+	c.tether.detach()
+	return to.attach(c)
+}
+
 // Close closes the connection, which must be detached or never attached.
 func (c *Conn) Close() {
 	c.origin.open.Add(-1)

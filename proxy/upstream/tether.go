@@ -19,6 +19,8 @@ var longAgo = time.Unix(1, 0)
 type Tether struct {
 	cut atomic.Bool
 
+	woken atomic.Bool // and not attached to another connection since
+
 	mu     sync.Mutex
 	conn   *Conn              // in use by the current exchange
 	cancel context.CancelFunc // of the dial under way
@@ -35,6 +37,36 @@ func (t *Tether) Cut() {
 	if t.cancel != nil {
 		t.cancel()
 	}
+}
+
+// Wake ends the wait on the current connection or dial, which fails as if its deadline had passed. Anybody may call it.
+func (t *Tether) Wake() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.woken.Store(true)
+	if t.conn != nil {
+		_ = t.conn.nc.SetDeadline(longAgo)
+	}
+	if t.cancel != nil {
+		t.cancel()
+	}
+}
+
+// Woken tells whether Wake was called since this was last asked.
+func (t *Tether) Woken() bool { return t.woken.Swap(false) }
+
+// Await waits until done is closed, or until the tether is cut, which it tells.
+func (t *Tether) Await(done <-chan struct{}) (cut bool) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	if !t.attachDial(cancel) {
+		return true
+	}
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+	return t.detachDial()
 }
 
 // IsCut tells whether Cut was called.
