@@ -167,6 +167,9 @@ func (s *Store) Stats(ctx context.Context) (*Stats, error) {
 }
 
 func (s *Store) apply(ctx context.Context, ops []op, sync bool) error {
+	if err := ctx.Err(); err != nil { // a fast engine would answer before anybody looks
+		return fmt.Errorf("write: %w", err)
+	}
 	b, err := s.backend()
 	if err != nil {
 		return err
