@@ -154,16 +154,20 @@ func (r *race) decide(err error) error {
 	x.hedged = true
 	f, failed := x.failureOf(err)
 	late := x.client.tether.Woken() // by the rival: the failure is none of the target's
-	if (late || failed && f.Repeatable) && x.client.tether.Await(r.done) {
-		late, failed, err = false, false, x.cutError()
-	}
+	cut := (late || failed && f.Repeatable) && x.client.tether.Await(r.done)
 	r.mu.Lock()
 	r.decided = true
 	r.mu.Unlock()
-	x.client.tether.Woken() // what came in between
+	late = x.client.tether.Woken() || late
 	switch {
+	case cut:
+		err = x.cutError()
 	case err == nil && !failed: // the first serves
-	case !late && !failed: // the client has left
+		if late && x.conn != nil { // it was woken a moment too late, which has moved its deadlines
+			x.armed = time.Time{}
+			_ = x.conn.SetDeadline(x.deadline(time.Now(), x.limits.Timeouts.Idle))
+		}
+	case !late && !failed: // the client has left, or the request itself is at fault
 	case r.failed: // both have: the walk goes on from the first
 	default:
 		r.adopt(err, late)

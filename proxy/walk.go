@@ -309,6 +309,8 @@ func (x *Exchange) resultOf(now time.Time, o *window.Observation) pick.Result {
 	case window.ClientError:
 		switch s, kind := x.attempt.status, x.meterKind(); {
 		case provider.TroubleOf(s, kind, x.held) == provider.Policy:
+		case provider.TroubleOf(s, kind, x.held) == provider.Unpaid && x.routeTarget.keyed:
+			r.Outcome = pick.Refused
 		case (s == http.StatusUnauthorized || s == http.StatusPaymentRequired || s == http.StatusForbidden) && x.routeTarget.keyed:
 			r.Outcome = pick.Refused
 		case s == http.StatusNotFound && x.routeTarget.model != "", s == http.StatusRequestTimeout && x.retryOn():

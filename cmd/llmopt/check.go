@@ -47,6 +47,7 @@ type checkReport struct {
 	Limits    *checkLimits     `json:"limits,omitempty"`
 	Prices    *checkPrices     `json:"prices,omitempty"`
 	Providers []checkProvider  `json:"providers,omitempty"`
+	Routes    []checkRoute     `json:"routes,omitempty"`
 	Notes     []string         `json:"notes,omitempty"`
 }
 
@@ -125,6 +126,9 @@ func examine(file string, environ []string) (*checkReport, error) {
 			BaseURL:  r.Proxy + "/" + name,
 		})
 	}
+	for _, route := range c.RouteList() {
+		r.Routes = append(r.Routes, examineRoute(c, &route, prices))
+	}
 	return r, nil
 }
 
@@ -173,6 +177,9 @@ func notes(c *config.Config, prices *config.PriceTable) (out []string) {
 			note("providers.%s: the price list has no provider %q: only models that their vendor's name prices have a cost; set priced_as", name, hint)
 		}
 	}
+	ownKeys, routeNotes := routeNotes(c, prices)
+	keys += ownKeys
+	out = append(out, routeNotes...)
 	if keys == 0 {
 		note("no provider has a key configured: clients send their own")
 	}
@@ -213,6 +220,14 @@ func (r *checkReport) print(w io.Writer) error {
 	for _, p := range r.Providers {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s (%d models)\n", p.Name, p.Dialect, p.Upstream, p.Credential,
 			p.Timeouts["connect"], p.Timeouts["first_byte"], p.Timeouts["idle"], p.Timeouts["total"], p.PricedAs, p.Priced)
+	}
+	if len(r.Routes) > 0 {
+		fmt.Fprintf(t, "\nROUTE\tMATCHES\tTARGET\tPROVIDER\tMODEL\tWEIGHT\tPRIORITY\tCREDENTIAL\n")
+	}
+	for _, route := range r.Routes {
+		for _, x := range route.Targets {
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%.4g\t%d\t%s\n", route.Name, route.Match, x.Name, x.Provider, orDash(x.Model), x.Weight, x.Priority, x.Credential)
+		}
 	}
 	fmt.Fprintf(t, "\nBase URLs for SDKs:\n")
 	for _, p := range r.Providers {

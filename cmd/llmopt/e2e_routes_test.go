@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -672,4 +673,90 @@ func TestE2E_RouteHedges(t *testing.T) {
 	f.eventually("nothing is held", func() bool {
 		return f.metric("llmopt_target_in_flight")+f.metric("llmopt_route_exchanges_in_flight") == 0
 	})
+}
+
+// Each cause has its own fallback, and the request's own faults have none.
+func TestE2E_RouteFallsBackByCause(t *testing.T) {
+	t.Parallel()
+	s := simulate(t, sim.Options{})
+	answers := map[string]struct {
+		status int
+		body   string
+	}{
+		"long prompt": {400, `{"error":{"message":"This model's maximum context length is 8192 tokens.","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}`},
+		"bad words":   {400, `{"error":{"message":"triggering Azure OpenAI's content management policy","code":"content_filter"}}`},
+		"no money":    {429, `{"error":{"message":"You exceeded your current quota","type":"insufficient_quota","code":"insufficient_quota"}}`},
+		"too fast":    {429, `{"error":{"message":"Rate limit reached","code":"rate_limit_exceeded"}}`},
+		"down":        {503, `{"error":{"message":"overloaded"}}`},
+		"nonsense":    {400, `{"error":{"message":"Unrecognized request argument","type":"invalid_request_error"}}`},
+	}
+	strict := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		for word, a := range answers {
+			if strings.Contains(string(body), word) {
+				w.Header().Set("Content-Type", "application/json")
+				w.Header().Set("Retry-After", "0")
+				w.WriteHeader(a.status)
+				_, _ = io.WriteString(w, a.body)
+			}
+		}
+	}))
+	t.Cleanup(strict.Close)
+	var text strings.Builder
+	fmt.Fprintf(&text, "[providers.strict]\nbase_url = \"%s/v1\"\n[providers.p]\nbase_url = \"%s/v1\"\n", strict.URL, s.url)
+	text.WriteString(`[[routes]]
+name = "chat"
+match = { model = ["gpt-4o"] }
+max_wait = "0s"
+backoff = "0s"
+attempts = 2
+ejection = { enabled = false }
+fallback = { error = ["spare"], context = ["big"], content = ["lax"], rate_limit = ["other"], budget = ["cheap"] }
+[[routes.targets]]
+name = "main"
+provider = "strict"
+key = "env:K"
+`)
+	for _, name := range []string{"spare", "big", "lax", "other", "cheap"} {
+		fmt.Fprintf(&text, "[[routes.targets]]\nname = \"%s\"\nprovider = \"p\"\nkey = \"env:K\"\nweight = 0\n", name)
+	}
+	f := &fleet{served: serveFile(t, newSettingsFile(t, text.String()).path, s.url, "K=k")}
+	check := func(words string, status int, target string) {
+		t.Helper()
+		got, h, answer := f.ask(`{"model":"gpt-4o","messages":[{"role":"user","content":"` + words + `"}]}`)
+		if got != status || h.Get("x-llmopt-target") != target {
+			t.Errorf("%s: %d from %s (%s), want %d from %s: %s", words, got, h.Get("x-llmopt-target"), h.Get("x-llmopt-tried"), status, target, answer)
+		}
+	}
+	check("long prompt", 200, "big")
+	check("bad words", 200, "lax")
+	check("nonsense", 400, "main")
+	check("down", 200, "spare")
+	check("too fast", 200, "other")
+	cliOutput(t, 0, "targets", "restore", "chat/main", "--admin", f.admin)
+	check("no money", 200, "cheap")
+	if text := cliOutput(t, 0, "targets", "--admin", f.admin); !strings.Contains(text, "key_refused") {
+		t.Errorf("a key without money stays in: %s", text)
+	}
+}
+
+// The first-byte deadline that a target has taught is kept, where the route wants one.
+func TestE2E_RouteLearnsDeadlines(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, "retry", "first_byte_factor = 2\n")
+	for range 300 {
+		if status, _, text := f.ask(fmt.Sprintf(fleetBody, false)); status != 200 {
+			t.Fatal(status, text)
+		}
+	}
+	file := strings.ReplaceAll(fleetSettings("retry", "first_byte_factor = 2\n", f.sims), `first_byte = "400ms"`, `first_byte = "60s"`)
+	reloads := f.metric("llmopt_config_reloads_total")
+	f.file.replace(file)
+	f.eventually("a reload", func() bool { return f.metric("llmopt_config_reloads_total") > reloads })
+	f.script(0, "ttft=20s")
+	start := time.Now()
+	status, h, text := f.ask(fmt.Sprintf(fleetBody, false))
+	if took := time.Since(start); status != 200 || h.Get("x-llmopt-target") != "b" || took < 900*time.Millisecond || took > 10*time.Second {
+		t.Errorf("%d from %s after %v: %s", status, h.Get("x-llmopt-target"), took, text)
+	}
 }

@@ -85,6 +85,8 @@ func TroubleOf(status int, kind string, body []byte) Trouble {
 		return Policy
 	case status != 400 && status != 413:
 		return NoTrouble
+	case holds(body, "credit balance is too low"): // Anthropic's, with 400
+		return Unpaid
 	case holds(body, "prompt is too long", "maximum context length", "context window", "exceeds the maximum number of tokens", "context_length"):
 		return TooLong
 	case holds(body, "content filter", "content management policy", "content_filter", "safety system", "usage policies"):
