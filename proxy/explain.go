@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"llm-auto-optimizer/config"
 	"llm-auto-optimizer/proxy/pick"
 	"llm-auto-optimizer/proxy/policy"
 	"llm-auto-optimizer/proxy/provider"
@@ -107,7 +108,33 @@ func (p *Proxy) Explain(q Question) (*Answer, error) {
 	a.Class, a.Attempts = x.class.String(), x.attemptsLeft
 	view := r.view(x.policy)
 	a.Route, a.Explanation = &view, r.pick.Explain(time.Now(), x.policy, &query)
+	for i := range a.Candidates {
+		if c := &a.Candidates[i]; c.Home {
+			if saving := x.cacheSaving(r.targets[c.Target.Index()]); saving > 0 {
+				c.Note += fmt.Sprintf(", which saves up to $%s", appendUSD(nil, saving))
+			}
+		}
+	}
 	return a, nil
+}
+
+// cacheSaving is what the begin of the prompt costs less at a target that has it in its cache.
+func (x *Exchange) cacheSaving(t *routeTarget) config.NanoUSD {
+	model := x.request.Model
+	if t.model != "" {
+		model = t.modelBytes
+	}
+	price, _ := x.p.prices().Lookup(t.own.priceHint, model)
+	if o := t.prices.Override(price); o != nil {
+		price = o
+	}
+	if price == nil {
+		return 0
+	}
+	rates := price.Rates(x.tier, int64(x.bodyLen)/defaultBytesPerToken)
+	tokens := provider.Usage{Input: int64(x.prefixLen()) / defaultBytesPerToken}
+	cached := provider.Usage{CacheRead: tokens.Input}
+	return costOf(&tokens, &rates) - costOf(&cached, &rates)
 }
 
 func refusal(err error) error {

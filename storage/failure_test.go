@@ -260,3 +260,39 @@ func TestSetAside_IsBounded(t *testing.T) {
 		}
 	}
 }
+
+// lossy stores a write and then says that the engine is away, once.
+type lossy struct {
+	backend
+	lost bool
+}
+
+func (l *lossy) apply(ctx context.Context, ops []op, sync bool) error {
+	err := l.backend.apply(ctx, ops, sync)
+	if !l.lost && err == nil {
+		l.lost = true
+		return ErrUnavailable
+	}
+	return err
+}
+
+// The first entry ever has number 1, also when the engine dies with the answer on its way.
+func TestAppend_AnswerLost(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir())
+	engine, err := s.backend()
+	ok(t, err)
+	l := &lossy{backend: engine}
+	s.backend = func() (backend, error) { return l, nil }
+	for want := uint64(1); want <= 2; want++ {
+		if n, err := s.Append(t.Context(), nil, fmt.Appendf(nil, "entry %d", want)); n != want || err != nil {
+			t.Errorf("got %d, %v; want %d", n, err, want)
+		}
+		l.lost = false
+	}
+	var entries []string
+	ok(t, s.Entries(t.Context(), 0, 1<<62, func(_ uint64, e []byte) error { entries = append(entries, string(e)); return nil }))
+	if len(entries) != 2 {
+		t.Errorf("stored %q", entries)
+	}
+}

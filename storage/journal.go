@@ -20,10 +20,11 @@ func (s *Store) Append(ctx context.Context, inForce *Snapshot, entries ...[]byte
 	s.appending.Lock()
 	defer s.appending.Unlock()
 	err = retry(ctx, func() error {
-		if s.journal == 0 {
+		if !s.counted { // asked once: a later answer would count what an engine stored before it died
 			if s.journal, err = s.lastEntry(ctx); err != nil {
 				return err
 			}
+			s.counted = true
 		}
 		// Should an engine die with the answer on its way, the same keys are written again with the same values.
 		var ops []op

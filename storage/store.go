@@ -24,7 +24,8 @@ type Store struct {
 	refused atomic.Pointer[string] // why the last write was, for want of space; nil: it was not
 
 	appending sync.Mutex
-	journal   uint64 // last sequence number; 0: not yet known
+	journal   uint64 // last sequence number
+	counted   bool   // journal is known
 
 	naming sync.Mutex
 	named  map[string]uint64 // series whose names are stored, by level and name: the engine it was done with
@@ -143,7 +144,7 @@ func (s *Store) Restore(ctx context.Context, r io.ReadSeeker) error {
 	defer s.appending.Unlock()
 	s.naming.Lock()
 	defer s.naming.Unlock()
-	s.journal = 0
+	s.journal, s.counted = 0, false
 	clear(s.named)
 	return readBackup(r, func(r io.Reader) error { return b.load(ctx, r) })
 }

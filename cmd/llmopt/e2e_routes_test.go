@@ -467,6 +467,10 @@ func TestE2E_ExplainAndTargets(t *testing.T) {
 	cli(1, "explain", "--model", "gpt-4o", "--path", "/nowhere")
 	cli(2, "explain")
 	holds(cli(0, "targets"), "chat/a", "chat/b", "healthy")
+	cached := newFleet(t, "retry", "affinity = true\n")
+	cached.file.replace(strings.NewReplacer("priority = 1", "priority = 0", "priority = 2", "priority = 0").Replace(fleetSettings("retry", "affinity = true\n", cached.sims)))
+	cached.eventually("the reload", func() bool { return cached.metric("llmopt_config_reloads_total") > 0 })
+	holds(cliOutput(t, 0, "explain", "--model", "gpt-4o", "--input", "2000", "--admin", cached.admin), "where its begin is likely cached", "saves up to $0.00")
 
 	holds(cli(0, "targets", "drain", "chat/a", "--reason", "maintenance"), "chat/a is drained")
 	if _, h, _ := f.ask(fmt.Sprintf(fleetBody, false)); h.Get("x-llmopt-target") != "b" {

@@ -21,6 +21,7 @@ type Candidate struct {
 	Weight      float64
 	State       State
 	Note        string
+	Home        bool // it is chosen by affinity
 }
 
 // Explain says where an exchange would go now. It changes nothing.
@@ -79,6 +80,7 @@ func (r *Route) weigh(e *Explanation, tier []int, at int64, p *plan, q *Query, l
 	if home >= 0 {
 		e.Why = ByAffinity
 		e.Candidates[home].Probability += left
+		e.Candidates[home].Home = true
 		e.Candidates[home].Note = join(e.Candidates[home].Note, map[bool]string{true: "the prompt's begin is known here", false: "the prompt is to begin here"}[known])
 		return true
 	}

@@ -78,7 +78,7 @@ func TestDeadline_OthersCanWakeAWaiter(t *testing.T) {
 		waits(t, c) // it stays passed
 		_ = c.SetReadDeadline(time.Now().Add(time.Hour))
 		time.AfterFunc(soon, func() { _ = c.HurryRead(time.Now().Add(soon)) })
-		if got := waits(t, c); got < 2*soon {
+		if got := waits(t, c); got < 2*soon-soon/4 { // the wait may begin a little after the timer
 			t.Errorf("hurried: waited %v, want %v", got, 2*soon)
 		}
 		_ = c.SetReadDeadline(time.Time{})
