@@ -3,9 +3,6 @@ package proxy
 import (
 	"errors"
 	"io"
-	"net/http"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -15,14 +12,8 @@ import (
 	"llm-auto-optimizer/proxy/provider"
 )
 
-const (
-	// targetHeader names the target of a route that is to serve a request.
-	targetHeader = "x-llmopt-target"
-	// optionsHeader sets options of a route for one request: "attempts=1, timeout=2s, affinity=off, hedge=off".
-	optionsHeader = "x-llmopt-route-options"
-	// holdFrames is how much of a stream is held back while it has no content yet and another attempt is possible.
-	holdFrames = 64 << 10
-)
+// holdFrames is how much of a stream is held back while it has no content yet and another attempt is possible.
+const holdFrames = 64 << 10
 
 // enter begins the exchange's way over the targets of a route.
 func (p *Proxy) enter(x *Exchange, r *routeState) error {
@@ -54,50 +45,6 @@ func (x *Exchange) queryFor(r *routeState) (pick.Query, error) {
 		q.Prefix = x.affinity()
 	}
 	return q, nil
-}
-
-// readOverrides takes what the request sets for itself.
-func (x *Exchange) readOverrides(r *routeState, q *pick.Query, affinity *bool) error {
-	if name := x.peek(targetHeader); len(name) > 0 {
-		t := r.pick.Target(string(name))
-		switch {
-		case !r.allows.target:
-			return fail(&overrideForbidden, nil)
-		case t == nil:
-			return fail(&unknownTarget, nil)
-		}
-		q.Pin = t.Index() + 1
-	}
-	for option := range strings.SplitSeq(string(x.peek(optionsHeader)), ",") {
-		key, value, _ := strings.Cut(strings.TrimSpace(option), "=")
-		value = strings.TrimSpace(value)
-		var allowed, ok bool
-		switch strings.TrimSpace(key) {
-		case "":
-			continue
-		case "attempts":
-			n, err := strconv.Atoi(value)
-			allowed, ok = r.allows.attempts, err == nil && n >= 1 && n <= 20
-			x.attemptsLeft = n
-		case "timeout":
-			d, err := time.ParseDuration(value)
-			allowed, ok = r.allows.timeout, err == nil && d > 0
-			x.firstByte = d
-		case "affinity":
-			allowed, ok = r.allows.affinity, value == "on" || value == "off"
-			*affinity = value == "on"
-		case "hedge":
-			allowed, ok = r.allows.hedge, value == "on" || value == "off"
-			x.unhedged = value == "off"
-		}
-		switch {
-		case !ok:
-			return fail(&badOption, nil)
-		case !allowed:
-			return fail(&overrideForbidden, nil)
-		}
-	}
-	return nil
 }
 
 // walkTargets makes attempts until one serves the exchange, or none is left: then what the last one brought is the answer.
@@ -212,66 +159,6 @@ func (x *Exchange) holdUntilContent() error {
 	return nil
 }
 
-// empty tells whether the answer is a success that says nothing.
-func (x *Exchange) empty() bool {
-	return !x.streamed && x.status == http.StatusOK && x.metered() && x.hasBody() && len(x.held) == 0
-}
-
-var errEmpty = errors.New("answer has no body")
-
-// failureOf tells whether the attempt has failed so that another one might do better, and why.
-func (x *Exchange) failureOf(err error) (f pick.Failure, failed bool) {
-	f.Repeatable = x.mayRepeat()
-	if err != nil {
-		switch kind := kindOfError(err); kind {
-		case &connectFailed, &connectTimeout, &brokenAnswer, &firstByteLate, &idleTooLong, &answerIncomplete:
-			return f, true
-		default: // the client's fault, or it has left, or ours
-			return f, false
-		}
-	}
-	kind, said := x.meter.Failed()
-	if x.status >= 400 || said {
-		body := x.held
-		if !x.identity || x.streamed && !x.isStream() {
-			body = nil
-		}
-		switch provider.TroubleOf(x.status, kind, body) {
-		case provider.TooLong:
-			f.Cause = pick.Context
-			return f, true
-		case provider.Policy:
-			f.Cause = pick.Content
-			return f, true
-		case provider.Unpaid:
-			f.Cause = pick.Budget
-			return f, x.routeTarget.keyed
-		}
-	}
-	switch {
-	case x.status == http.StatusTooManyRequests:
-		f.Cause, f.RetryAfter = pick.RateLimited, x.retryAfter
-		return f, x.retryOn()
-	case x.status == http.StatusUnauthorized, x.status == http.StatusForbidden:
-		return f, x.routeTarget.keyed
-	case x.status == http.StatusNotFound:
-		return f, x.routeTarget.model != ""
-	case x.status >= 400:
-		f.RetryAfter = x.retryAfter
-		return f, x.retryOn()
-	case x.streamed:
-		return f, said && x.attempt.content.IsZero() && x.metered()
-	case !x.metered() || !x.hasBody():
-		return f, false
-	default:
-		return f, said
-	}
-}
-
-func (x *Exchange) retryOn() bool {
-	return x.status < len(x.route.retryOn) && x.route.retryOn[x.status]
-}
-
 // abandon ends an attempt whose answer nobody will see, and makes ready for another one.
 func (x *Exchange) abandon(err error) {
 	if err != nil {
@@ -286,45 +173,6 @@ func (x *Exchange) abandon(err error) {
 	x.askedUsage, x.scrub, x.streamed = false, false, false
 	x.edited, x.held, x.out = x.edited[:0], x.held[:0], x.out[:0]
 	x.status, x.length, x.retryAfter, x.delivered, x.overhead = 0, 0, 0, 0, 0
-	x.walk.Answered()
-}
-
-// resultOf is what an attempt says of its target.
-func (x *Exchange) resultOf(now time.Time, o *window.Observation) pick.Result {
-	r := pick.Result{Outcome: pick.Neutral, Input: o.TokensInput, RetryAfter: x.retryAfter}
-	if o.Estimated || o.Unpriced {
-		r.Input = 0
-	}
-	switch o.Outcome {
-	case window.OK:
-		r.Outcome = pick.Good
-		if r.Took = o.TTFT; !x.isStream() {
-			r.Took = now.Sub(x.attempt.start)
-		}
-	case window.RateLimited:
-		r.Outcome = pick.Limited
-		if provider.TroubleOf(x.status, x.meterKind(), nil) == provider.Unpaid && x.routeTarget.keyed {
-			r.Outcome = pick.Refused
-		}
-	case window.ClientError:
-		switch s, kind := x.attempt.status, x.meterKind(); {
-		case provider.TroubleOf(s, kind, x.held) == provider.Policy:
-		case provider.TroubleOf(s, kind, x.held) == provider.Unpaid && x.routeTarget.keyed:
-			r.Outcome = pick.Refused
-		case (s == http.StatusUnauthorized || s == http.StatusPaymentRequired || s == http.StatusForbidden) && x.routeTarget.keyed:
-			r.Outcome = pick.Refused
-		case s == http.StatusNotFound && x.routeTarget.model != "", s == http.StatusRequestTimeout && x.retryOn():
-			r.Outcome = pick.Bad
-		}
-	case window.UpstreamError, window.Connect, window.TimeoutFirstByte, window.TimeoutIdle, window.TimeoutTotal, window.Broken, window.StreamError:
-		r.Outcome = pick.Bad
-	}
-	return r
-}
-
-func (x *Exchange) meterKind() string {
-	kind, _ := x.meter.Failed()
-	return kind
 }
 
 // settleLease gives the target its lease back with what the attempt says of it.

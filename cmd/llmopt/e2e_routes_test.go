@@ -764,3 +764,36 @@ func TestE2E_RouteLearnsDeadlines(t *testing.T) {
 		t.Errorf("%d from %s after %v: %s", status, h.Get("x-llmopt-target"), took, text)
 	}
 }
+
+// When everything fails, repetitions do not multiply the load: a fifth of the exchanges under way at a time.
+func TestE2E_RouteRetryBudget(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, "retry", "ejection = { enabled = false }\n")
+	const clients = 40
+	for _, s := range f.sims {
+		resp, err := http.Post(s.url+"/sim/script", "text/plain", strings.NewReader("1000*ttft=300ms,fault=reset-mid,after=0"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+	var wg sync.WaitGroup
+	for range clients {
+		wg.Go(func() {
+			if status, _, text := f.ask(fmt.Sprintf(fleetBody, false)); status != 502 {
+				t.Errorf("%d: %s", status, text)
+			}
+		})
+	}
+	wg.Wait()
+	calls := int64(0)
+	for _, n := range f.calls() {
+		calls += n
+	}
+	if calls < clients+3 || calls > clients+clients/2 {
+		t.Errorf("%d calls for %d requests", calls, clients)
+	}
+	if made, refused := f.metric("llmopt_route_repeats_total"), f.metric("llmopt_route_repeats_refused_total"); int64(made) != calls-clients || refused < clients/2 {
+		t.Errorf("%v repetitions made, %v refused; %d calls", made, refused, calls)
+	}
+}
