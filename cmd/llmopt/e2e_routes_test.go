@@ -503,7 +503,7 @@ func TestE2E_RouteManyFaultsAtOnce(t *testing.T) {
 	for i := range sims {
 		sims[i] = simulate(t, sim.Options{Seed: uint64(i), Rates: rates, Directives: sim.MustDirectives("ttft=2ms~0.5,tpot=100us,tokens=12,retry-after=1ms")})
 	}
-	settings := strings.NewReplacer("priority = 1", "priority = 0", "priority = 2", "priority = 0").Replace(fleetSettings("retry", "affinity = true\nhedge = 0.5\n", sims))
+	settings := strings.NewReplacer("priority = 1", "priority = 0", "priority = 2", "priority = 0").Replace(fleetSettings("retry", "affinity = true\nhedge = 0.5\nretry_budget = 1\n", sims))
 	file := newSettingsFile(t, settings)
 	g := serveFile(t, file.path, sims[0].url, "KEY=k", "OPTIMIZER_LOG__ACCESS=off")
 	const workers, each = 40, 60
