@@ -91,6 +91,7 @@ func (x *Exchange) try() error {
 			return nil
 		}
 		repeat := conn.MayRepeat(err, safeMethod(x.method))
+		x.attempt.stale = conn.MayRepeat(err, true)
 		x.dropConn()
 		if errors.Is(err, upstream.ErrStale) {
 			continue

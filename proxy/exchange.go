@@ -132,6 +132,7 @@ type attempt struct {
 	content   time.Time // first piece with content
 	status    int       // of the answer; 0 when none was seen
 	delivered bool      // the request went out in full, so the provider may charge for it
+	stale     bool      // it fell on a kept-alive connection that was closed without a byte, as they are
 	uploadErr error     // the client's body could not be read
 }
 

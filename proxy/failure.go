@@ -97,7 +97,11 @@ func (x *Exchange) resultOf(now time.Time, o *window.Observation) pick.Result {
 		case s == http.StatusNotFound && x.routeTarget.model != "", s == http.StatusRequestTimeout && x.retryOn():
 			r.Outcome = pick.Bad
 		}
-	case window.UpstreamError, window.Connect, window.TimeoutFirstByte, window.TimeoutIdle, window.TimeoutTotal, window.Broken, window.StreamError:
+	case window.Broken:
+		if !x.attempt.stale {
+			r.Outcome = pick.Bad
+		}
+	case window.UpstreamError, window.Connect, window.TimeoutFirstByte, window.TimeoutIdle, window.TimeoutTotal, window.StreamError:
 		r.Outcome = pick.Bad
 	}
 	return r
