@@ -503,3 +503,20 @@ func TestExplain_ProbabilitiesAreThoseOfChoices(t *testing.T) {
 		}
 	})
 }
+
+// An objective for the time to first token says nothing of answers that are no streams: those take as long as they take.
+func TestTarget_WholeAnswersMayTakeLong(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, Spec{Name: "r", Targets: targets("a", "b"), SLO: time.Second})
+	a := w.routes.Route("r").Target("a")
+	for range 500 {
+		lease := a.Begin(w.now, &Query{Input: 1000})
+		w.now = w.now.Add(2 * time.Second)
+		w.routes.Tick(w.now, nil)
+		w.now = w.now.Add(8 * time.Second)
+		lease.Settle(w.now, &Result{Outcome: Good, Took: 10 * time.Second})
+	}
+	if s := a.Status(w.now); s.State != Healthy || s.Ejections > 0 {
+		t.Errorf("%+v", s)
+	}
+}

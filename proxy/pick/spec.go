@@ -6,7 +6,7 @@ import "time"
 type Spec struct {
 	Name     string
 	Targets  []TargetSpec  // at most MaxTargets
-	SLO      time.Duration // of the time to first token, or of the whole answer where it is no stream; 0: none
+	SLO      time.Duration // of the time to first token; what is no stream has none; 0: none
 	Attempts int           // of one exchange, all targets and fallbacks together; at least 1
 	Backoff  time.Duration // before the first repetition at the same target; doubles each time
 	MaxWait  time.Duration // longest wait before a repetition, Retry-After included

@@ -165,7 +165,7 @@ func (t *Target) learn(now int64, l *Lease, r *Result) Change {
 			input = l.input
 		}
 		t.times[l.kind].step(now, r.Took, input)
-		if slo := t.route.spec.SLO; slo > 0 && !l.late { // or sweep has counted it
+		if slo := t.route.spec.SLO; slo > 0 && l.kind == streams && !l.late { // or sweep has counted it
 			slow = verdictOf(r.Took > slo)
 		}
 	}
@@ -221,7 +221,7 @@ func (t *Target) sweep(now int64) (c Change) {
 			l.rise(now, age.Seconds()/l.factor(input), false)
 			t.mu.Unlock()
 		}
-		if slo := t.route.spec.SLO; slo > 0 && age > slo && w.start.CompareAndSwap(start, -start) {
+		if slo := t.route.spec.SLO; slo > 0 && kind(size&1) == streams && age > slo && w.start.CompareAndSwap(start, -start) {
 			t.mu.Lock()
 			if change := t.judge(now, start, unknown, yes); change != NoChange {
 				c = change
