@@ -168,3 +168,44 @@ func TestCheck_MissingFile(t *testing.T) {
 		t.Errorf("got status %d, stderr %q", code, stderr)
 	}
 }
+
+func TestCheck_Routes(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "llmopt.toml")
+	if err := os.WriteFile(file, []byte(`
+[[routes]]
+name = "chat"
+match = { model = ["gpt-5-mini", "mini-*"], tag = ["batch"] }
+[[routes.targets]]
+name = "known"
+provider = "openai"
+model = "gpt-4o-mini"
+key = "env:K"
+[[routes.targets]]
+name = "unknown"
+provider = "openai"
+model = "nobody-knows-this"
+[[routes]]
+name = "spare"
+[[routes.targets]]
+name = "only"
+provider = "anthropic"
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out := newCapture()
+	if code := run(t.Context(), []string{"check", "--config", file}, []string{"K=secret-key"}, out, out); code != 0 {
+		t.Fatalf("status %d: %s", code, out)
+	}
+	for _, want := range []string{
+		"model gpt-5-mini or mini-*, tag batch", "its own key", "nothing: a fallback only",
+		`routes.chat.targets.unknown: "nobody-knows-this" has no known price`, "routes.chat.targets.unknown has no key",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in %s", want, out)
+		}
+	}
+	if strings.Contains(out.String(), "secret-key") {
+		t.Error("a key is shown")
+	}
+}
