@@ -79,7 +79,7 @@ func TestFaults_ThatEndTheConnection(t *testing.T) {
 
 func TestFaults_AfterSaysWhereTheMiddleIs(t *testing.T) {
 	t.Parallel()
-	s := start(t, Options{Directives: MustDirectives("tokens=32,ids=stable")})
+	s := start(t, Options{Directives: MustDirectives("tokens=32,ids=stable"), Now: func() time.Time { return time.Unix(1_800_000_000, 0) }})
 	whole, _ := s.raw("POST", chatPath, streamChat)
 	_, want, _ := body(t, whole)
 	for _, after := range []int{0, 1, 7} {
