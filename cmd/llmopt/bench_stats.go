@@ -45,6 +45,9 @@ func (c *benchStatsCmd) Run(env *environment) error {
 	}
 	r.Machine, r.Commit = fmt.Sprintf("%d cores, %s/%s", runtime.GOMAXPROCS(0), runtime.GOOS, runtime.GOARCH), buildVersion().Commit
 	r.Command = "llmopt " + strings.Join(os.Args[1:], " ")
+	if c.Data != "" { // where it lies here is nobody's business
+		r.Command = strings.ReplaceAll(r.Command, c.Data, "DIR")
+	}
 	printed := r.Text
 	if c.JSON {
 		printed = func(w io.Writer) error { return printJSON(w, r) }

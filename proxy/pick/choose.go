@@ -183,20 +183,25 @@ func (r *Route) chooseIn(c *candidates, now int64, p *plan, q *Query, draw uint6
 		chosen, why = int(c.list[below(draw, 2, c.n)]), ByChance
 	}
 	var members [MaxTargets]uint8
-	n, share := 0, 0.
-	for _, i := range c.list[:c.n] {
-		if group[i] == group[chosen] {
-			members[n] = i
-			n++
-			share += c.share[i]
-		}
-	}
+	n, share := c.equals(group, group[chosen], &members)
 	within := 1.
 	if n > 1 {
 		chosen, within = r.lighter(c, members[:n], p, q, chosen, explore, draw)
 	}
 	propensity := unprobed * (exploration/float64(c.n) + (1-exploration)*share/c.total*within)
 	return Choice{r.targets[chosen], why, propensity}, true
+}
+
+// equals lists the targets of a group in members, and adds up their shares.
+func (c *candidates) equals(group []uint8, of uint8, members *[MaxTargets]uint8) (n int, share float64) {
+	for _, i := range c.list[:c.n] {
+		if group[i] == of {
+			members[n] = i
+			n++
+			share += c.share[i]
+		}
+	}
+	return n, share
 }
 
 // byShare is the target at u, in [0, 1), of the shares laid end to end.

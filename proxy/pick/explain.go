@@ -87,14 +87,7 @@ func (r *Route) weigh(e *Explanation, tier []int, at int64, p *plan, q *Query, l
 	group := p.group[q.Class]
 	for _, i := range c.list[:c.n] {
 		var members [MaxTargets]uint8
-		n, share := 0, 0.
-		for _, j := range c.list[:c.n] {
-			if group[j] == group[i] {
-				members[n] = j
-				n++
-				share += c.share[j]
-			}
-		}
+		n, share := c.equals(group, group[i], &members)
 		within := 1.
 		if n > 1 {
 			_, within = r.lighter(&c, members[:n], p, q, int(i), true, 0)
