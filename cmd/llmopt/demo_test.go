@@ -66,8 +66,8 @@ func TestDemo_EndsByItselfAndLeavesNothing(t *testing.T) {
 	})
 }
 
+// Not beside other tests: it counts what happens within milliseconds.
 func TestDemo_JSONAddsUp(t *testing.T) {
-	t.Parallel()
 	out := demo(t, nil, "--for", "2s", "--rate", "40", "--no-faults", "--json", "--seed", "7")
 	var got demoReport
 	if err := json.Unmarshal([]byte(out), &got); err != nil {
