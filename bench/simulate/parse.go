@@ -141,12 +141,9 @@ func (s *Scenario) traffic(w *words) {
 		const keys = "rate, input, output, trace, scale, speed"
 		switch key := w.one(keys); key {
 		case "rate":
-			text := w.one("a rate such as 30/s")
-			n, err := strconv.ParseFloat(strings.TrimSuffix(text, "/s"), 64)
-			if err != nil || !strings.HasSuffix(text, "/s") || !(n > 0 && n <= 1e5) {
-				w.fail(text, "a rate such as 30/s")
+			if t.Rate = w.marked("", "/s", "a rate such as 30/s", 1e5); t.Rate == 0 {
+				w.fail("0/s", "a rate such as 30/s")
 			}
-			t.Rate = n
 		case "input":
 			w.expect("lognormal")
 			t.Input, t.InputSigma = w.number(1, 1e7), w.number(0, 5)
@@ -177,12 +174,9 @@ func (s *Scenario) event(w *words, line int) {
 	case "quality":
 		e.Value = w.number(0, 1)
 	case "quota":
-		text := w.one("a quota such as 600/min")
-		n, err := strconv.ParseFloat(strings.TrimSuffix(text, "/min"), 64)
-		if err != nil || !strings.HasSuffix(text, "/min") || !(n > 0) || math.IsInf(n, 0) {
-			w.fail(text, "a quota such as 600/min")
+		if e.Value = w.marked("", "/min", "a quota such as 600/min", 1e9); e.Value == 0 {
+			w.fail("0/min", "a quota such as 600/min")
 		}
-		e.Value = n
 	case "blackhole", "hang", "drip":
 	default:
 		w.fail(e.What, actions)
@@ -340,29 +334,25 @@ func (w *words) whole(low, high int) int {
 	return n
 }
 
-func (w *words) percent() float64 {
-	text := w.one("a percentage such as 2%")
-	n, err := strconv.ParseFloat(strings.TrimSuffix(text, "%"), 64)
-	if err != nil || !strings.HasSuffix(text, "%") || !(n >= 0 && n <= 100) {
-		w.fail(text, "a percentage such as 2%")
-	}
-	return n / 100
-}
+func (w *words) percent() float64 { return w.marked("", "%", "a percentage such as 2%", 100) / 100 }
 
 func (w *words) dollars() float64 {
-	text := w.one("dollars such as $0.50")
-	n, err := strconv.ParseFloat(strings.TrimPrefix(text, "$"), 64)
-	if err != nil || !(n >= 0) || math.IsInf(n, 0) {
-		w.fail(text, "dollars such as $0.50")
+	if w.more() {
+		w.list[w.at] = strings.TrimPrefix(w.list[w.at], "$")
 	}
-	return n
+	return w.marked("", "", "dollars such as $0.50", math.MaxFloat64)
 }
 
-func (w *words) times() float64 {
-	text := w.one("a factor such as x2")
-	n, err := strconv.ParseFloat(strings.TrimPrefix(text, "x"), 64)
-	if err != nil || !strings.HasPrefix(text, "x") || !(n >= 0 && n <= 1e6) {
-		w.fail(text, "a factor such as x2")
+func (w *words) times() float64 { return w.marked("x", "", "a factor such as x2", 1e6) }
+
+// marked reads a number from 0 to high between marks.
+func (w *words) marked(prefix, suffix, want string, high float64) float64 {
+	text := w.one(want)
+	bare, begins := strings.CutPrefix(text, prefix)
+	bare, ends := strings.CutSuffix(bare, suffix)
+	n, err := strconv.ParseFloat(bare, 64)
+	if err != nil || !begins || !ends || !(n >= 0 && n <= high) {
+		w.fail(text, want)
 	}
 	return n
 }
