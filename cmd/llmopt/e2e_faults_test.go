@@ -42,7 +42,7 @@ func ask(t testing.TB, url, body string) (status int, header http.Header, text s
 func TestE2E_EveryFault(t *testing.T) {
 	t.Parallel()
 	s := simulate(t, sim.Options{Now: fixedTime})
-	g := serve(t, s.url, "OPTIMIZER_PROVIDER_DEFAULTS__TIMEOUTS__FIRST_BYTE=1500ms", "OPTIMIZER_PROVIDER_DEFAULTS__TIMEOUTS__IDLE=500ms")
+	g := serve(t, s.url, "OPTIMIZER_PROVIDER_DEFAULTS__TIMEOUTS__FIRST_BYTE=4s", "OPTIMIZER_PROVIDER_DEFAULTS__TIMEOUTS__IDLE=2s")
 	const (
 		whole    = "whole"    // the answer as the provider sent it
 		clean    = "clean"    // an error in the dialect's shape under the status

@@ -30,7 +30,7 @@ type fleet struct {
 func fleetSettings(mode, more string, sims [3]*simulated) string {
 	var s strings.Builder
 	for i, name := range []string{"a", "b", "c"} {
-		fmt.Fprintf(&s, "[providers.%s]\nbase_url = \"%s/v1\"\nrequest_usage = true\ntimeouts = { first_byte = \"400ms\", idle = \"400ms\" }\n", name, sims[i].url)
+		fmt.Fprintf(&s, "[providers.%s]\nbase_url = \"%s/v1\"\nrequest_usage = true\ntimeouts = { first_byte = \"1500ms\", idle = \"1500ms\" }\n", name, sims[i].url)
 	}
 	s.WriteString("[[routes]]\nname = \"chat\"\nmatch = { model = [\"gpt-4o\"] }\nbackoff = \"1ms\"\n" + more)
 	if mode == "fallback" {
@@ -756,7 +756,7 @@ func TestE2E_RouteLearnsDeadlines(t *testing.T) {
 			t.Fatal(status, text)
 		}
 	}
-	file := strings.ReplaceAll(fleetSettings("retry", "first_byte_factor = 2\n", f.sims), `first_byte = "400ms"`, `first_byte = "60s"`)
+	file := strings.ReplaceAll(fleetSettings("retry", "first_byte_factor = 2\n", f.sims), `first_byte = "1500ms"`, `first_byte = "60s"`)
 	reloads := f.metric("llmopt_config_reloads_total")
 	f.file.replace(file)
 	f.eventually("a reload", func() bool { return f.metric("llmopt_config_reloads_total") > reloads })
