@@ -72,9 +72,10 @@ type Exchange struct {
 	newModel     string        // that takes the place of the client's; empty: it stays
 	firstByte    time.Duration // bound that the request sets; 0: none
 	attemptsLeft int
-	unhedged     bool   // the request wants no hedge
-	hedged       bool   // it has had one
-	ownBody      []byte // of a double: its buffer, while body is the first's
+	unhedged     bool           // the request wants no hedge
+	hedged       bool           // it has had one
+	lost         config.NanoUSD // what the slower of two attempts has cost
+	ownBody      []byte         // of a double: its buffer, while body is the first's
 	tried        triedTargets
 	target       *target
 	series       *window.Series

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -138,6 +139,9 @@ func (x *Exchange) double() *Exchange {
 		aimedPath: own.aimedPath, ownBody: own.body,
 	}
 	d.subject.Header = d.peek
+	if x.trace != nil { // its attempts are put beside the first's when they are over
+		d.trace = &Trace{TraceID: x.trace.TraceID, SpanID: x.trace.SpanID}
+	}
 	return d
 }
 
@@ -185,7 +189,9 @@ func (r *race) adopt(err error, late bool) {
 	if late {
 		err = fail(&hedgeLost, nil)
 	}
+	before := x.total
 	x.abandon(err)
+	x.lost = x.total - before
 	total := addNano(x.total, rival.total)
 	swapped := *x // its buffers go back with the rival
 	x.provider, x.limits, x.path, x.newModel, x.choice, x.routeTarget, x.lease = rival.provider, rival.limits, rival.path, rival.newModel, rival.choice, rival.routeTarget, rival.lease
@@ -198,6 +204,9 @@ func (r *race) adopt(err error, late bool) {
 	x.attempts += rival.attempts
 	x.tried.add(x.target)
 	x.total = total
+	if x.trace != nil {
+		x.trace.Attempts = append(x.trace.Attempts, rival.trace.Attempts...)
+	}
 	if x.conn != nil && !x.conn.Move(&x.client.tether) { // the client has left meanwhile: the next read tells
 		x.client.tether.Cut()
 	}
@@ -218,7 +227,10 @@ func (r *race) end(rival *Exchange) {
 	rival.lease.Settle(time.Now(), &pick.Result{})
 	x := r.x
 	x.attempts += rival.attempts
-	x.total = addNano(x.total, rival.total)
+	x.total, x.lost = addNano(x.total, rival.total), rival.total
+	if x.trace != nil { // the first's is not over, and stays the last
+		x.trace.Attempts = slices.Insert(x.trace.Attempts, max(0, len(x.trace.Attempts)-1), rival.trace.Attempts...)
+	}
 	x.tried.add(rival.target)
 	rival.discard()
 }

@@ -22,6 +22,7 @@ const (
 	metricRouteRepeats    = "llmopt_route_repeats_total"         // route
 	metricRouteRefused    = "llmopt_route_repeats_refused_total" // route: by the retry budget
 	metricRouteHedges     = "llmopt_route_hedges_total"          // route
+	metricRouteHedgeCost  = "llmopt_route_hedge_cost_usd_total"  // route
 )
 
 // writeRoutes prints the metrics of the routes in force.
@@ -34,7 +35,9 @@ func (p *Proxy) writeRoutes(w io.Writer) {
 		metrics.WriteGaugeUint64(w, metricRouteActive+label, uint64(max(0, active))) //nolint:gosec // not negative
 		metrics.WriteCounterUint64(w, metricRouteRepeats+label, made)
 		metrics.WriteCounterUint64(w, metricRouteRefused+label, refused)
-		metrics.WriteCounterUint64(w, metricRouteHedges+label, r.pick.Hedges())
+		hedges, lost := r.pick.Hedges()
+		metrics.WriteCounterUint64(w, metricRouteHedges+label, hedges)
+		metrics.WriteCounterFloat64(w, metricRouteHedgeCost+label, float64(lost)/1e9)
 		for i, t := range r.pick.Targets() {
 			s := t.Status(now)
 			labels := fmt.Sprintf("route=%q,target=%q", s.Route, s.Target)

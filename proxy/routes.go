@@ -46,7 +46,7 @@ type routeTarget struct {
 	stripped   *providerState // the same without the client's credential; nil where that is replaced anyway
 	keyed      bool           // a configured key is used
 	prices     config.TargetPrice
-	picks      [7]atomic.Uint64 // by pick.Why
+	picks      [pick.Whys]atomic.Uint64 // by pick.Why
 }
 
 // glob is a name with * for any run of characters.

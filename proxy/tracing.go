@@ -74,6 +74,7 @@ type TraceAttempt struct {
 	Cost          config.NanoUSD
 	Estimated     bool
 	Unpriced      bool
+	Why           string // its target was chosen; empty: there was no choice
 }
 
 // traceparentHeader carries a trace between processes (W3C Trace Context).
@@ -160,8 +161,16 @@ func (x *Exchange) traceAttempt(now time.Time, o *window.Observation) {
 		Provider: x.target.provider, Target: x.target.name, Host: x.provider.origin.Host, Model: string(x.meter.Model()),
 		Status: x.attempt.status, Outcome: o.Outcome, Input: x.usage.InputTotal(), Output: o.TokensOutput,
 		CacheRead: o.TokensCacheRead, CacheWrite: o.TokensCacheWrite, Reasoning: o.TokensReasoning,
-		Cost: x.cost, Estimated: x.estimated, Unpriced: x.unpriced,
+		Cost: x.cost, Estimated: x.estimated, Unpriced: x.unpriced, Why: x.why(),
 	}
+}
+
+// why says which step chose the attempt's target; empty where there was no choice.
+func (x *Exchange) why() string {
+	if x.route == nil {
+		return ""
+	}
+	return x.choice.Why.String()
 }
 
 // endTrace hands the exchange to whoever exports it.

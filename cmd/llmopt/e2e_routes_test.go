@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -46,14 +47,14 @@ func fleetSettings(mode, more string, sims [3]*simulated) string {
 	return s.String()
 }
 
-func newFleet(t *testing.T, mode, more string) *fleet {
+func newFleet(t *testing.T, mode, more string, environ ...string) *fleet {
 	t.Helper()
 	f := &fleet{}
 	for i := range f.sims {
 		f.sims[i] = simulate(t, sim.Options{Now: fixedTime, Directives: sim.MustDirectives("ids=stable,tokens=8")})
 	}
 	f.file = newSettingsFile(t, fleetSettings(mode, more, f.sims))
-	f.served = serveFile(t, f.file.path, f.sims[0].url, "KEY=k-configured")
+	f.served = serveFile(t, f.file.path, f.sims[0].url, append([]string{"KEY=k-configured"}, environ...)...)
 	return f
 }
 
@@ -630,7 +631,8 @@ func TestE2E_RouteStateOutlivesReloads(t *testing.T) {
 // A late answer is overtaken by a second attempt elsewhere; the slower one is stopped at once and charged.
 func TestE2E_RouteHedges(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t, "retry", "hedge = 0.5\n")
+	spans := &collector{}
+	f := newFleet(t, "retry", "hedge = 0.5\n", "OPTIMIZER_TELEMETRY__ENDPOINT="+spans.overGRPC(t), "OPTIMIZER_TELEMETRY__PROTOCOL=grpc", "OPTIMIZER_TELEMETRY__SAMPLE=0")
 	for range 450 { // until the target knows its times
 		for _, stream := range []bool{false, true} {
 			if status, _, text, err := ask(t, f.url+"/v1/chat/completions", fmt.Sprintf(fleetBody, stream)); status != 200 || err != nil {
@@ -672,7 +674,19 @@ func TestE2E_RouteHedges(t *testing.T) {
 	if n := f.metric("llmopt_route_hedges_total"); n < 8 {
 		t.Errorf("%v hedges are counted", n)
 	}
+	if f.metric("llmopt_route_hedge_cost_usd_total") <= 0 {
+		t.Error("the slower attempts have cost nothing")
+	}
+	const sampled = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	for _, slow := range []int{0, 1} { // the rival wins, and loses
+		f.script(slow, "ttft=20s")
+		f.script(1-slow, "ttft=300ms")
+		if status, h, _ := f.ask(fmt.Sprintf(fleetBody, true), "traceparent", sampled); status != 200 || h.Get("x-llmopt-attempts") != "2" {
+			t.Errorf("traced: %d, %s attempts", status, h.Get("x-llmopt-attempts"))
+		}
+	}
 	f.script(0, "ttft=300ms")
+	f.script(1, "")
 	status, h, _ := f.ask(fmt.Sprintf(fleetBody, false), "x-llmopt-target", "a")
 	if status != 200 || h.Get("x-llmopt-attempts") != "1" {
 		t.Errorf("a pinned request was hedged: %d, %s attempts", status, h.Get("x-llmopt-attempts"))
@@ -680,6 +694,26 @@ func TestE2E_RouteHedges(t *testing.T) {
 	f.eventually("nothing is held", func() bool {
 		return f.metric("llmopt_target_in_flight")+f.metric("llmopt_route_exchanges_in_flight") == 0
 	})
+	f.stop()
+	spans.hedged(t)
+}
+
+// hedged wants both attempts of two exchanges, the one that served as well as the one that was stopped.
+func (c *collector) hedged(t *testing.T) {
+	t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var got []string
+	for _, span := range c.spans {
+		if a := attributesOf(span.GetAttributes()); a["llmopt.why"] != "" {
+			got = append(got, a["llmopt.why"]+" "+a["llmopt.target"]+" "+a["llmopt.outcome"])
+		}
+	}
+	slices.Sort(got)
+	want := []string{"hedge b canceled", "hedge b ok", "share a canceled", "share a ok"}
+	if !slices.Equal(got, want) {
+		t.Errorf("attempts %v, want %v", got, want)
+	}
 }
 
 // Each cause has its own fallback, and the request's own faults have none.

@@ -21,7 +21,7 @@ func (a routesAPI) List() (out []*controlpb.Route) {
 		r := &controlpb.Route{Name: v.Name(), Models: v.Models}
 		r.ExchangesInFlight, _ = v.Active()
 		r.Repeats, r.RepeatsRefused = v.Repeats()
-		r.Hedges = v.Hedges()
+		r.Hedges, _ = v.Hedges()
 		for i := range v.Targets {
 			r.Targets = append(r.Targets, targetProto(&v, i))
 		}

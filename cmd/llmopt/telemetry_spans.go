@@ -83,6 +83,9 @@ func writeAttempt(ctx context.Context, tracer trace.Tracer, ids *givenIDs, name 
 	if n, err := strconv.Atoi(port); err == nil {
 		attributes = append(attributes, attribute.Int("server.port", n))
 	}
+	if a.Why != "" {
+		attributes = append(attributes, attribute.String("llmopt.why", a.Why))
+	}
 	if a.Status > 0 {
 		attributes = append(attributes, attribute.Int("http.response.status_code", a.Status))
 	}

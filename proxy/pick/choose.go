@@ -17,9 +17,12 @@ const (
 	ByPin                 // the request names it
 	ByFallback            // the next of a fallback chain
 	LastResort            // nothing better is left: ejected, or rate limited
+	ByHedge               // the first attempt is late
+
+	Whys = iota // number of steps
 )
 
-var whyNames = [...]string{"share", "exploration", "affinity", "probe", "pin", "fallback", "last_resort"}
+var whyNames = [...]string{"share", "exploration", "affinity", "probe", "pin", "fallback", "last_resort", "hedge"}
 
 // String is the step's name in logs and answers.
 func (w Why) String() string {
@@ -107,8 +110,11 @@ func (r *Route) gather(c *candidates, tier []int, now int64, p *plan, q *Query, 
 		c.share[i] = w
 		c.list[c.n] = uint8(i)
 		c.n++
+		c.total += w
 	}
-	c.settle(last)
+	if c.out > 0 {
+		c.settle(last)
+	}
 }
 
 // settle decides what ejected targets count for: nothing, unless more than half of the capacity is out.
@@ -122,6 +128,7 @@ func (c *candidates) settle(last bool) {
 		part = panicShare * (2*c.out/c.capacity - 1)
 	}
 	kept := 0
+	c.total = 0
 	for _, i := range c.list[:c.n] {
 		if c.share[i] < 0 {
 			c.share[i] *= -part

@@ -2,16 +2,22 @@ package pick
 
 import "sync/atomic"
 
-// hedgeBudget gives each exchange a part of a hedge, and saves up a few.
+// hedgeBudget bounds hedges to a share of the exchanges, of which it saves up a few, and what they cost to the same share of what all exchanges
+// cost. The price of a hedge is known when it is over, so that those under way can go past the second bound; the ones after them make up for it.
 type hedgeBudget struct {
 	credit atomic.Int64 // millionths of a hedge
 	made   atomic.Uint64
+	paid   atomic.Int64 // nano-dollars of exchanges, hedges included; forgotten by half now and then
+	extra  atomic.Int64 // nano-dollars of them for attempts that lost against another
+	ended  atomic.Uint64
+	spent  atomic.Int64 // nano-dollars, as extra, of all time
 }
 
 const (
-	wholeHedge = 1_000_000
-	mostCredit = 10 * wholeHedge
-	mostLoad   = .8 // of the targets' max_concurrency, above which nothing is hedged
+	wholeHedge  = 1_000_000
+	mostCredit  = 10 * wholeHedge
+	mostLoad    = .8   // of the targets' max_concurrency, above which nothing is hedged
+	hedgeMemory = 4096 // exchanges after which paid and extra halve
 )
 
 // earn is called once an exchange.
@@ -24,7 +30,10 @@ func (b *hedgeBudget) earn(share float64) {
 	}
 }
 
-func (b *hedgeBudget) take() bool {
+func (b *hedgeBudget) take(share float64) bool {
+	if float64(b.extra.Load()) > share*float64(b.paid.Load()) {
+		return false
+	}
 	if b.credit.Add(-wholeHedge) < 0 {
 		b.credit.Add(wholeHedge)
 		return false
@@ -33,8 +42,23 @@ func (b *hedgeBudget) take() bool {
 	return true
 }
 
-// Hedges counts those that were made.
-func (r *Route) Hedges() uint64 { return r.hedges.made.Load() }
+// pay takes in what an exchange has cost.
+func (b *hedgeBudget) pay(total, extra int64) {
+	b.paid.Add(total)
+	if extra > 0 {
+		b.extra.Add(extra)
+		b.spent.Add(extra)
+	}
+	if b.ended.Add(1)%hedgeMemory == 0 {
+		b.paid.Add(-b.paid.Load() / 2)
+		b.extra.Add(-b.extra.Load() / 2)
+	}
+}
+
+// Hedges counts those that were made, and says what the slower attempts have cost, in nano-dollars.
+func (r *Route) Hedges() (made uint64, nanoUSD int64) {
+	return r.hedges.made.Load(), r.hedges.spent.Load()
+}
 
 // busy tells whether the targets' capacity is used up so far that a hedge would hurt others. Targets without max_concurrency have no end.
 func (r *Route) busy() bool {

@@ -49,6 +49,13 @@ func (w *Walk) Answered() {
 	}
 }
 
+// Paid says what the exchange has cost in all, and its attempts that lost against another one, in nano-dollars. It belongs before End.
+func (w *Walk) Paid(total, lost int64) {
+	if w.home != nil {
+		w.home.hedges.pay(total, lost)
+	}
+}
+
 // Query is what the choices depend on.
 func (w *Walk) Query() *Query { return &w.q }
 
@@ -218,13 +225,13 @@ func (w *Walk) Hedge(now time.Time, draw uint64) (Choice, bool) {
 	q := w.q
 	q.Prefix = Prefix{}
 	c, refusal := w.route.choose(w.route.at(now), w.route.planFor(w.snapshot), &q, w.tried, false, draw)
-	if refusal != NoRefusal || c.Why == ByProbe || !w.home.hedges.take() {
+	if refusal != NoRefusal || c.Why == ByProbe || !w.home.hedges.take(w.home.planFor(w.snapshot).params.HedgeShare) {
 		return Choice{}, false
 	}
 	before := w.current
 	w.take(now, c)
 	w.current = before
-	return Choice{c.Target, c.Why, 0}, true
+	return Choice{Target: c.Target, Why: ByHedge}, true
 }
 
 // retryShare of the exchanges under way may be repetitions.

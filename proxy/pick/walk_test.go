@@ -155,6 +155,37 @@ func TestWalk_Hedge(t *testing.T) {
 	}
 }
 
+// Attempts that lose may cost the hedges' share of what the exchanges cost, however few they are.
+func TestWalk_HedgesWithinTheirShareOfTheCost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, Spec{Name: "r", Targets: targets("a", "b")})
+	route := w.policy.Routes["r"]
+	route.HedgeShare = .1
+	w.policy.Routes["r"] = route
+	all, lost, made := int64(0), int64(0), 0
+	const n = 50_000
+	for i := range uint64(n) {
+		walk := w.walk("r", Query{})
+		_, _ = walk.First(w.now, i)
+		cost, extra := int64(1000), int64(0)
+		if h, ok := walk.Hedge(w.now, i); ok {
+			if made++; h.Why != ByHedge {
+				t.Fatal(h.Why)
+			}
+			extra = 5000 // the losing ones are the long prompts
+		}
+		walk.Paid(cost+extra, extra)
+		walk.End()
+		all, lost = all+cost+extra, lost+extra
+	}
+	if share := float64(lost) / float64(all); share < .08 || share > .105 {
+		t.Errorf("%d hedges of %d have cost %.3f of the whole, want .1", made, n, share)
+	}
+	if m, spent := w.routes.Route("r").Hedges(); m != uint64(made) || spent != lost {
+		t.Errorf("%d hedges for %d, want %d for %d", m, spent, made, lost)
+	}
+}
+
 func prefixOf(hashes ...uint64) (p Prefix) {
 	for _, h := range hashes {
 		p.Add(mix(h))
