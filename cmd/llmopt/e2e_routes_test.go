@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -604,6 +605,45 @@ model = "a-much-longer-name"
 			t.Errorf("chunked %t: the provider sees %d bytes, want %d; target %s", chunked, e.BodyBytes, len(want), resp.Header.Get("x-llmopt-target"))
 		}
 	}
+}
+
+// What an operator has done to targets is journalled, shown by llmopt status, and holds over a restart, until it is taken back.
+func TestE2E_RouteTargetsStayAsAnOperatorHasSetThem(t *testing.T) {
+	t.Parallel()
+	dir := "OPTIMIZER_STORAGE__DIR=" + filepath.Join(t.TempDir(), "state")
+	f := newFleet(t, "retry", "", dir)
+	restart := func() {
+		f.stop()
+		f.served = serveFile(t, f.file.path, f.sims[0].url, "KEY=k-configured", dir)
+	}
+	serves := func(want string) {
+		t.Helper()
+		if _, h, _ := f.ask(fmt.Sprintf(fleetBody, false)); h.Get("x-llmopt-target") != want {
+			t.Errorf("%s serves, want %s", h.Get("x-llmopt-target"), want)
+		}
+	}
+	status := func(want string) {
+		t.Helper()
+		if text := cliOutput(t, 0, "status", "--admin", f.admin); !strings.Contains(text, want) {
+			t.Errorf("status without %q: %s", want, text)
+		}
+	}
+	cliOutput(t, 0, "targets", "drain", "chat/a", "--reason", "maintenance", "--admin", f.admin)
+	cliOutput(t, 0, "targets", "eject", "chat/b", "--reason", "wrong answers", "--admin", f.admin)
+	restart()
+	serves("c")
+	status("route chat: 1 of 3 targets take traffic; a drained (maintenance), b ejected (wrong answers)")
+	cliOutput(t, 0, "targets", "restore", "chat/a", "--admin", f.admin)
+	restart()
+	serves("a")
+	status("route chat: 2 of 3 targets take traffic; b ejected (wrong answers)")
+	cliOutput(t, 0, "targets", "restore", "chat/b", "--admin", f.admin)
+	status("route chat: 3 of 3 targets take traffic\n")
+	f.eventually("all four are journalled", func() bool {
+		text := cliOutput(t, 0, "journal", "--admin", f.admin)
+		return strings.Count(text, "target  ") == 4 && strings.Contains(text, "drain: maintenance") && strings.Contains(text, "eject: wrong answers") &&
+			strings.Contains(text, "restore: by hand") && strings.Contains(text, "routes.chat.targets.b")
+	})
 }
 
 // A reload that changes nothing of the routes leaves their state as it is, attempts under way included.

@@ -38,6 +38,7 @@ type gateway struct {
 	durable *durable // nil: state is in memory only
 	jobs    *jobs.Runner
 	otel    *telemetry // nil: nothing is sent
+	marks   marks
 	prices  *config.PriceBook
 	access  *proxy.AccessLog
 	logFile *lumberjack.Logger // nil where the access log is no file of ours
@@ -101,6 +102,8 @@ func newGateway(c *config.Config, o config.Options, stdout, stderr io.Writer) (_
 	}); err != nil {
 		return nil, fmt.Errorf("%w: %w", errUsage, err)
 	}
+	g.marks.g = g
+	g.marks.restore()
 	if g.proxyLn, err = net.Listen("tcp", c.Server.Listen); err != nil {
 		return nil, fmt.Errorf("server.listen: %w", err)
 	}

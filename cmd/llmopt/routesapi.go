@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -52,17 +51,7 @@ func (a routesAPI) Set(route, target string, action controlpb.SetTargetRequest_A
 	if reason == "" {
 		reason = "by hand"
 	}
-	switch action {
-	case controlpb.SetTargetRequest_ACTION_DRAIN:
-		t.Drain(true)
-	case controlpb.SetTargetRequest_ACTION_EJECT:
-		t.Eject(reason)
-	case controlpb.SetTargetRequest_ACTION_RESTORE:
-		t.Restore()
-	case controlpb.SetTargetRequest_ACTION_UNSPECIFIED:
-	}
-	word := strings.ToLower(strings.TrimPrefix(action.String(), "ACTION_"))
-	a.g.log.Warn().Str("route", route).Str("target", target).Str("action", word).Str("reason", reason).Msg("an operator has set a target")
+	a.g.marks.set(t, action, reason)
 	for _, v := range a.g.proxy.Routes() {
 		if v.Name() == route {
 			return targetProto(&v, t.Index())

@@ -33,6 +33,7 @@ func appendStatus(out *bytes.Buffer, s *controlpb.GetStatusResponse) {
 		names = append(names, printable(p.GetName()))
 	}
 	fmt.Fprintf(out, "providers %s\n", strings.Join(names, ", "))
+	appendRoutes(out, s.GetRoutes())
 	for _, notice := range s.GetNotices() {
 		fmt.Fprintf(out, "note: %s\n", printable(notice))
 	}
@@ -44,6 +45,35 @@ func appendStatus(out *bytes.Buffer, s *controlpb.GetStatusResponse) {
 		return
 	}
 	appendTargets(out, "last "+span, s, statusColumns)
+}
+
+// appendRoutes names the routes, and of their targets those that do not take traffic as they should.
+func appendRoutes(out *bytes.Buffer, routes []*controlpb.Route) {
+	for _, r := range routes {
+		taking, troubled := 0, []string(nil)
+		for _, t := range r.GetTargets() {
+			switch t.GetState() {
+			case "healthy":
+				taking++
+				continue
+			case "slow_start", "probation", "full":
+				taking++
+			}
+			what := printable(t.GetName()) + " " + t.GetState()
+			if t.GetFor() != nil {
+				what += " for " + shortDuration(t.GetFor().AsDuration().Seconds())
+			}
+			if t.GetReason() != "" {
+				what += " (" + printable(t.GetReason()) + ")"
+			}
+			troubled = append(troubled, what)
+		}
+		fmt.Fprintf(out, "route %s: %d of %d targets take traffic", printable(r.GetName()), taking, len(r.GetTargets()))
+		if len(troubled) > 0 {
+			fmt.Fprintf(out, "; %s", strings.Join(troubled, ", "))
+		}
+		out.WriteByte('\n')
+	}
 }
 
 // column is one fact of a target.

@@ -68,6 +68,9 @@ func (a *admin) GetStatus(_ context.Context, req *controlpb.GetStatusRequest) (*
 			Name: name, Dialect: p.Dialect, BaseUrl: p.BaseURL, OwnKey: !p.APIKey.Empty(),
 		})
 	}
+	if a.options.Routes != nil {
+		res.Routes = a.options.Routes.List()
+	}
 	a.sumTargets(res, window.Last(now, back))
 	return res, nil
 }

@@ -23,6 +23,7 @@ const entryFormat = 1
 const (
 	KindConfiguration = "configuration" // an operator's settings
 	KindRestore       = "restore"       // stored state was replaced by a backup
+	KindTarget        = "target"        // an operator has drained, ejected or restored a target
 )
 
 func (e Entry) encode() []byte {

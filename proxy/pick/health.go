@@ -155,9 +155,10 @@ func (t *Target) eject(now int64, e *Ejection, reason string) {
 }
 
 // Drain stops sending new attempts, or begins again.
-func (t *Target) Drain(on bool) {
+func (t *Target) Drain(on bool, reason string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.reason = reason
 	t.drained.Store(on)
 	t.trouble.Store(true)
 }
@@ -200,7 +201,7 @@ func (t *Target) Restore() {
 type Status struct {
 	Route, Target string
 	State         State
-	Reason        string        // of the last ejection
+	Reason        string        // of the last ejection, or of what an operator has done
 	For           time.Duration // how long it stays as it is, where that is known
 	InFlight      int64
 	Ejections     uint64

@@ -334,9 +334,9 @@ func TestTarget_ByHand(t *testing.T) {
 			t.Errorf("%s: got %d of 100", what, got)
 		}
 	}
-	a.Drain(true)
+	a.Drain(true, "")
 	check("drained", Drained, false)
-	a.Drain(false)
+	a.Drain(false, "")
 	check("not drained", Healthy, true)
 	a.Eject("by hand")
 	check("ejected", Out, false)
@@ -353,18 +353,31 @@ func TestTarget_ByHand(t *testing.T) {
 
 func TestRoutes_StateOutlivesAReload(t *testing.T) {
 	t.Parallel()
-	spec := Spec{Name: "r", Targets: targets("a", "b"), Attempts: 1, Ejection: DefaultEjection}
+	names := []string{"a", "b", "drained", "ejected"}
+	spec := Spec{Name: "r", Targets: targets(names...), Attempts: 1, Ejection: DefaultEjection}
 	w := newWorld(t, spec)
-	w.routes.Route("r").Target("a").Drain(true)
-	w.routes.Route("r").Target("b").Drain(true)
-	spec.Targets = targets("a", "b")
-	spec.Targets[1].Identity = "another key"
+	for _, name := range names[:2] {
+		lease := w.routes.Route("r").Target(name).Begin(w.now, &Query{})
+		lease.Settle(w.now, &Result{Outcome: Refused})
+	}
+	w.routes.Route("r").Target("drained").Drain(true, "upgrade")
+	w.routes.Route("r").Target("ejected").Eject("wrong answers")
+	spec.Targets = targets(names...)
+	for i := range spec.Targets[1:] {
+		spec.Targets[i+1].Identity = "another key"
+	}
 	next, err := NewRoutes([]Spec{spec}, w.routes, epoch.Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if next.Route("r").Target("a").Status(w.now).State != Drained || next.Route("r").Target("b").Status(w.now).State != Healthy {
-		t.Error("a target keeps its state while it stays the same, and begins anew when it does not")
+	// A target keeps its state while it stays the same, and begins anew when it does not, but for what an operator has done.
+	for i, want := range []struct {
+		state  State
+		reason string
+	}{{KeyRefused, "its key was refused"}, {Healthy, ""}, {Drained, "upgrade"}, {Out, "wrong answers"}} {
+		if s := next.Route("r").Target(names[i]).Status(w.now); s.State != want.state || s.Reason != want.reason {
+			t.Errorf("%s: %v, %q; want %v, %q", names[i], s.State, s.Reason, want.state, want.reason)
+		}
 	}
 }
 

@@ -89,16 +89,35 @@ func (rs *Routes) are(specs []Spec) bool {
 	return rs != nil && slices.EqualFunc(rs.order, specs, func(r *Route, s Spec) bool { return reflect.DeepEqual(&r.spec, &s) })
 }
 
-// inherit takes over the state of the target of the same name and identity. Attempts under way stay with the old one, which they settle.
+// inherit takes over the state of the target of the same name and identity; of one with another identity, only what an operator has done to it.
+// Attempts under way stay with the old one, which they settle.
 func (t *Target) inherit(before *Route) {
 	if before == nil {
 		return
 	}
 	for _, o := range before.targets {
-		if o.spec.Name == t.spec.Name && o.spec.Identity == t.spec.Identity {
+		switch {
+		case o.spec.Name != t.spec.Name:
+			continue
+		case o.spec.Identity == t.spec.Identity:
 			t.copy(o)
-			return
+		default:
+			t.copyHand(o)
 		}
+		return
+	}
+}
+
+// copyHand takes over what an operator has done to another target.
+func (t *Target) copyHand(o *Target) {
+	o.mu.Lock()
+	reason := o.reason
+	o.mu.Unlock()
+	if o.until.Load() == forever {
+		t.Eject(reason)
+	}
+	if o.drained.Load() {
+		t.Drain(true, reason)
 	}
 }
 

@@ -350,6 +350,7 @@ type GetStatusResponse struct {
 	Targets       []*TargetStatus        `protobuf:"bytes,12,rep,name=targets,proto3" json:"targets,omitempty"`                                  // by name; those without traffic in the span are left out
 	Total         *Summary               `protobuf:"bytes,13,opt,name=total,proto3" json:"total,omitempty"`                                      // of all targets
 	Notices       []string               `protobuf:"bytes,14,rep,name=notices,proto3" json:"notices,omitempty"`                                  // troubles that do not keep it from serving
+	Routes        []*Route               `protobuf:"bytes,15,rep,name=routes,proto3" json:"routes,omitempty"`                                    // in the order of the configuration
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -478,6 +479,13 @@ func (x *GetStatusResponse) GetTotal() *Summary {
 func (x *GetStatusResponse) GetNotices() []string {
 	if x != nil {
 		return x.Notices
+	}
+	return nil
+}
+
+func (x *GetStatusResponse) GetRoutes() []*Route {
+	if x != nil {
+		return x.Routes
 	}
 	return nil
 }
@@ -2571,7 +2579,7 @@ const file_optimizer_control_controlpb_control_proto_rawDesc = "" +
 	"\x04date\x18\x03 \x01(\tR\x04date\x12\x0e\n" +
 	"\x02go\x18\x04 \x01(\tR\x02go\"A\n" +
 	"\x10GetStatusRequest\x12-\n" +
-	"\x04span\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x04span\"\xdf\x04\n" +
+	"\x04span\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x04span\"\x91\x05\n" +
 	"\x11GetStatusResponse\x124\n" +
 	"\aversion\x18\x01 \x01(\v2\x1a.llmopt.control.v1.VersionR\aversion\x12,\n" +
 	"\x03now\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x124\n" +
@@ -2587,7 +2595,8 @@ const file_optimizer_control_controlpb_control_proto_rawDesc = "" +
 	"\x04span\x18\v \x01(\v2\x19.google.protobuf.DurationR\x04span\x129\n" +
 	"\atargets\x18\f \x03(\v2\x1f.llmopt.control.v1.TargetStatusR\atargets\x120\n" +
 	"\x05total\x18\r \x01(\v2\x1a.llmopt.control.v1.SummaryR\x05total\x12\x18\n" +
-	"\anotices\x18\x0e \x03(\tR\anotices\"l\n" +
+	"\anotices\x18\x0e \x03(\tR\anotices\x120\n" +
+	"\x06routes\x18\x0f \x03(\v2\x18.llmopt.control.v1.RouteR\x06routes\"l\n" +
 	"\bProvider\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\adialect\x18\x02 \x01(\tR\adialect\x12\x19\n" +
@@ -2853,61 +2862,62 @@ var file_optimizer_control_controlpb_control_proto_depIdxs = []int32{
 	39, // 7: llmopt.control.v1.GetStatusResponse.span:type_name -> google.protobuf.Duration
 	8,  // 8: llmopt.control.v1.GetStatusResponse.targets:type_name -> llmopt.control.v1.TargetStatus
 	9,  // 9: llmopt.control.v1.GetStatusResponse.total:type_name -> llmopt.control.v1.Summary
-	9,  // 10: llmopt.control.v1.TargetStatus.summary:type_name -> llmopt.control.v1.Summary
-	37, // 11: llmopt.control.v1.Summary.outcomes:type_name -> llmopt.control.v1.Summary.OutcomesEntry
-	10, // 12: llmopt.control.v1.Summary.ttft_seconds:type_name -> llmopt.control.v1.Quantiles
-	10, // 13: llmopt.control.v1.Summary.duration_seconds:type_name -> llmopt.control.v1.Quantiles
-	10, // 14: llmopt.control.v1.Summary.time_per_output_token_seconds:type_name -> llmopt.control.v1.Quantiles
-	39, // 15: llmopt.control.v1.GetSeriesRequest.span:type_name -> google.protobuf.Duration
-	39, // 16: llmopt.control.v1.GetSeriesRequest.step:type_name -> google.protobuf.Duration
-	39, // 17: llmopt.control.v1.GetSeriesResponse.step:type_name -> google.protobuf.Duration
-	13, // 18: llmopt.control.v1.GetSeriesResponse.points:type_name -> llmopt.control.v1.Point
-	40, // 19: llmopt.control.v1.Point.start:type_name -> google.protobuf.Timestamp
-	40, // 20: llmopt.control.v1.Point.end:type_name -> google.protobuf.Timestamp
-	9,  // 21: llmopt.control.v1.Point.summary:type_name -> llmopt.control.v1.Summary
-	16, // 22: llmopt.control.v1.ListJobsResponse.jobs:type_name -> llmopt.control.v1.Job
-	40, // 23: llmopt.control.v1.Job.next:type_name -> google.protobuf.Timestamp
-	40, // 24: llmopt.control.v1.Job.last:type_name -> google.protobuf.Timestamp
-	39, // 25: llmopt.control.v1.Job.took:type_name -> google.protobuf.Duration
-	39, // 26: llmopt.control.v1.RunJobResponse.took:type_name -> google.protobuf.Duration
-	21, // 27: llmopt.control.v1.GetStateResponse.spaces:type_name -> llmopt.control.v1.StateSpace
-	26, // 28: llmopt.control.v1.ListJournalResponse.entries:type_name -> llmopt.control.v1.JournalEntry
-	40, // 29: llmopt.control.v1.JournalEntry.at:type_name -> google.protobuf.Timestamp
-	29, // 30: llmopt.control.v1.ListRoutesResponse.routes:type_name -> llmopt.control.v1.Route
-	30, // 31: llmopt.control.v1.Route.targets:type_name -> llmopt.control.v1.RouteTarget
-	39, // 32: llmopt.control.v1.RouteTarget.for:type_name -> google.protobuf.Duration
-	1,  // 33: llmopt.control.v1.SetTargetRequest.action:type_name -> llmopt.control.v1.SetTargetRequest.Action
-	30, // 34: llmopt.control.v1.SetTargetResponse.target:type_name -> llmopt.control.v1.RouteTarget
-	38, // 35: llmopt.control.v1.ExplainRequest.headers:type_name -> llmopt.control.v1.ExplainRequest.HeadersEntry
-	35, // 36: llmopt.control.v1.ExplainResponse.candidates:type_name -> llmopt.control.v1.Candidate
-	36, // 37: llmopt.control.v1.ExplainResponse.fallbacks:type_name -> llmopt.control.v1.Chain
-	2,  // 38: llmopt.control.v1.Admin.GetVersion:input_type -> llmopt.control.v1.GetVersionRequest
-	5,  // 39: llmopt.control.v1.Admin.GetStatus:input_type -> llmopt.control.v1.GetStatusRequest
-	11, // 40: llmopt.control.v1.Admin.GetSeries:input_type -> llmopt.control.v1.GetSeriesRequest
-	14, // 41: llmopt.control.v1.Admin.ListJobs:input_type -> llmopt.control.v1.ListJobsRequest
-	17, // 42: llmopt.control.v1.Admin.RunJob:input_type -> llmopt.control.v1.RunJobRequest
-	19, // 43: llmopt.control.v1.Admin.GetState:input_type -> llmopt.control.v1.GetStateRequest
-	22, // 44: llmopt.control.v1.Admin.CompactState:input_type -> llmopt.control.v1.CompactStateRequest
-	24, // 45: llmopt.control.v1.Admin.ListJournal:input_type -> llmopt.control.v1.ListJournalRequest
-	27, // 46: llmopt.control.v1.Admin.ListRoutes:input_type -> llmopt.control.v1.ListRoutesRequest
-	31, // 47: llmopt.control.v1.Admin.SetTarget:input_type -> llmopt.control.v1.SetTargetRequest
-	33, // 48: llmopt.control.v1.Admin.Explain:input_type -> llmopt.control.v1.ExplainRequest
-	3,  // 49: llmopt.control.v1.Admin.GetVersion:output_type -> llmopt.control.v1.GetVersionResponse
-	6,  // 50: llmopt.control.v1.Admin.GetStatus:output_type -> llmopt.control.v1.GetStatusResponse
-	12, // 51: llmopt.control.v1.Admin.GetSeries:output_type -> llmopt.control.v1.GetSeriesResponse
-	15, // 52: llmopt.control.v1.Admin.ListJobs:output_type -> llmopt.control.v1.ListJobsResponse
-	18, // 53: llmopt.control.v1.Admin.RunJob:output_type -> llmopt.control.v1.RunJobResponse
-	20, // 54: llmopt.control.v1.Admin.GetState:output_type -> llmopt.control.v1.GetStateResponse
-	23, // 55: llmopt.control.v1.Admin.CompactState:output_type -> llmopt.control.v1.CompactStateResponse
-	25, // 56: llmopt.control.v1.Admin.ListJournal:output_type -> llmopt.control.v1.ListJournalResponse
-	28, // 57: llmopt.control.v1.Admin.ListRoutes:output_type -> llmopt.control.v1.ListRoutesResponse
-	32, // 58: llmopt.control.v1.Admin.SetTarget:output_type -> llmopt.control.v1.SetTargetResponse
-	34, // 59: llmopt.control.v1.Admin.Explain:output_type -> llmopt.control.v1.ExplainResponse
-	49, // [49:60] is the sub-list for method output_type
-	38, // [38:49] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	29, // 10: llmopt.control.v1.GetStatusResponse.routes:type_name -> llmopt.control.v1.Route
+	9,  // 11: llmopt.control.v1.TargetStatus.summary:type_name -> llmopt.control.v1.Summary
+	37, // 12: llmopt.control.v1.Summary.outcomes:type_name -> llmopt.control.v1.Summary.OutcomesEntry
+	10, // 13: llmopt.control.v1.Summary.ttft_seconds:type_name -> llmopt.control.v1.Quantiles
+	10, // 14: llmopt.control.v1.Summary.duration_seconds:type_name -> llmopt.control.v1.Quantiles
+	10, // 15: llmopt.control.v1.Summary.time_per_output_token_seconds:type_name -> llmopt.control.v1.Quantiles
+	39, // 16: llmopt.control.v1.GetSeriesRequest.span:type_name -> google.protobuf.Duration
+	39, // 17: llmopt.control.v1.GetSeriesRequest.step:type_name -> google.protobuf.Duration
+	39, // 18: llmopt.control.v1.GetSeriesResponse.step:type_name -> google.protobuf.Duration
+	13, // 19: llmopt.control.v1.GetSeriesResponse.points:type_name -> llmopt.control.v1.Point
+	40, // 20: llmopt.control.v1.Point.start:type_name -> google.protobuf.Timestamp
+	40, // 21: llmopt.control.v1.Point.end:type_name -> google.protobuf.Timestamp
+	9,  // 22: llmopt.control.v1.Point.summary:type_name -> llmopt.control.v1.Summary
+	16, // 23: llmopt.control.v1.ListJobsResponse.jobs:type_name -> llmopt.control.v1.Job
+	40, // 24: llmopt.control.v1.Job.next:type_name -> google.protobuf.Timestamp
+	40, // 25: llmopt.control.v1.Job.last:type_name -> google.protobuf.Timestamp
+	39, // 26: llmopt.control.v1.Job.took:type_name -> google.protobuf.Duration
+	39, // 27: llmopt.control.v1.RunJobResponse.took:type_name -> google.protobuf.Duration
+	21, // 28: llmopt.control.v1.GetStateResponse.spaces:type_name -> llmopt.control.v1.StateSpace
+	26, // 29: llmopt.control.v1.ListJournalResponse.entries:type_name -> llmopt.control.v1.JournalEntry
+	40, // 30: llmopt.control.v1.JournalEntry.at:type_name -> google.protobuf.Timestamp
+	29, // 31: llmopt.control.v1.ListRoutesResponse.routes:type_name -> llmopt.control.v1.Route
+	30, // 32: llmopt.control.v1.Route.targets:type_name -> llmopt.control.v1.RouteTarget
+	39, // 33: llmopt.control.v1.RouteTarget.for:type_name -> google.protobuf.Duration
+	1,  // 34: llmopt.control.v1.SetTargetRequest.action:type_name -> llmopt.control.v1.SetTargetRequest.Action
+	30, // 35: llmopt.control.v1.SetTargetResponse.target:type_name -> llmopt.control.v1.RouteTarget
+	38, // 36: llmopt.control.v1.ExplainRequest.headers:type_name -> llmopt.control.v1.ExplainRequest.HeadersEntry
+	35, // 37: llmopt.control.v1.ExplainResponse.candidates:type_name -> llmopt.control.v1.Candidate
+	36, // 38: llmopt.control.v1.ExplainResponse.fallbacks:type_name -> llmopt.control.v1.Chain
+	2,  // 39: llmopt.control.v1.Admin.GetVersion:input_type -> llmopt.control.v1.GetVersionRequest
+	5,  // 40: llmopt.control.v1.Admin.GetStatus:input_type -> llmopt.control.v1.GetStatusRequest
+	11, // 41: llmopt.control.v1.Admin.GetSeries:input_type -> llmopt.control.v1.GetSeriesRequest
+	14, // 42: llmopt.control.v1.Admin.ListJobs:input_type -> llmopt.control.v1.ListJobsRequest
+	17, // 43: llmopt.control.v1.Admin.RunJob:input_type -> llmopt.control.v1.RunJobRequest
+	19, // 44: llmopt.control.v1.Admin.GetState:input_type -> llmopt.control.v1.GetStateRequest
+	22, // 45: llmopt.control.v1.Admin.CompactState:input_type -> llmopt.control.v1.CompactStateRequest
+	24, // 46: llmopt.control.v1.Admin.ListJournal:input_type -> llmopt.control.v1.ListJournalRequest
+	27, // 47: llmopt.control.v1.Admin.ListRoutes:input_type -> llmopt.control.v1.ListRoutesRequest
+	31, // 48: llmopt.control.v1.Admin.SetTarget:input_type -> llmopt.control.v1.SetTargetRequest
+	33, // 49: llmopt.control.v1.Admin.Explain:input_type -> llmopt.control.v1.ExplainRequest
+	3,  // 50: llmopt.control.v1.Admin.GetVersion:output_type -> llmopt.control.v1.GetVersionResponse
+	6,  // 51: llmopt.control.v1.Admin.GetStatus:output_type -> llmopt.control.v1.GetStatusResponse
+	12, // 52: llmopt.control.v1.Admin.GetSeries:output_type -> llmopt.control.v1.GetSeriesResponse
+	15, // 53: llmopt.control.v1.Admin.ListJobs:output_type -> llmopt.control.v1.ListJobsResponse
+	18, // 54: llmopt.control.v1.Admin.RunJob:output_type -> llmopt.control.v1.RunJobResponse
+	20, // 55: llmopt.control.v1.Admin.GetState:output_type -> llmopt.control.v1.GetStateResponse
+	23, // 56: llmopt.control.v1.Admin.CompactState:output_type -> llmopt.control.v1.CompactStateResponse
+	25, // 57: llmopt.control.v1.Admin.ListJournal:output_type -> llmopt.control.v1.ListJournalResponse
+	28, // 58: llmopt.control.v1.Admin.ListRoutes:output_type -> llmopt.control.v1.ListRoutesResponse
+	32, // 59: llmopt.control.v1.Admin.SetTarget:output_type -> llmopt.control.v1.SetTargetResponse
+	34, // 60: llmopt.control.v1.Admin.Explain:output_type -> llmopt.control.v1.ExplainResponse
+	50, // [50:61] is the sub-list for method output_type
+	39, // [39:50] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_optimizer_control_controlpb_control_proto_init() }
