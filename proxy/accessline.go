@@ -22,7 +22,7 @@ func (l *AccessLog) exchange(x *Exchange, now time.Time, o window.Outcome) {
 	if x.target != nil {
 		b = logText(b, "route", x.routeName())
 		b = logText(b, "class", x.class.String())
-		b = logText(b, "arm", treatedArm)
+		b = logText(b, "arm", x.arm.String())
 		b = logText(b, "target", x.target.name)
 	} else {
 		b = logText(b, "route", "")

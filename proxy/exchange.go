@@ -62,6 +62,7 @@ type Exchange struct {
 
 	// route
 	route        *routeState // nil: straight to the provider that the path names
+	arm          policy.Arm
 	walk         pick.Walk
 	choice       pick.Choice
 	routeTarget  *routeTarget

@@ -46,7 +46,7 @@ func (p *Proxy) tryHedged(ctx *fasthttp.RequestCtx, x *Exchange) error {
 
 // hedgeAfter is when a second attempt is to begin; 0: never.
 func (x *Exchange) hedgeAfter() time.Duration {
-	if x.unhedged || x.hedged || x.policy.Routes[x.routeTarget.owner.route].HedgeShare <= 0 || x.attempts+1 >= x.attemptsLeft || !x.mayRepeat() {
+	if x.unhedged || x.hedged || x.paramsOf(x.routeTarget.owner.route).HedgeShare <= 0 || x.attempts+1 >= x.attemptsLeft || !x.mayRepeat() {
 		return 0
 	}
 	return x.choice.Target.HedgeAfter(x.walk.Query())
@@ -133,7 +133,7 @@ func (x *Exchange) double() *Exchange {
 		p: x.p, settings: x.settings, policy: x.policy, client: &clientConn{}, start: x.start, header: x.header, id: x.id,
 		provider: x.provider, operation: x.operation, method: x.method, path: x.clientPath, query: x.query, credential: x.credential,
 		hasConnection: x.hasConnection, bodyless: x.bodyless, isHead: x.isHead, http10: x.http10, bodyLen: x.bodyLen, request: x.request, class: x.class,
-		caller: x.caller, session: x.session, subject: x.subject, route: x.route, origin: x.origin, clientPath: x.clientPath, firstByte: x.firstByte,
+		caller: x.caller, session: x.session, subject: x.subject, route: x.route, arm: x.arm, origin: x.origin, clientPath: x.clientPath, firstByte: x.firstByte,
 		attemptsLeft: 2, tier: x.tier, walk: pick.Walking(*x.walk.Query()),
 		body: x.body, head: own.head, edited: own.edited, held: own.held, out: own.out, loan: own.loan, meter: own.meter, scrubber: own.scrubber, peek: own.peek,
 		aimedPath: own.aimedPath, ownBody: own.body,

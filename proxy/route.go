@@ -8,13 +8,12 @@ import (
 
 	"llm-auto-optimizer/analysis/window"
 	"llm-auto-optimizer/config"
+	"llm-auto-optimizer/proxy/policy"
 )
 
 const (
 	// directRoute names the route of requests that go where their path says.
 	directRoute = "direct"
-	// treatedArm names the arm of exchanges that obey the policy in force.
-	treatedArm = "treated"
 	// otherModel stands for the models beyond the number that is kept apart.
 	otherModel = "other"
 	// maxModelName bounds a model's name in metrics and logs, in bytes.
@@ -36,7 +35,7 @@ type target struct {
 	provider string
 	model    string
 	metrics  *targetMetrics
-	series   [classes]atomic.Pointer[window.Series]
+	series   [classes][policy.Arms]atomic.Pointer[window.Series]
 
 	refusesUsage  atomic.Bool   // it has answered 400 to stream_options
 	bytesPerToken atomic.Uint64 // float64 bits: request bytes per input token, learned; for estimates
@@ -71,10 +70,10 @@ func (x *Exchange) aimAt(t *target, prices *config.TargetPrice) {
 			x.price = o.price
 		}
 	}
-	x.series = t.series[x.class].Load()
-	if x.series == nil {
-		x.series = x.p.windows.Series(window.Key{Target: t.name, Route: t.route, Class: x.class.String(), Arm: treatedArm})
-		t.series[x.class].Store(x.series)
+	series := &t.series[x.class][x.arm]
+	if x.series = series.Load(); x.series == nil {
+		x.series = x.p.windows.Series(window.Key{Target: t.name, Route: t.route, Class: x.class.String(), Arm: x.arm.String()})
+		series.Store(x.series)
 	}
 }
 

@@ -253,14 +253,14 @@ func routePolicies(c *config.Config) map[string]policy.Route {
 	}
 	out := make(map[string]policy.Route, len(c.Routes))
 	for name, r := range c.Routes {
-		p := policy.Route{
+		p := policy.Parameters{
 			Targets: make(map[string]policy.Target, len(r.Targets)), RetryShare: float64(r.RetryBudget), FirstByteFactor: r.FirstByteFactor,
 			HedgeShare: float64(r.Hedge),
 		}
 		for target, t := range r.Targets {
 			p.Targets[target] = policy.Target{Weights: [policy.Classes]float64{t.Weight, t.Weight, t.Weight}}
 		}
-		out[name] = p
+		out[name] = policy.Route{Parameters: p}
 	}
 	return out
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
 	"time"
@@ -9,6 +10,7 @@ import (
 
 	"llm-auto-optimizer/analysis/window"
 	"llm-auto-optimizer/proxy/pick"
+	"llm-auto-optimizer/proxy/policy"
 	"llm-auto-optimizer/proxy/provider"
 )
 
@@ -33,7 +35,8 @@ func (p *Proxy) enter(x *Exchange, r *routeState) error {
 func (x *Exchange) queryFor(r *routeState) (pick.Query, error) {
 	input := int64(x.bodyLen) / defaultBytesPerToken
 	x.class = r.classOf(input, x.request.MaxOutput)
-	q := pick.Query{Class: int(x.class), Stream: x.request.Stream, Input: input, Dialect: uint8(x.provider.dialect)}
+	x.arm = x.armOf(x.policy.Routes[r.name])
+	q := pick.Query{Class: int(x.class), Arm: x.arm, Stream: x.request.Stream, Input: input, Dialect: uint8(x.provider.dialect)}
 	affinity := r.config.Affinity
 	x.attemptsLeft = r.config.Attempts
 	if x.ownHeaders {
@@ -45,6 +48,21 @@ func (x *Exchange) queryFor(r *routeState) (pick.Query, error) {
 		q.Prefix = x.affinity()
 	}
 	return q, nil
+}
+
+// armOf is the arm that the exchange's session belongs to.
+func (x *Exchange) armOf(r policy.Route) policy.Arm {
+	session := binary.LittleEndian.Uint64(x.session[:])
+	if x.session == (hashID{}) {
+		session = pick.Draw()
+	}
+	return r.Arm(session)
+}
+
+// paramsOf are what the exchange obeys of a route.
+func (x *Exchange) paramsOf(route string) *policy.Parameters {
+	r := x.policy.Routes[route]
+	return r.Of(x.arm)
 }
 
 // walkTargets makes attempts until one serves the exchange, or none is left: then what the last one brought is the answer.
@@ -100,7 +118,7 @@ func (x *Exchange) aim(c pick.Choice) {
 	}
 	x.limits = x.limitsOf(x.provider.name)
 	q := x.walk.Query()
-	if learned := c.Target.FirstByte(q, x.policy.Routes[r.name].FirstByteFactor); learned > 0 {
+	if learned := c.Target.FirstByte(q, x.paramsOf(r.name).FirstByteFactor); learned > 0 {
 		x.boundFirstByte(learned)
 	}
 	x.boundFirstByte(x.firstByte)

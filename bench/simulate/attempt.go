@@ -114,7 +114,18 @@ type exchange struct {
 	current  *attempt
 	hedge    *attempt
 	content  bool
+	servedBy *attempt
+	late     bool // the first content came after the objective
 	spent    float64
+}
+
+// ended is what an exchange came to.
+type ended struct {
+	r      *request
+	served bool
+	late   bool
+	cost   float64 // US dollars
+	by     *attempt
 }
 
 func (w *world) arrive(r *request) {
@@ -137,7 +148,7 @@ func (x *exchange) try(target int, hedge bool) *attempt {
 		w.at(a.answered, func() { x.answered(a) })
 	}
 	if deadline := x.walk.firstByte(target); a.answered == 0 || a.answered > w.now+deadline {
-		w.at(w.now+deadline, func() { x.late(a) })
+		w.at(w.now+deadline, func() { x.giveUp(a) })
 	}
 	if !hedge {
 		if after, ok := x.walk.hedgeAfter(target); ok && (a.answered == 0 || a.answered > w.now+after) {
@@ -176,6 +187,7 @@ func (x *exchange) answered(a *attempt) {
 	if other := x.other(a); other != nil && !other.over {
 		x.release(other, pick.Neutral, 0)
 	}
+	x.servedBy, x.late = a, w.Route.SLO > 0 && a.answered-x.r.at > w.Route.SLO
 	w.result.served(w, x.r, a)
 	w.at(a.ended, func() {
 		x.release(a, pick.Good, a.answered-a.start)
@@ -183,8 +195,8 @@ func (x *exchange) answered(a *attempt) {
 	})
 }
 
-// late gives up an attempt without an answer.
-func (x *exchange) late(a *attempt) {
+// giveUp ends an attempt without an answer.
+func (x *exchange) giveUp(a *attempt) {
 	if !a.over && !x.content {
 		x.failed(a, failing)
 	}
@@ -224,6 +236,6 @@ func (x *exchange) release(a *attempt, o pick.Outcome, took time.Duration) {
 }
 
 func (x *exchange) end(served bool) {
-	x.walk.end()
+	x.walk.end(x.w.time(), &ended{r: x.r, served: served, late: x.late, cost: x.spent, by: x.servedBy})
 	x.w.result.ended(x.w, x.r, served, x.spent)
 }

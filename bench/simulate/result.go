@@ -23,6 +23,8 @@ type Run struct {
 	P95        float64 `json:"ttft_p95_s"`
 	P99        float64 `json:"ttft_p99_s"`
 
+	Decisions []string `json:"decisions,omitempty"`
+
 	times   histogram
 	seconds []second
 	ejects  []ejection

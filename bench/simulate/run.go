@@ -31,7 +31,7 @@ func Play(s *Scenario, policies []string, seeds int) ([]Outcome, error) {
 	}
 	var outcomes []Outcome
 	for _, name := range policies {
-		maker, err := makerOf(name)
+		maker, err := makerOf(name, len(s.Targets))
 		if err != nil {
 			return nil, err
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"llm-auto-optimizer/analysis/window"
+	"llm-auto-optimizer/optimizer"
 	"llm-auto-optimizer/proxy/pick"
 	"llm-auto-optimizer/proxy/policy"
 )
@@ -29,15 +30,20 @@ type walk interface {
 	began(now time.Time, target int, hedge bool)
 	content(now time.Time, hedge bool)
 	settle(now time.Time, a *attempt, r *request, res *pick.Result)
-	end()
+	end(now time.Time, e *ended)
 }
 
 // Production is the name of the strategy that the proxy runs.
 const Production = "llmopt"
 
+// Optimized is the name of the same with the optimizer.
+const Optimized = "llmopt-auto"
+
 // makers are all strategies by name.
 var makers = map[string]func(w *world) strategy{
 	Production:       newProduction,
+	Optimized:        newOptimized,
+	Clairvoyant:      newClairvoyant,
 	"shuffle":        func(w *world) strategy { return newBaseline(w, shuffle) },
 	"least-busy":     func(w *world) strategy { return newBaseline(w, leastBusy) },
 	"lowest-latency": func(w *world) strategy { return newBaseline(w, lowestLatency) },
@@ -51,7 +57,20 @@ func Strategies() []string {
 	return append([]string{Production}, slices.DeleteFunc(names, func(n string) bool { return n == Production })...)
 }
 
-func makerOf(name string) (func(w *world) strategy, error) {
+func makerOf(name string, targets int) (func(w *world) strategy, error) {
+	for _, prefix := range []string{fixedPrefix, noReflexPrefix} {
+		if text, ok := strings.CutPrefix(name, prefix); ok {
+			shares, err := sharesOf(text, targets)
+			return func(w *world) strategy {
+				if prefix == noReflexPrefix {
+					w = noReflexes(w)
+				}
+				p := newProduction(w).(*production) //nolint:forcetypeassert // it makes nothing else
+				p.weigh(shares)
+				return p
+			}, err
+		}
+	}
 	if m := makers[name]; m != nil {
 		return m, nil
 	}
@@ -66,6 +85,9 @@ type production struct {
 	policy  *policy.Snapshot
 	windows *window.Recorder
 	series  []*window.Series
+	loop    *optimizer.Loop   // nil: the operator's shares stay
+	static  policy.Parameters // the operator's
+	cycled  time.Time
 }
 
 func newProduction(w *world) strategy {
@@ -73,7 +95,9 @@ func newProduction(w *world) strategy {
 		Name: w.Route.Name, SLO: w.Route.SLO, Attempts: w.Route.Attempts, Backoff: 200 * time.Millisecond, MaxWait: 5 * time.Second,
 		Affinity: w.Route.Affinity, Ejection: w.Route.Ejection,
 	}
-	route := policy.Route{Targets: map[string]policy.Target{}, FirstByteFactor: w.Route.Learned, HedgeShare: w.Route.Hedge, RetryShare: pick.DefaultRetryShare}
+	route := policy.Route{Parameters: policy.Parameters{
+		Targets: map[string]policy.Target{}, FirstByteFactor: w.Route.Learned, HedgeShare: w.Route.Hedge, RetryShare: pick.DefaultRetryShare,
+	}}
 	p := &production{w: w, windows: window.NewRecorder(pick.MaxTargets)}
 	for i := range w.Targets {
 		t := &w.Targets[i]
@@ -95,6 +119,9 @@ func newProduction(w *world) strategy {
 func (p *production) tick(now time.Time) {
 	p.routes.Tick(now, p.changed)
 	p.windows.Advance(now)
+	if p.loop != nil {
+		p.cycle(now)
+	}
 }
 
 func (p *production) changed(t *pick.Target, c pick.Change) {
@@ -123,6 +150,8 @@ type productionWalk struct {
 	p      *production
 	walk   pick.Walk
 	leases [2]pick.Lease // of the attempt, and of its hedge
+	chosen int           // the first target, from 1
+	forced bool
 }
 
 func (x *productionWalk) first(now time.Time) (int, bool) {
@@ -130,6 +159,7 @@ func (x *productionWalk) first(now time.Time) (int, bool) {
 	if refusal != pick.NoRefusal {
 		return 0, false
 	}
+	x.chosen, x.forced = c.Target.Index()+1, c.Propensity == 0
 	return c.Target.Index(), true
 }
 
@@ -199,7 +229,13 @@ func (x *productionWalk) settle(now time.Time, a *attempt, r *request, res *pick
 	x.p.series[a.target].Record(now, &o)
 }
 
-func (x *productionWalk) end() { x.walk.End() }
+func (x *productionWalk) end(now time.Time, e *ended) {
+	x.walk.Paid(int64(e.cost*1e9), 0)
+	x.walk.End()
+	if x.p.loop != nil && x.chosen > 0 {
+		x.p.observe(now, x, e)
+	}
+}
 
 // baseline is what other gateways do, re-implemented from their documentation: retries elsewhere, and a target that fails is left alone for a while.
 type baseline struct {
@@ -326,7 +362,7 @@ func (x *baselineWalk) hedgeAfter(int) (time.Duration, bool)  { return 0, false 
 func (x *baselineWalk) firstByte(int) time.Duration           { return x.b.w.Route.FirstByte }
 func (x *baselineWalk) began(_ time.Time, target int, _ bool) { x.b.targets[target].inFlight++ }
 func (x *baselineWalk) content(time.Time, bool)               {}
-func (x *baselineWalk) end()                                  {}
+func (x *baselineWalk) end(time.Time, *ended)                 {}
 
 const (
 	cooldownFails = 3               // in a minute: LiteLLM's allowed_fails

@@ -65,16 +65,19 @@ type candidates struct {
 	total float64
 	probe int // on probation, to be tried; -1: none
 
-	capacity, out float64 // shares of all that are not drained, and of those ejected
+	capacity, out float64 // of all that are not drained, and of those ejected: the weights that their operator has given them
 	full, keyless bool
 }
 
 // gather looks at the targets of a tier. last takes ejected and rate limited ones for good.
 func (r *Route) gather(c *candidates, tier []int, now int64, p *plan, q *Query, skip set, last bool) {
 	c.n, c.total, c.probe, c.capacity, c.out = 0, 0, -1, 0, 0
-	weights := p.weights[q.Class]
+	weights, capacity := p.weights[q.Class], p.capacity[q.Class]
 	for _, i := range tier {
 		t, w := r.targets[i], weights[i]
+		if last && w > 0 { // what has the traffic now is likely what is out
+			w = capacity[i]
+		}
 		if w <= 0 || q.Dialect != 0 && t.spec.Dialect != q.Dialect {
 			continue
 		}
@@ -90,10 +93,10 @@ func (r *Route) gather(c *candidates, tier []int, now int64, p *plan, q *Query, 
 			if t.until.Load() == forever { // by hand, which is for good
 				continue
 			}
-			c.out += w
+			c.out += capacity[i]
 			w *= -1 // only in panic
 		case Probation:
-			c.out += w
+			c.out += capacity[i]
 			w *= -1
 			if c.probe < 0 && !skip.has(i) {
 				c.probe = i
@@ -103,7 +106,7 @@ func (r *Route) gather(c *candidates, tier []int, now int64, p *plan, q *Query, 
 		case Full:
 			c.full = true
 		}
-		c.capacity += weights[i]
+		c.capacity += capacity[i]
 		if skip.has(i) || s == Full || s == RateLimit && !last {
 			continue
 		}

@@ -26,7 +26,7 @@ type Candidate struct {
 
 // Explain says where an exchange would go now. It changes nothing.
 func (r *Route) Explain(now time.Time, s *policy.Snapshot, q *Query) Explanation {
-	at, p := r.at(now), r.planFor(s)
+	at, p := r.at(now), r.planFor(s, q.Arm)
 	e := Explanation{Why: ByShare}
 	for i, t := range r.targets {
 		c := Candidate{Target: t, Weight: p.weights[q.Class][i], State: t.state(at)}

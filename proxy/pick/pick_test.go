@@ -36,7 +36,7 @@ func newWorld(t testing.TB, specs ...Spec) *world {
 		if s.MaxWait == 0 {
 			s.MaxWait = 10 * time.Second
 		}
-		route := policy.Route{Targets: map[string]policy.Target{}}
+		route := policy.Route{Parameters: policy.Parameters{Targets: map[string]policy.Target{}}}
 		for _, target := range s.Targets {
 			route.Targets[target.Name] = policy.Target{Weights: [Classes]float64{1, 1, 1}}
 		}

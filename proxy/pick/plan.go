@@ -2,30 +2,58 @@ package pick
 
 import "llm-auto-optimizer/proxy/policy"
 
-// plan is what a policy snapshot says of a route, made ready for choosing.
+// plan is what a policy snapshot says of a route to an arm, made ready for choosing.
 type plan struct {
-	of      *policy.Snapshot
-	params  policy.Route
-	weights [Classes][]float64 // by target
-	group   [Classes][]uint8   // by target: equals have the same number
+	params   *policy.Parameters
+	weights  [Classes][]float64 // by target
+	capacity [Classes][]float64 // by target: what its operator has given it, whatever part it gets now
+	group    [Classes][]uint8   // by target: equals have the same number
 }
 
-// planFor is the plan of a snapshot; the last one is kept, since exchanges under way obey at most a few.
-func (r *Route) planFor(s *policy.Snapshot) *plan {
-	if p := r.plan.Load(); p != nil && p.of == s {
-		return p
+// plans are those of a snapshot, by arm.
+type plans struct {
+	of   *policy.Snapshot
+	arms [policy.Arms]*plan
+}
+
+// planFor is the plan of a snapshot for an arm; those of the last snapshot are kept, since exchanges under way obey at most a few.
+func (r *Route) planFor(s *policy.Snapshot, a policy.Arm) *plan {
+	if p := r.plans.Load(); p != nil && p.of == s {
+		return p.arms[a]
 	}
-	p := r.makePlan(s)
-	r.plan.Store(p)
+	p := r.makePlans(s)
+	r.plans.Store(p)
+	return p.arms[a]
+}
+
+func (r *Route) makePlans(s *policy.Snapshot) *plans {
+	route := s.Routes[r.spec.Name]
+	static := &route.Parameters
+	if route.Static != nil {
+		static = route.Static
+	}
+	p := &plans{of: s}
+	for a := range policy.Arms {
+		params := route.Of(a)
+		for b := range a {
+			if p.arms[b].params == params {
+				p.arms[a] = p.arms[b]
+			}
+		}
+		if p.arms[a] == nil {
+			p.arms[a] = r.makePlan(params, static)
+		}
+	}
 	return p
 }
 
-func (r *Route) makePlan(s *policy.Snapshot) *plan {
-	p := &plan{of: s, params: s.Routes[r.spec.Name]}
+func (r *Route) makePlan(params, static *policy.Parameters) *plan {
+	p := &plan{params: params}
 	for class := range p.weights {
-		weights, group := make([]float64, len(r.targets)), make([]uint8, len(r.targets))
+		weights, capacity, group := make([]float64, len(r.targets)), make([]float64, len(r.targets)), make([]uint8, len(r.targets))
 		for i, t := range r.targets {
-			weights[i] = max(0, p.params.Targets[t.spec.Name].Weights[class])
+			weights[i] = max(0, params.Targets[t.spec.Name].Weights[class])
+			capacity[i] = max(0, static.Targets[t.spec.Name].Weights[class])
 			group[i] = uint8(i)
 			for j, other := range r.targets[:i] {
 				if t.spec.Equal != "" && t.spec.Equal == other.spec.Equal && t.spec.Priority == other.spec.Priority && weights[i] == weights[j] {
@@ -34,7 +62,7 @@ func (r *Route) makePlan(s *policy.Snapshot) *plan {
 				}
 			}
 		}
-		p.weights[class], p.group[class] = weights, group
+		p.weights[class], p.capacity[class], p.group[class] = weights, capacity, group
 	}
 	return p
 }

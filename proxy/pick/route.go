@@ -15,7 +15,7 @@ type Route struct {
 	tiers    [][]int // indices of targets, by priority
 	fallback [Causes][]ref
 	epoch    time.Time // times are kept as nanoseconds since then
-	plan     atomic.Pointer[plan]
+	plans    atomic.Pointer[plans]
 	budget   budget
 	hedges   hedgeBudget
 	memory   *memory // of prefixes; nil without affinity

@@ -1,6 +1,10 @@
 package pick
 
-import "time"
+import (
+	"time"
+
+	"llm-auto-optimizer/proxy/policy"
+)
 
 // Spec is what the configuration says of a route.
 type Spec struct {
@@ -69,7 +73,8 @@ const Classes = 3
 
 // Query is what a choice depends on.
 type Query struct {
-	Class   int    // workload class, from 0
+	Class   int // workload class, from 0
+	Arm     policy.Arm
 	Stream  bool   // the answer is wanted as a stream
 	Input   int64  // estimated input tokens
 	Prefix  Prefix // of prefix affinity

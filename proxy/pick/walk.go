@@ -27,7 +27,7 @@ func Walking(q Query) Walk { return Walk{q: q} }
 // Start begins an exchange. End must follow, once it is over.
 func (r *Route) Start(s *policy.Snapshot, q Query) Walk {
 	r.budget.active.Add(1)
-	r.hedges.earn(r.planFor(s).params.HedgeShare)
+	r.hedges.earn(r.planFor(s, q.Arm).params.HedgeShare)
 	return Walk{q: q, home: r, route: r, snapshot: s}
 }
 
@@ -68,7 +68,7 @@ func (w *Walk) First(now time.Time, draw uint64) (Choice, Refusal) {
 	if w.q.Pin > 0 {
 		return w.take(now, Choice{Target: r.targets[w.q.Pin-1], Why: ByPin}), NoRefusal
 	}
-	at, p := r.at(now), r.planFor(w.snapshot)
+	at, p := r.at(now), r.planFor(w.snapshot, w.arm())
 	c, refusal := r.choose(at, p, &w.q, 0, false, draw)
 	if refusal == NoRefusal {
 		return w.take(now, c), NoRefusal
@@ -107,7 +107,7 @@ func (w *Walk) Next(now time.Time, draw uint64, f Failure) (c Choice, wait time.
 	}
 	w.Answered()
 	load := f.Cause == Failed || f.Cause == RateLimited // which a repetition adds to
-	if load && !w.home.budget.take(w.home.planFor(w.snapshot).retryShare()) {
+	if load && !w.home.budget.take(w.home.planFor(w.snapshot, w.q.Arm).retryShare()) {
 		return c, 0, false
 	}
 	w.counted = load
@@ -120,7 +120,7 @@ func (w *Walk) Next(now time.Time, draw uint64, f Failure) (c Choice, wait time.
 
 func (w *Walk) next(now time.Time, draw uint64, f Failure) (c Choice, wait time.Duration, ok bool) {
 	r := w.route
-	at, p := r.at(now), r.planFor(w.snapshot)
+	at, p := r.at(now), r.planFor(w.snapshot, w.arm())
 	elsewhere := f.Cause != Context && f.Cause != Content
 	if elsewhere && w.q.Pin == 0 {
 		q := w.q
@@ -158,10 +158,17 @@ func (w *Walk) again(at int64, p *plan, f Failure, draw uint64) (c Choice, wait 
 	q.Prefix = Prefix{}
 	later := at + int64(wait)
 	c, refusal := r.choose(later, p, &q, 0, false, draw)
+	if refusal != NoRefusal && r.spec.FailFast {
+		return c, 0, false
+	}
+	if refusal != NoRefusal { // what was not tried is rather well again
+		c, refusal = r.choose(later, p, &q, w.tried, true, draw)
+	}
 	if refusal != NoRefusal {
-		if c, refusal = r.choose(later, p, &q, 0, true, draw); refusal != NoRefusal || r.spec.FailFast {
-			return c, 0, false
-		}
+		c, refusal = r.choose(later, p, &q, 0, true, draw)
+	}
+	if refusal != NoRefusal {
+		return c, 0, false
 	}
 	return Choice{c.Target, LastResort, 0}, wait, true
 }
@@ -192,7 +199,7 @@ func (w *Walk) fallBack(now time.Time, cause Cause, draw uint64) (Choice, bool) 
 		}
 		q := w.q
 		q.Prefix = Prefix{}
-		if c, refusal := f.route.choose(at, f.route.planFor(w.snapshot), &q, 0, false, draw); refusal == NoRefusal {
+		if c, refusal := f.route.choose(at, f.route.planFor(w.snapshot, w.armAt(f.route)), &q, 0, false, draw); refusal == NoRefusal {
 			w.enter(f.route)
 			return Choice{Target: c.Target, Why: ByFallback}, true
 		}
@@ -224,14 +231,25 @@ func (w *Walk) Hedge(now time.Time, draw uint64) (Choice, bool) {
 	}
 	q := w.q
 	q.Prefix = Prefix{}
-	c, refusal := w.route.choose(w.route.at(now), w.route.planFor(w.snapshot), &q, w.tried, false, draw)
-	if refusal != NoRefusal || c.Why == ByProbe || !w.home.hedges.take(w.home.planFor(w.snapshot).params.HedgeShare) {
+	c, refusal := w.route.choose(w.route.at(now), w.route.planFor(w.snapshot, w.arm()), &q, w.tried, false, draw)
+	if refusal != NoRefusal || c.Why == ByProbe || !w.home.hedges.take(w.home.planFor(w.snapshot, w.q.Arm).params.HedgeShare) {
 		return Choice{}, false
 	}
 	before := w.current
 	w.take(now, c)
 	w.current = before
 	return Choice{Target: c.Target, Why: ByHedge}, true
+}
+
+// arm is the arm of the exchange at the route where it is now.
+func (w *Walk) arm() policy.Arm { return w.armAt(w.route) }
+
+// armAt: a trial of a route is none of the route's that falls back on it, but what is held back is everywhere.
+func (w *Walk) armAt(r *Route) policy.Arm {
+	if r == w.home || w.q.Arm == policy.Holdback {
+		return w.q.Arm
+	}
+	return policy.Treated
 }
 
 // retryShare of the exchanges under way may be repetitions.

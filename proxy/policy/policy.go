@@ -21,8 +21,16 @@ type Snapshot struct {
 // Classes is the number of workload classes: light, medium, heavy.
 const Classes = 3
 
-// Route holds the parameters of one route.
+// Route is how one route is served.
 type Route struct {
+	Parameters
+	Static   *Parameters `json:"static,omitempty"`   // the operator's own settings, where the parameters in force are others; nil: the same
+	Holdback float64     `json:"holdback,omitempty"` // share of the sessions that stay on Static
+	Canary   *Canary     `json:"canary,omitempty"`   // nil: nothing is on trial
+}
+
+// Parameters are what an exchange of a route obeys.
+type Parameters struct {
 	Targets         map[string]Target `json:"targets"`
 	RetryShare      float64           `json:"retry_share"`       // of the exchanges under way, that may be repetitions
 	FirstByteFactor float64           `json:"first_byte_factor"` // times a target's 99th percentile, until an attempt is given up; 0: never

@@ -1,0 +1,230 @@
+package optimizer
+
+import (
+	"math"
+	"time"
+
+	"llm-auto-optimizer/proxy/policy"
+)
+
+// Exchange is what one exchange came to: a record of the ring that the request path writes.
+type Exchange struct {
+	At            time.Time
+	Route         string
+	Target        string // that was chosen first
+	Class         uint8
+	Input, Output int64         // tokens
+	CostNanoUSD   int64         // of all attempts
+	Unpriced      bool          // and part of it is not known
+	Violation     bool          // the client got no answer, a broken one, or one that began later than the objective
+	PerToken      time.Duration // time per output token of the attempt that served; 0: not known
+	Forced        bool          // the target was no choice: pinned, or the only one left
+}
+
+// Collector adds exchanges up to evidence. It is not safe for concurrent use.
+type Collector struct {
+	routes map[string]*routeSums
+}
+
+// NewCollector returns one that knows nothing.
+func NewCollector() *Collector { return &Collector{routes: map[string]*routeSums{}} }
+
+type routeSums struct {
+	classes [classes]loadSums
+	targets map[string]*targetSums
+}
+
+// loadSums fade with rateTau.
+type loadSums struct {
+	count, input, output float64
+	at                   time.Time
+}
+
+type targetSums struct {
+	cells    [classes]cellSums
+	sent     loadSums
+	perToken float64 // seconds, EWMA
+	usual    float64 // the same while not busy: falls at once, rises slowly
+	seen     float64 // answers that perToken is of
+	healthy  float64 // highest rate that it has carried well, fading
+	capacity float64 // exchanges a second; 0: no limit was met yet
+	slow     int     // cycles that it has been slow for
+	away     time.Time
+}
+
+type cellSums struct{ count, bad, work, cost float64 }
+
+const (
+	rateTau     = 30 * time.Second
+	cellMemory  = 1000 // exchanges
+	costMemory  = 100  // exchanges: a price is nearly the same each time
+	tokenMemory = 32   // answers
+	usualMemory = 2000 // answers
+)
+
+// Observe takes an exchange in.
+func (c *Collector) Observe(x *Exchange) {
+	r := c.route(x.Route)
+	class := min(int(x.Class), classes-1)
+	input, output := float64(max(x.Input, 0)), float64(max(x.Output, 0))
+	r.classes[class].add(x.At, 1, input, output)
+	t := r.target(x.Target)
+	t.sent.add(x.At, 1, 0, 0)
+	if x.PerToken > 0 {
+		t.pace(x.PerToken.Seconds())
+	}
+	cell := &t.cells[class]
+	if x.CostNanoUSD > 0 && !x.Unpriced && output > 0 {
+		keep := 1 - 1./costMemory
+		cell.work, cell.cost = cell.work*keep+work(input, output), cell.cost*keep+float64(x.CostNanoUSD)/1e9
+	}
+	if x.Forced || !t.away.IsZero() && x.At.Sub(t.away) < settleDown { // incidents are the reflexes' business
+		return
+	}
+	keep := 1 - 1./cellMemory
+	cell.count, cell.bad = cell.count*keep+1, cell.bad*keep
+	if x.Violation {
+		cell.bad++
+	}
+}
+
+func (t *targetSums) pace(seconds float64) {
+	t.seen++
+	if t.seen == 1 {
+		t.perToken, t.usual = seconds, seconds
+		return
+	}
+	t.perToken += (seconds - t.perToken) / min(t.seen, tokenMemory)
+	if t.usual += (t.perToken - t.usual) / min(t.seen, usualMemory); t.perToken < t.usual && t.seen > tokenMemory {
+		t.usual = t.perToken
+	}
+}
+
+func (l *loadSums) add(at time.Time, count, input, output float64) {
+	l.fade(at)
+	l.count, l.input, l.output = l.count+count, l.input+input, l.output+output
+}
+
+func (l *loadSums) fade(at time.Time) {
+	if l.at.IsZero() {
+		l.at = at
+	}
+	if d := at.Sub(l.at); d > 0 {
+		keep := math.Exp(-float64(d) / float64(rateTau))
+		l.count, l.input, l.output, l.at = l.count*keep, l.input*keep, l.output*keep, at
+	}
+}
+
+func (l *loadSums) load(at time.Time) Load {
+	l.fade(at)
+	if l.count == 0 {
+		return Load{}
+	}
+	return Load{Rate: l.count / rateTau.Seconds(), Input: l.input / l.count, Output: l.output / l.count}
+}
+
+func (c *Collector) route(name string) *routeSums {
+	r := c.routes[name]
+	if r == nil {
+		r = &routeSums{targets: map[string]*targetSums{}}
+		c.routes[name] = r
+	}
+	return r
+}
+
+func (r *routeSums) target(name string) *targetSums {
+	t := r.targets[name]
+	if t == nil {
+		t = &targetSums{}
+		r.targets[name] = t
+	}
+	return t
+}
+
+// Forget drops what is known of how well a target serves: it is about a regime that is over.
+func (c *Collector) Forget(route, target string) {
+	t := c.route(route).target(target)
+	for i := range t.cells {
+		t.cells[i].count, t.cells[i].bad = 0, 0
+	}
+	t.usual, t.perToken, t.seen = 0, 0, 0
+}
+
+// Known is what the owner of the routes says of one, for its evidence.
+type Known struct {
+	Name            string
+	Objective       Objective
+	InForce, Static policy.Parameters
+	Targets         []KnownTarget
+}
+
+// KnownTarget is a target at the moment.
+type KnownTarget struct {
+	Name      string
+	Available bool
+}
+
+const (
+	slowFrom   = 1.2              // slowness from which on a target is at the end of its capacity
+	slowFor    = 2                // cycles that it must have been so
+	easyBelow  = 1.1              // and below which it is not
+	lessLoad   = .85              // of what it got when it became slow
+	wellKnown  = .9               // of what it has carried well, from which on slowness may come of load
+	fading     = .998             // of that, each cycle
+	growth     = 1.02             // of a capacity, each cycle in which it is used and not slow
+	settleDown = 90 * time.Second // after an ejection, until a target counts as usual
+)
+
+// Evidence is what is known now. It is to be called once a cycle: capacities are judged by it.
+func (c *Collector) Evidence(now time.Time, known *Known) RouteEvidence {
+	r := c.route(known.Name)
+	e := RouteEvidence{Name: known.Name, Objective: known.Objective, InForce: known.InForce, Static: known.Static}
+	for class := range e.Classes {
+		e.Classes[class] = r.classes[class].load(now)
+	}
+	for _, k := range known.Targets {
+		t := r.target(k.Name)
+		if !k.Available {
+			t.away = now
+			t.perToken = t.usual // what it was like meanwhile says nothing of its capacity
+		}
+		te := TargetEvidence{Name: k.Name, Available: k.Available, Usual: k.Available && (t.away.IsZero() || now.Sub(t.away) > settleDown), Rate: t.sent.load(now).Rate}
+		if t.seen > tokenMemory && t.usual > 0 {
+			te.Slowness = t.perToken / t.usual
+		}
+		if te.Usual {
+			t.judge(&te)
+		}
+		te.Capacity = t.capacity
+		for class := range te.Cells {
+			s := &t.cells[class]
+			te.Cells[class] = Cell{Count: s.count, Violations: s.bad}
+			if s.work > 0 {
+				te.Cells[class].Unit = s.cost / s.work
+			}
+		}
+		e.Targets = append(e.Targets, te)
+	}
+	return e
+}
+
+// judge learns how much load the target takes.
+func (t *targetSums) judge(e *TargetEvidence) {
+	t.healthy *= fading
+	if e.Slowness < slowFrom {
+		t.slow = 0
+	} else {
+		t.slow++
+	}
+	switch {
+	case t.slow >= slowFor && e.Rate > t.healthy*wellKnown: // else it is slow whatever it gets
+		if limit := e.Rate * lessLoad; t.capacity == 0 || limit < t.capacity {
+			t.capacity = limit
+		}
+	case e.Slowness > 0 && e.Slowness < easyBelow:
+		t.healthy = max(t.healthy, e.Rate)
+		if t.capacity > 0 && e.Rate > t.capacity*lessLoad {
+			t.capacity *= growth
+		}
+	}
+}

@@ -1,0 +1,68 @@
+package optimizer
+
+import (
+	"time"
+
+	"llm-auto-optimizer/proxy/policy"
+)
+
+// Evidence is what a cycle knows. It is plain data: it goes into the journal and comes back equal.
+type Evidence struct {
+	At     time.Time       `json:"at"`
+	Routes []RouteEvidence `json:"routes"`
+}
+
+// RouteEvidence is what a cycle knows of a route.
+type RouteEvidence struct {
+	Name      string            `json:"name"`
+	Objective Objective         `json:"objective"`
+	InForce   policy.Parameters `json:"in_force"`
+	Static    policy.Parameters `json:"static"` // the operator's own settings
+	Classes   [classes]Load     `json:"classes"`
+	Targets   []TargetEvidence  `json:"targets"` // in the order of the configuration
+}
+
+const classes = policy.Classes
+
+// Objective is what an operator wants of a route.
+type Objective struct {
+	TTFT       time.Duration `json:"ttft_ns"`    // until the first token; 0: any
+	Violations float64       `json:"violations"` // share of the exchanges that may fail, or begin later; 0: none is asked for
+}
+
+// Load is the traffic of a class.
+type Load struct {
+	Rate   float64 `json:"rate"`   // exchanges a second
+	Input  float64 `json:"input"`  // mean tokens, cached ones included
+	Output float64 `json:"output"` // mean tokens
+}
+
+// TargetEvidence is what a cycle knows of a target. Counts fade.
+type TargetEvidence struct {
+	Name      string        `json:"name"`
+	Available bool          `json:"available"` // it is not ejected, drained or on probation
+	Usual     bool          `json:"usual"`     // and has not been for a while
+	Rate      float64       `json:"rate"`      // exchanges a second that were sent to it first
+	Capacity  float64       `json:"capacity"`  // exchanges a second that it is believed to take; 0: not known
+	Slowness  float64       `json:"slowness"`  // time per output token, as a factor of its own usual one; 0: not known
+	Cells     [classes]Cell `json:"cells"`
+}
+
+// Cell is what is known of exchanges of a class that were sent to a target first.
+type Cell struct {
+	Count      float64 `json:"count"`      // exchanges, faded
+	Violations float64 `json:"violations"` // of them
+	Unit       float64 `json:"unit"`       // US dollars per token of work, see work; 0: not known
+}
+
+// work is what an exchange is paid for, in input tokens: with all vendors an output token costs about five times as much.
+func work(input, output float64) float64 { return input + outputWeight*output }
+
+const outputWeight = 5
+
+// Cost is what an exchange of the class is expected to cost at the target, in US dollars; known is false where nothing is known.
+func (r *RouteEvidence) Cost(target, class int) (cost float64, known bool) {
+	unit := r.Targets[target].Cells[class].Unit
+	load := &r.Classes[class]
+	return unit * work(load.Input, load.Output), unit > 0
+}

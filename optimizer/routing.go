@@ -1,0 +1,306 @@
+package optimizer
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"llm-auto-optimizer/analysis"
+	"llm-auto-optimizer/analysis/learn"
+)
+
+// Routing is the tuner of the shares of targets: the cheapest mix that keeps the objective, by linear programme, for each class.
+type Routing struct {
+	MinShare, MaxShare float64 // of each target, where there are enough targets
+	Confidence         float64 // with which violations are bounded from above
+	MinCount           float64 // exchanges that a target must have served before it is judged
+	MinSaving          float64 // part of the cost that a change must save
+}
+
+// DefaultRouting are the routing tuner's settings.
+var DefaultRouting = Routing{MinShare: .001, MaxShare: .98, Confidence: .8, MinCount: 50, MinSaving: .01}
+
+// Name implements Tuner.
+func (Routing) Name() string { return "routing" }
+
+// Owns implements Tuner.
+func (Routing) Owns(parameter string) bool { return strings.HasPrefix(parameter, "weights/") }
+
+// mix is a linear programme over the shares of targets by class, of those that take traffic.
+type mix struct {
+	e       *RouteEvidence
+	open    []int // targets that may be chosen
+	now     [classes][]float64
+	cost    [classes][]float64
+	mean    [classes][]float64 // rate of violations
+	upper   [classes][]float64
+	traffic [classes]float64 // part of the exchanges
+	fixed   [classes]float64 // share of what is away, which stays
+	total   [classes]float64 // of the weights in force
+}
+
+// Propose implements Tuner.
+func (t Routing) Propose(e *RouteEvidence) Proposal {
+	m, why := t.mixOf(e)
+	if why != "" {
+		return Proposal{Reason: why}
+	}
+	shares, violating, err := t.solve(m)
+	switch {
+	case err != nil:
+		return Proposal{Reason: "no mix can be computed: " + err.Error()}
+	case violating && !m.broken():
+		return Proposal{Reason: "too little is known to be sure that another mix keeps the objective"}
+	}
+	return t.propose(m, shares, violating)
+}
+
+// mixOf reads the evidence; why says what keeps it from being judged.
+func (t Routing) mixOf(e *RouteEvidence) (m *mix, why string) {
+	m = &mix{e: e}
+	rate := 0.
+	for c := range e.Classes {
+		rate += e.Classes[c].Rate
+	}
+	if rate == 0 {
+		return nil, "no traffic"
+	}
+	for i := range e.Targets {
+		k := &e.Targets[i]
+		static := e.Static.Targets[k.Name]
+		if static.Weights == [classes]float64{} {
+			continue // an operator wants nothing sent there
+		}
+		if !k.Usual {
+			for c := range m.fixed {
+				m.fixed[c] += e.InForce.Targets[k.Name].Weights[c]
+			}
+			continue
+		}
+		m.open = append(m.open, i)
+	}
+	if len(m.open) < 2 {
+		return nil, "fewer than two targets take traffic as usual"
+	}
+	for c := range m.now {
+		total := 0.
+		for i := range e.Targets {
+			total += e.InForce.Targets[e.Targets[i].Name].Weights[c]
+		}
+		if total <= 0 {
+			return nil, "no target has a weight"
+		}
+		m.fixed[c] /= total
+		m.total[c] = total
+		m.traffic[c] = e.Classes[c].Rate / rate
+		for _, i := range m.open {
+			m.now[c] = append(m.now[c], e.InForce.Targets[e.Targets[i].Name].Weights[c]/total/max(1-m.fixed[c], 1e-9))
+		}
+	}
+	return m, t.judge(m)
+}
+
+// innocent is how many exchanges within the objective each target is believed to have served, with half of the violations that it allows: steps are
+// small and reflexes fast, so that a target need not prove itself first.
+const innocent = 100
+
+// judge fills in what each target would cost, and how often it would violate the objective.
+func (t Routing) judge(m *mix) (why string) {
+	for _, i := range m.open {
+		k := &m.e.Targets[i]
+		var all learn.Arm
+		for c := range k.Cells {
+			all.Bad, all.Good = all.Bad+k.Cells[c].Violations, all.Good+k.Cells[c].Count-k.Cells[c].Violations
+		}
+		count := all.Bad + all.Good
+		if count < t.MinCount {
+			return fmt.Sprintf("%s has served %.0f exchanges as usual, %.0f are needed", k.Name, count, t.MinCount)
+		}
+		prior := learn.Arm{Bad: innocent * m.e.Objective.Violations / 2, Good: innocent * (1 - m.e.Objective.Violations/2)}
+		all.Bad, all.Good = all.Bad+prior.Bad, all.Good+prior.Good
+		mean := all.Bad / (all.Bad + all.Good)
+		doubt := max(0, learn.Arm{Bad: all.Bad - 1, Good: all.Good - 1}.Upper(1-t.Confidence)-mean)
+		for c := range m.cost {
+			cost, known := m.e.Cost(i, c)
+			if !known {
+				unit, n := 0., 0.
+				for o := range k.Cells {
+					if u := k.Cells[o].Unit; u > 0 {
+						unit, n = unit+u, n+1
+					}
+				}
+				if n == 0 {
+					return fmt.Sprintf("what %s costs is not known", k.Name)
+				}
+				cost = unit / n * work(m.e.Classes[c].Input, m.e.Classes[c].Output)
+			}
+			// What the target does to all classes counts as much as a hundred exchanges of this one.
+			const pooled = 100
+			own := (k.Cells[c].Violations + pooled*mean) / (k.Cells[c].Count + pooled)
+			m.cost[c], m.mean[c], m.upper[c] = append(m.cost[c], cost), append(m.mean[c], own), append(m.upper[c], min(own+doubt, 1))
+		}
+	}
+	return ""
+}
+
+// solve is the cheapest mix within the objective, or where none is, the one with the fewest violations.
+func (t Routing) solve(m *mix) (shares [classes][]float64, violating bool, err error) {
+	n := len(m.open)
+	budget := m.e.Objective.Violations
+	programme := func(cost func(c, i int) float64, bounded bool) (x []float64, err error) {
+		p := learn.Programme{}
+		for c := range m.now {
+			row := make([]float64, classes*n)
+			limit := make([]float64, classes*n)
+			for i := range n {
+				p.Cost = append(p.Cost, cost(c, i))
+				p.Low, p.High = append(p.Low, t.low(m, c, i)), append(p.High, t.high(m, c, i))
+				row[c*n+i], limit[c*n+i] = 1, m.upper[c][i]
+			}
+			p.Constraints = append(p.Constraints, learn.Constraint{Coefficients: row, Relation: learn.Equal, Limit: 1})
+			if bounded && budget > 0 {
+				p.Constraints = append(p.Constraints, learn.Constraint{Coefficients: limit, Relation: learn.AtMost, Limit: budget})
+			}
+		}
+		for i, at := range m.open {
+			if capacity := m.e.Targets[at].Capacity; capacity > 0 {
+				row := make([]float64, classes*n)
+				for c := range m.now {
+					row[c*n+i] = m.e.Classes[c].Rate
+				}
+				p.Constraints = append(p.Constraints, learn.Constraint{Coefficients: row, Relation: learn.AtMost, Limit: capacity})
+			}
+		}
+		x, _, err = learn.Minimise(p)
+		return x, err
+	}
+	scale := 0.
+	for c := range m.cost {
+		for i := range n {
+			scale = max(scale, m.cost[c][i])
+		}
+	}
+	x, err := programme(func(c, i int) float64 { return (m.traffic[c] + .01) * m.cost[c][i] / scale }, true)
+	if err != nil {
+		violating = true
+		x, err = programme(func(c, i int) float64 { return (m.traffic[c] + .01) * (m.upper[c][i] + .001*m.cost[c][i]/scale) }, false)
+	}
+	if err != nil {
+		return shares, false, err
+	}
+	for c := range shares {
+		shares[c] = x[c*n : c*n+n]
+	}
+	return shares, violating, nil
+}
+
+func (t Routing) low(m *mix, c, i int) float64 {
+	if m.e.Static.Targets[m.e.Targets[m.open[i]].Name].Weights[c] <= 0 {
+		return 0
+	}
+	return min(t.MinShare, 1/float64(len(m.open)))
+}
+
+func (t Routing) high(m *mix, c, i int) float64 {
+	if m.e.Static.Targets[m.e.Targets[m.open[i]].Name].Weights[c] <= 0 {
+		return 0
+	}
+	return t.MaxShare
+}
+
+// propose makes a proposal of shares, or a hold where they are not worth a change.
+func (t Routing) propose(m *mix, shares [classes][]float64, violating bool) Proposal {
+	p := Proposal{}
+	before, after, badBefore, badAfter := 0., 0., 0., 0.
+	from, to := -1, -1 // targets that lose and gain most, over all classes
+	lost, gained := 0., 0.
+	moved := make([]float64, len(m.open))
+	for c := range shares {
+		for i, share := range shares[c] {
+			name := m.e.Targets[m.open[i]].Name
+			before, after = before+m.traffic[c]*m.now[c][i]*m.cost[c][i], after+m.traffic[c]*share*m.cost[c][i]
+			badBefore, badAfter = badBefore+m.traffic[c]*m.now[c][i]*m.mean[c][i], badAfter+m.traffic[c]*share*m.mean[c][i]
+			moved[i] += m.traffic[c] * (share - m.now[c][i])
+			weight := m.e.InForce.Targets[name].Weights[c]
+			if next := round(share*(1-m.fixed[c])) * m.total[c]; math.Abs(next-weight) > .001*m.total[c] {
+				p.Changes = append(p.Changes, Change{weightName(name, c), weight, next})
+			}
+		}
+	}
+	for i, d := range moved {
+		if d < lost {
+			lost, from = d, i
+		}
+		if d > gained {
+			gained, to = d, i
+		}
+	}
+	if before <= 0 || from < 0 || to < 0 {
+		return Proposal{Reason: "the mix is as it should be"}
+	}
+	p.Expected = Effect{Cost: after - before, Relative: (after - before) / before, Violations: badAfter - badBefore}
+	budget := m.e.Objective.Violations
+	p.Urgent = m.broken() && badAfter < badBefore
+	saves, heals := -p.Expected.Relative >= t.MinSaving, m.overloaded() || p.Urgent && badAfter < badBefore-budget/10
+	p.Evidence = analysis.Reason{
+		Method: "linear programme", Statistic: "part of the cost that is saved", Value: -p.Expected.Relative, Threshold: t.MinSaving,
+		Effect:   fmt.Sprintf("violations %.3g %% -> %.3g %%", 100*badBefore, 100*badAfter),
+		Baseline: analysis.Baseline{Count: int(m.counted()), Level: before},
+	}
+	if !saves && !heals {
+		return Proposal{Reason: "no mix is enough of a gain", Evidence: p.Evidence, Expected: p.Expected}
+	}
+	a, b := m.e.Targets[m.open[from]].Name, m.e.Targets[m.open[to]].Name
+	switch {
+	case violating:
+		p.Reason = fmt.Sprintf("move %.0f %% from %s to %s: no mix keeps the objective, this one comes closest", 100*gained, a, b)
+	case saves:
+		p.Reason = fmt.Sprintf("move %.0f %% from %s to %s: the cheapest mix within the objective", 100*gained, a, b)
+	default:
+		p.Reason = fmt.Sprintf("move %.0f %% from %s to %s: the mix in force may break the objective", 100*gained, a, b)
+	}
+	return p
+}
+
+// broken tells whether the mix in force breaks the objective, with 95 % confidence.
+func (m *mix) broken() bool {
+	budget := m.e.Objective.Violations
+	rate, variance := 0., 0.
+	for c := range m.now {
+		for i, at := range m.open {
+			k := &m.e.Targets[at].Cells[c]
+			if k.Count == 0 {
+				continue
+			}
+			w, p := m.traffic[c]*m.now[c][i], k.Violations/k.Count
+			rate, variance = rate+w*p, variance+w*w*(p*(1-p)+1/(k.Count+1))/k.Count
+		}
+	}
+	const z = 1.645
+	return budget > 0 && rate-z*math.Sqrt(variance) > budget
+}
+
+// overloaded tells whether a target gets more than it takes.
+func (m *mix) overloaded() bool {
+	for _, i := range m.open {
+		if k := &m.e.Targets[i]; k.Capacity > 0 && k.Rate > k.Capacity && k.Slowness >= crowded {
+			return true
+		}
+	}
+	return false
+}
+
+// crowded is the slowness from which on a target is relieved, whatever that costs.
+const crowded = 1.5
+
+func (m *mix) counted() (n float64) {
+	for _, i := range m.open {
+		for c := range m.e.Targets[i].Cells {
+			n += m.e.Targets[i].Cells[c].Count
+		}
+	}
+	return n
+}
+
+// round keeps weights readable.
+func round(share float64) float64 { return math.Round(share*1e4) / 1e4 }
