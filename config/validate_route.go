@@ -51,6 +51,7 @@ func (l *loader) validateRoute(c *Config, r *Route) {
 			}
 		}
 	}
+	l.validateFallbackDialects(c, r, prefix)
 	if k := &r.Classes; k.LightInput > k.MediumInput {
 		l.complain(prefix+".classes.light_input", fmt.Sprint(k.LightInput), "above medium_input", "")
 	}
@@ -63,6 +64,28 @@ func (l *loader) validateRoute(c *Config, r *Route) {
 	for name := range r.Match.Header {
 		if !isToken(name) {
 			l.complain(prefix+".match.header."+name, "", "not a header's name", "")
+		}
+	}
+}
+
+// validateFallbackDialects complains of routes as fallbacks that speak another dialect: they could never serve.
+func (l *loader) validateFallbackDialects(c *Config, r *Route, prefix string) {
+	dialect := func(r *Route) string {
+		for _, t := range r.TargetList() {
+			return c.Providers[t.Provider].Dialect
+		}
+		return ""
+	}
+	mine := dialect(r)
+	for _, names := range [][]string{r.Fallback.Error, r.Fallback.Context, r.Fallback.Content, r.Fallback.RateLimit, r.Fallback.Budget} {
+		for _, name := range names {
+			other, known := c.Routes[name]
+			if _, isTarget := r.Targets[name]; isTarget || !known {
+				continue
+			}
+			if d := dialect(&other); d != "" && mine != "" && d != mine {
+				l.complain(prefix+".fallback", quote(name), "speaks "+d+" and not "+mine, "")
+			}
 		}
 	}
 }

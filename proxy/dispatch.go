@@ -54,7 +54,7 @@ func (p *Proxy) attempt(ctx *fasthttp.RequestCtx, x *Exchange) error {
 // usageRefused tells whether the provider has refused the request for the one field that was added to it.
 func (x *Exchange) usageRefused() bool {
 	return x.askedUsage && !x.streamed && x.status == http.StatusBadRequest &&
-		(bytes.Contains(x.held, []byte("stream_options")) || bytes.Contains(x.held, []byte("include_usage")))
+		(bytes.Contains(x.errorText(), []byte("stream_options")) || bytes.Contains(x.errorText(), []byte("include_usage")))
 }
 
 // prepare decides what to change in the request's body.

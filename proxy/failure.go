@@ -19,7 +19,7 @@ var errEmpty = errors.New("answer has no body")
 
 // failureOf tells whether the attempt has failed so that another one might do better, and why.
 func (x *Exchange) failureOf(err error) (f pick.Failure, failed bool) {
-	f.Repeatable = x.mayRepeat()
+	f.Repeatable, f.Held = x.mayRepeat(), x.lease.Held()
 	if err != nil {
 		switch kind := kindOfError(err); kind {
 		case &connectFailed, &connectTimeout, &brokenAnswer, &firstByteLate, &idleTooLong, &answerIncomplete:
@@ -30,11 +30,7 @@ func (x *Exchange) failureOf(err error) (f pick.Failure, failed bool) {
 	}
 	kind, said := x.meter.Failed()
 	if x.status >= 400 || said {
-		body := x.held
-		if !x.identity || x.streamed && !x.isStream() {
-			body = nil
-		}
-		switch provider.TroubleOf(x.status, kind, body) {
+		switch provider.TroubleOf(x.status, kind, x.errorText()) {
 		case provider.TooLong:
 			f.Cause = pick.Context
 			return f, true
@@ -80,7 +76,9 @@ func (x *Exchange) resultOf(now time.Time, o *window.Observation) pick.Result {
 	case window.OK:
 		r.Outcome = pick.Good
 		if r.Took = o.TTFT; !x.isStream() {
-			r.Took = now.Sub(x.attempt.start)
+			if r.Took = now.Sub(x.attempt.start); x.streamed { // the time that the client took for it is in there
+				r.Took = 0
+			}
 		}
 	case window.RateLimited:
 		r.Outcome = pick.Limited
@@ -88,12 +86,15 @@ func (x *Exchange) resultOf(now time.Time, o *window.Observation) pick.Result {
 			r.Outcome = pick.Refused
 		}
 	case window.ClientError:
-		switch s, kind := x.attempt.status, x.meterKind(); {
-		case provider.TroubleOf(s, kind, x.held) == provider.Policy:
-		case provider.TroubleOf(s, kind, x.held) == provider.Unpaid && x.routeTarget.keyed:
+		s := x.attempt.status
+		switch trouble := provider.TroubleOf(s, x.meterKind(), x.errorText()); {
+		case trouble == provider.Policy:
+		case trouble == provider.Unpaid && x.routeTarget.keyed:
 			r.Outcome = pick.Refused
-		case (s == http.StatusUnauthorized || s == http.StatusPaymentRequired || s == http.StatusForbidden) && x.routeTarget.keyed:
+		case (s == http.StatusUnauthorized || s == http.StatusPaymentRequired) && x.routeTarget.keyed:
 			r.Outcome = pick.Refused
+		case s == http.StatusForbidden && x.routeTarget.keyed:
+			r.Outcome = pick.Forbidden
 		case s == http.StatusNotFound && x.routeTarget.model != "", s == http.StatusRequestTimeout && x.retryOn():
 			r.Outcome = pick.Bad
 		}
@@ -105,6 +106,14 @@ func (x *Exchange) resultOf(now time.Time, o *window.Observation) pick.Result {
 		r.Outcome = pick.Bad
 	}
 	return r
+}
+
+// errorText is what an error's body says, where it is held.
+func (x *Exchange) errorText() []byte {
+	if x.streamed && !x.isStream() {
+		return nil
+	}
+	return x.meter.Decoded(x.held)
 }
 
 func (x *Exchange) meterKind() string {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -39,9 +40,25 @@ func (p *Proxy) tryHedged(ctx *fasthttp.RequestCtx, x *Exchange) error {
 	}
 	r := &race{x: x, ctx: ctx, done: make(chan struct{})}
 	timer := time.AfterFunc(after, r.begin)
+	defer r.abort(timer)
 	err := p.reachContent(ctx, x)
 	timer.Stop()
 	return r.decide(err)
+}
+
+// abort ends the race where it was not decided, because of a bug: the exchange must not go before its rival does.
+func (r *race) abort(timer *time.Timer) {
+	timer.Stop()
+	r.mu.Lock()
+	rival, over := r.rival, r.over
+	r.over, r.decided = true, true
+	r.mu.Unlock()
+	if over || rival == nil {
+		return
+	}
+	rival.client.tether.Cut()
+	<-r.done
+	r.end(rival)
 }
 
 // hedgeAfter is when a second attempt is to begin; 0: never.
@@ -118,7 +135,7 @@ func (r *race) run(rival *Exchange, choice pick.Choice) (won bool) {
 		r.failed = true
 		return false
 	}
-	return true
+	return rival.status < http.StatusBadRequest // an error is no answer to wait for less
 }
 
 // double is an exchange for the same request. It has a client of its own, by which it can be cut.
@@ -156,9 +173,9 @@ func (r *race) decide(err error) error {
 		return err
 	}
 	x.hedged = true
-	f, failed := x.failureOf(err)
+	_, failed := x.failureOf(err)
 	late := x.client.tether.Woken() // by the rival: the failure is none of the target's
-	cut := (late || failed && f.Repeatable) && x.client.tether.Await(r.done)
+	cut := (late || failed) && x.client.tether.Await(r.done)
 	r.mu.Lock()
 	r.decided = true
 	r.mu.Unlock()
@@ -208,7 +225,7 @@ func (r *race) adopt(err error, late bool) {
 		x.trace.Attempts = append(x.trace.Attempts, rival.trace.Attempts...)
 	}
 	if x.conn != nil && !x.conn.Move(&x.client.tether) { // the client has left meanwhile: the next read tells
-		x.client.tether.Cut()
+		rival.client.tether.Cut()
 	}
 	rival.discard()
 }

@@ -37,7 +37,7 @@ func (x *Exchange) readOverrides(r *routeState, q *pick.Query, affinity *bool) e
 		case "attempts":
 			n, err := strconv.Atoi(value)
 			allowed, ok = r.allows.attempts, err == nil && n >= 1 && n <= 20
-			x.attemptsLeft = n
+			x.attemptsLeft = min(n, r.config.Attempts) // fewer, never more
 		case "timeout":
 			d, err := time.ParseDuration(value)
 			allowed, ok = r.allows.timeout, err == nil && d > 0

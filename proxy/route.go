@@ -43,7 +43,10 @@ type target struct {
 }
 
 // overriddenPrice is a listed price with the settings of the target over it.
-type overriddenPrice struct{ listed, price *config.Price }
+type overriddenPrice struct {
+	listed, price *config.Price
+	by            config.TargetPrice
+}
 
 // route finds who is to serve the request: the targets of the route that it matches, else the provider that its path names with the model that its
 // body names.
@@ -63,8 +66,8 @@ func (x *Exchange) aimAt(t *target, prices *config.TargetPrice) {
 		x.price, _ = x.p.prices().Lookup(x.provider.priceHint, model)
 	}
 	if prices != nil && *prices != (config.TargetPrice{}) {
-		if o := t.price.Load(); o == nil || o.listed != x.price {
-			t.price.Store(&overriddenPrice{x.price, prices.Override(x.price)})
+		if o := t.price.Load(); o == nil || o.listed != x.price || o.by != *prices {
+			t.price.Store(&overriddenPrice{x.price, prices.Override(x.price), *prices})
 		}
 		if o := t.price.Load(); o.price != nil {
 			x.price = o.price

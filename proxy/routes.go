@@ -125,7 +125,7 @@ func newRoutes(c *config.Config, providers map[string]*providerState, old *route
 			s.targets = append(s.targets, target)
 			s.dialect = p.dialect
 			spec.Targets = append(spec.Targets, pick.TargetSpec{
-				Name: t.Name, Identity: fmt.Sprintf("%s %s %x", t.Provider, t.Model, t.Key.Reveal()), Priority: t.Priority, MaxConcurrency: t.MaxConcurrency,
+				Name: t.Name, Identity: fmt.Sprintf("%s %s %x", t.Provider, t.Model, keyOf(&t, p)), Priority: t.Priority, MaxConcurrency: t.MaxConcurrency,
 				Equal: fmt.Sprintf("%s %v", t.Model, t.Price), Dialect: uint8(p.dialect),
 			})
 		}
@@ -148,6 +148,14 @@ func newRoutes(c *config.Config, providers map[string]*providerState, old *route
 		rs.of[s.pick] = s
 	}
 	return rs, nil
+}
+
+// keyOf is the key that a target is asked with; empty: the client's.
+func keyOf(t *config.Target, p *providerState) string {
+	if !t.Key.Empty() {
+		return t.Key.Reveal()
+	}
+	return p.config.APIKey.Reveal()
 }
 
 // same tells whether two sets of routes are configured alike, and reach their targets by the same providers.

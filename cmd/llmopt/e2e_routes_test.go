@@ -1,6 +1,7 @@
 package main
 
 import (
+	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -301,6 +302,17 @@ provider = "openai"
 		_, h, _ := f.ask(body)
 		return h.Get("x-llmopt-target") == "first"
 	})
+	file.replace(strings.Replace(settings("GOOD"), "[[routes]]", "api_key = \"env:WORSE\"\n[[routes]]\nname = \"shared\"\nmatch = { model = [\"gpt-4o-2024\"] }\n[[routes.targets]]\nname = \"only\"\nprovider = \"p\"\n[[routes]]", 1))
+	shared := strings.Replace(body, "gpt-4o", "gpt-4o-2024", 1)
+	f.eventually("a provider's bad key is out", func() bool {
+		_, _, _ = f.ask(shared)
+		return strings.Contains(f.metrics(), `llmopt_target_state{route="shared",target="only",state="key_refused"} 1`)
+	})
+	file.replace(strings.Replace(settings("GOOD"), "[[routes]]", "api_key = \"env:GOOD\"\n[[routes]]\nname = \"shared\"\nmatch = { model = [\"gpt-4o-2024\"] }\n[[routes.targets]]\nname = \"only\"\nprovider = \"p\"\n[[routes]]", 1))
+	f.eventually("a provider's new key is used", func() bool {
+		status, _, _ := f.ask(shared)
+		return status == 200
+	})
 	mini := strings.Replace(body, "gpt-4o", "gpt-4o-mini", 1)
 	for range 3 { // the client's own bad key takes nothing out
 		if status, h, text := f.ask(mini, "Authorization", "Bearer k-bad"); status != 401 || h.Get("x-llmopt-attempts") != "1" {
@@ -481,7 +493,7 @@ func TestE2E_ExplainAndTargets(t *testing.T) {
 	if _, h, _ := f.ask(fmt.Sprintf(fleetBody, false)); h.Get("x-llmopt-target") != "b" {
 		t.Errorf("while a is drained %s serves", h.Get("x-llmopt-target"))
 	}
-	holds(cli(0, "explain", "--model", "gpt-4o"), "can't serve it: no target has a weight, or all are drained")
+	holds(cli(0, "explain", "--model", "gpt-4o"), "No target of route chat can serve it now; its fallback b does")
 	holds(f.stderr.String(), "maintenance")
 	holds(cli(0, "targets", "restore", "chat/a"), "chat/a is healthy")
 	holds(cli(0, "targets", "eject", "chat/a"), "chat/a is ejected")
@@ -637,6 +649,12 @@ func TestE2E_RouteTargetsStayAsAnOperatorHasSetThem(t *testing.T) {
 	restart()
 	serves("a")
 	status("route chat: 2 of 3 targets take traffic; b ejected (wrong answers)")
+	settings := fleetSettings("retry", "", f.sims)
+	for i, text := range []string{strings.Replace(settings, `name = "b"`, `name = "renamed"`, 1), settings} {
+		f.file.replace(text)
+		f.eventually("a reload", func() bool { return f.metric("llmopt_config_reloads_total") > float64(i) })
+	}
+	status("route chat: 2 of 3 targets take traffic; b ejected (wrong answers)")
 	cliOutput(t, 0, "targets", "restore", "chat/b", "--admin", f.admin)
 	status("route chat: 3 of 3 targets take traffic\n")
 	f.eventually("all four are journalled", func() bool {
@@ -709,6 +727,7 @@ func TestE2E_RouteHedges(t *testing.T) {
 		check(stream, "ttft=20s", "", "b", 3*time.Second)
 		check(stream, "ttft=300ms", "ttft=20s", "a", 3*time.Second)
 		check(stream, "ttft=300ms", "fault=500", "a", 3*time.Second)
+		check(stream, "ttft=300ms", "fault=400", "a", 3*time.Second)
 		check(stream, "ttft=100ms,fault=reset-mid,after=0", "ttft=300ms", "b", 3*time.Second)
 	}
 	if n := f.metric("llmopt_route_hedges_total"); n < 8 {
@@ -764,21 +783,25 @@ func TestE2E_RouteFallsBackByCause(t *testing.T) {
 		status int
 		body   string
 	}{
-		"long prompt": {400, `{"error":{"message":"This model's maximum context length is 8192 tokens.","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}`},
-		"bad words":   {400, `{"error":{"message":"triggering Azure OpenAI's content management policy","code":"content_filter"}}`},
-		"no money":    {429, `{"error":{"message":"You exceeded your current quota","type":"insufficient_quota","code":"insufficient_quota"}}`},
-		"too fast":    {429, `{"error":{"message":"Rate limit reached","code":"rate_limit_exceeded"}}`},
-		"down":        {503, `{"error":{"message":"overloaded"}}`},
-		"nonsense":    {400, `{"error":{"message":"Unrecognized request argument","type":"invalid_request_error"}}`},
+		"long prompt":    {400, `{"error":{"message":"This model's maximum context length is 8192 tokens.","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}`},
+		"bad words":      {400, `{"error":{"message":"triggering Azure OpenAI's content management policy","code":"content_filter"}}`},
+		"no money":       {429, `{"error":{"message":"You exceeded your current quota","type":"insufficient_quota","code":"insufficient_quota"}}`},
+		"too fast":       {429, `{"error":{"message":"Rate limit reached","code":"rate_limit_exceeded"}}`},
+		"down":           {503, `{"error":{"message":"overloaded"}}`},
+		"forbidden file": {403, `{"error":{"message":"You do not have permission to access the File abc"}}`},
+		"nonsense":       {400, `{"error":{"message":"Unrecognized request argument","type":"invalid_request_error"}}`},
 	}
 	strict := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		for word, a := range answers {
 			if strings.Contains(string(body), word) {
 				w.Header().Set("Content-Type", "application/json")
-				w.Header().Set("Retry-After", "0")
+				w.Header().Set("Retry-After", "60")
+				w.Header().Set("Content-Encoding", "gzip")
 				w.WriteHeader(a.status)
-				_, _ = io.WriteString(w, a.body)
+				z := gzip.NewWriter(w)
+				_, _ = io.WriteString(z, a.body)
+				_ = z.Close()
 			}
 		}
 	}))
@@ -814,8 +837,16 @@ key = "env:K"
 	check("nonsense", 400, "main")
 	check("down", 200, "spare")
 	check("too fast", 200, "other")
+	check("hello", 200, "other") // while main is left alone
 	cliOutput(t, 0, "targets", "restore", "chat/main", "--admin", f.admin)
+	for range 4 {
+		check("forbidden file", 200, "spare") // one request's 403 says little of the key
+	}
+	if text := cliOutput(t, 0, "targets", "--admin", f.admin); strings.Contains(text, "key_refused") {
+		t.Errorf("403s of a file take the target out: %s", text)
+	}
 	check("no money", 200, "cheap")
+	check("hello", 200, "cheap")
 	if text := cliOutput(t, 0, "targets", "--admin", f.admin); !strings.Contains(text, "key_refused") {
 		t.Errorf("a key without money stays in: %s", text)
 	}

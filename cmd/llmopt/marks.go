@@ -18,8 +18,8 @@ import (
 type marks struct {
 	g *gateway
 
-	mu      sync.Mutex
-	touched map[string]bool // by name, since the start: what was stored before is out of date
+	mu  sync.Mutex
+	set map[string]mark // by name, since the start: what was stored before is out of date. Restored targets are in it too
 }
 
 // mark is what is stored of a target.
@@ -44,16 +44,13 @@ func wordOf(a controlpb.SetTargetRequest_Action) string {
 	return strings.ToLower(strings.TrimPrefix(a.String(), "ACTION_"))
 }
 
-// set does what an operator asks for, and notes it.
-func (m *marks) set(t *pick.Target, action controlpb.SetTargetRequest_Action, reason string) {
+// change does what an operator asks for, and notes it.
+func (m *marks) change(t *pick.Target, action controlpb.SetTargetRequest_Action, reason string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	mk := mark{Route: t.Route().Name(), Target: t.Name(), Action: wordOf(action), Reason: reason, At: time.Now()}
 	mk.put(t)
-	if m.touched == nil {
-		m.touched = map[string]bool{}
-	}
-	m.touched[markName(mk.Route, mk.Target)] = true
+	m.keep(mk)
 	log := m.g.log.With().Str("route", mk.Route).Str("target", mk.Target).Logger()
 	log.Warn().Str("action", mk.Action).Str("reason", reason).Msg("an operator has set a target")
 	if m.g.durable == nil {
@@ -66,6 +63,25 @@ func (m *marks) set(t *pick.Target, action controlpb.SetTargetRequest_Action, re
 	}, now)
 	if err := m.store(&mk); err != nil {
 		log.Warn().Err(err).Msg("what an operator has set is not stored: it holds until the next restart")
+	}
+}
+
+// keep remembers a mark. It runs under the mutex.
+func (m *marks) keep(mk mark) {
+	if m.set == nil {
+		m.set = map[string]mark{}
+	}
+	m.set[markName(mk.Route, mk.Target)] = mk
+}
+
+// again puts the targets of a new configuration where operators have them: some are there again after they were away, and some were set while it was made.
+func (m *marks) again() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, mk := range m.set {
+		if t := m.g.proxy.Target(mk.Route, mk.Target); t != nil && mk.Action != "restore" {
+			mk.put(t)
+		}
 	}
 }
 
@@ -122,10 +138,15 @@ func (m *marks) read() {
 	err := m.g.durable.store.Values(ctx, marksNamespace, func(name string, value []byte) error {
 		var mk mark
 		if err := json.Unmarshal(value, &mk); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			m.g.log.Error().Err(err).Str("target", name).Msg("what an operator has set of a target can't be read: it takes traffic")
+			return nil
 		}
+		if _, newer := m.set[name]; newer {
+			return nil
+		}
+		m.keep(mk)
 		t := m.g.proxy.Target(mk.Route, mk.Target)
-		if t == nil || m.touched[name] {
+		if t == nil {
 			return nil // it may be configured again one day
 		}
 		mk.put(t)

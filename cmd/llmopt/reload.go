@@ -90,6 +90,8 @@ func (r *reloader) reload(why string) error {
 	waiting := config.NeedRestart(r.started, c)
 	before := r.gateway.policy.Load()
 	commit()
+	g := r.gateway
+	g.marks.again()
 	r.current.Store(c)
 	r.journal(before, changed)
 	r.reloads.Add(1)

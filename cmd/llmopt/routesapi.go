@@ -51,10 +51,15 @@ func (a routesAPI) Set(route, target string, action controlpb.SetTargetRequest_A
 	if reason == "" {
 		reason = "by hand"
 	}
-	a.g.marks.set(t, action, reason)
+	a.g.marks.change(t, action, reason)
 	for _, v := range a.g.proxy.Routes() {
-		if v.Name() == route {
-			return targetProto(&v, t.Index())
+		if v.Name() != route {
+			continue
+		}
+		for i, now := range v.Route.Targets() {
+			if now.Name() == target {
+				return targetProto(&v, i)
+			}
 		}
 	}
 	return nil
@@ -91,6 +96,12 @@ func (a routesAPI) Explain(req *controlpb.ExplainRequest) (*controlpb.ExplainRes
 		}
 	}
 	switch {
+	case e.Fallback != nil:
+		res.Target = e.Fallback.Name()
+		if r := e.Fallback.Route().Name(); r != res.Route {
+			res.Target = r + "/" + res.Target
+		}
+		res.Summary = fmt.Sprintf("No target of route %s can serve it now; its fallback %s does; %d attempts at most.", res.Route, res.Target, res.GetAttempts())
 	case e.Refusal != pick.NoRefusal:
 		res.Why = refusalWords[e.Refusal]
 		res.Summary = fmt.Sprintf("Route %s can't serve it: %s.", res.Route, res.Why)
@@ -105,6 +116,7 @@ func (a routesAPI) Explain(req *controlpb.ExplainRequest) (*controlpb.ExplainRes
 var refusalWords = map[pick.Refusal]string{
 	pick.NoTarget: "no target has a weight, or all are drained", pick.AllEjected: "all targets are ejected, and the route fails fast",
 	pick.Saturated: "all targets are at their max_concurrency", pick.NoKey: "the providers have refused the keys of all targets",
+	pick.AllLimited: "all targets are rate limited",
 }
 
 var whyWords = map[pick.Why]string{

@@ -10,9 +10,9 @@ const (
 
 // budget bounds repetitions: when everything fails they must not multiply the load.
 type budget struct {
-	active  atomic.Int64 // exchanges under way
-	repeats atomic.Int64 // repetitions that have not begun to be answered
-	spent   atomic.Uint64
+	active  atomic.Int64  // exchanges under way
+	repeats atomic.Int64  // repetitions that have not begun to be answered
+	spent   atomic.Uint64 // that were made
 	refused atomic.Uint64
 }
 
@@ -24,7 +24,6 @@ func (b *budget) take(share float64) bool {
 		b.refused.Add(1)
 		return false
 	}
-	b.spent.Add(1)
 	return true
 }
 

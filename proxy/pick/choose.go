@@ -51,6 +51,7 @@ const (
 	AllEjected         // and the route is set to fail fast
 	Saturated          // all are at their max_concurrency
 	NoKey              // the keys of all targets were refused
+	AllLimited         // all are rate limited
 )
 
 // exploration is the share of choices that are uniform over all targets that have a share: what the optimizer learns from, and what keeps the
@@ -67,6 +68,7 @@ type candidates struct {
 
 	capacity, out float64 // of all that are not drained, and of those ejected: the weights that their operator has given them
 	full, keyless bool
+	limited       bool
 }
 
 // gather looks at the targets of a tier. last takes ejected and rate limited ones for good.
@@ -107,6 +109,7 @@ func (r *Route) gather(c *candidates, tier []int, now int64, p *plan, q *Query, 
 			c.full = true
 		}
 		c.capacity += capacity[i]
+		c.limited = c.limited || s == RateLimit
 		if skip.has(i) || s == Full || s == RateLimit && !last {
 			continue
 		}
@@ -148,8 +151,10 @@ func (c *candidates) settle(last bool) {
 // choose picks among the tiers, best first. skip are targets not to be chosen; last takes what is ejected or rate limited too.
 func (r *Route) choose(now int64, p *plan, q *Query, skip set, last bool, draw uint64) (Choice, Refusal) {
 	var c candidates
+	capacity, out := 0., 0.
 	for _, tier := range r.tiers {
 		r.gather(&c, tier, now, p, q, skip, last)
+		capacity, out = capacity+c.capacity, out+c.out
 		if choice, ok := r.chooseIn(&c, now, p, q, draw); ok {
 			if last {
 				choice.Why, choice.Propensity = LastResort, 0
@@ -157,16 +162,36 @@ func (r *Route) choose(now int64, p *plan, q *Query, skip set, last bool, draw u
 			return choice, NoRefusal
 		}
 	}
+	return Choice{}, c.refusal(capacity, out)
+}
+
+// refusal says why there are no candidates, after all tiers, of which capacity and out are the sums.
+func (c *candidates) refusal(capacity, out float64) Refusal {
 	switch {
 	case c.full:
-		return Choice{}, Saturated
-	case c.keyless && c.capacity == 0:
-		return Choice{}, NoKey
-	case c.out > 0:
-		return Choice{}, AllEjected
+		return Saturated
+	case c.limited:
+		return AllLimited
+	case c.keyless && capacity == 0:
+		return NoKey
+	case out > 0:
+		return AllEjected
 	default:
-		return Choice{}, NoTarget
+		return NoTarget
 	}
+}
+
+// refuses says why the route's own targets can't serve the query, without choosing one.
+func (r *Route) refuses(now int64, p *plan, q *Query) Refusal {
+	var c candidates
+	capacity, out := 0., 0.
+	for _, tier := range r.tiers {
+		r.gather(&c, tier, now, p, q, 0, false)
+		if capacity, out = capacity+c.capacity, out+c.out; c.n > 0 || c.probe >= 0 {
+			return NoRefusal
+		}
+	}
+	return c.refusal(capacity, out)
 }
 
 func (r *Route) chooseIn(c *candidates, now int64, p *plan, q *Query, draw uint64) (Choice, bool) {
@@ -182,9 +207,9 @@ func (r *Route) chooseIn(c *candidates, now int64, p *plan, q *Query, draw uint6
 		return Choice{}, false
 	}
 	explore := uniform(draw, 1) < exploration
-	if q.Prefix.n > 0 && c.n > 1 { // what is in a cache is not explored with: that would cost a miss each time
-		if i, known := r.affine(c, p, q, now); i >= 0 && (known || !explore) {
-			return Choice{Target: r.targets[i], Why: ByAffinity}, true
+	if q.Prefix.n > 0 && c.n > 1 {
+		if i, known := r.affine(c, p, q, now); i >= 0 {
+			return r.byAffinity(c, i, known, explore, unprobed, draw), true
 		}
 	}
 	group := p.group[q.Class]
@@ -200,6 +225,23 @@ func (r *Route) chooseIn(c *candidates, now int64, p *plan, q *Query, draw uint6
 	}
 	propensity := unprobed * (exploration/float64(c.n) + (1-exploration)*share/c.total*within)
 	return Choice{r.targets[chosen], why, propensity}, true
+}
+
+// byAffinity is the target that a prompt has its home at, unless it has none yet and exploration sends it elsewhere: what is in a cache is not explored
+// with, that would cost a miss each time.
+func (r *Route) byAffinity(c *candidates, home int, known, explore bool, unprobed float64, draw uint64) Choice {
+	switch {
+	case known:
+		return Choice{Target: r.targets[home], Why: ByAffinity}
+	case !explore:
+		return Choice{r.targets[home], ByAffinity, unprobed * (1 - exploration + exploration/float64(c.n))}
+	}
+	i := int(c.list[below(draw, 2, c.n)])
+	propensity := exploration / float64(c.n)
+	if i == home {
+		propensity += 1 - exploration
+	}
+	return Choice{r.targets[i], ByChance, unprobed * propensity}
 }
 
 // equals lists the targets of a group in members, and adds up their shares.
@@ -308,7 +350,7 @@ func (r *Route) RetryIn(now time.Time) time.Duration {
 	at, soonest := r.at(now), int64(forever)
 	for _, t := range r.targets {
 		for _, until := range []int64{t.until.Load(), t.limited.Load()} {
-			if until > at {
+			if until > at && until < forever {
 				soonest = min(soonest, until-at)
 			}
 		}

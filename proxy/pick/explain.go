@@ -12,6 +12,7 @@ type Explanation struct {
 	Why        Why
 	Refusal    Refusal
 	Candidates []Candidate // in the order of the configuration
+	Fallback   *Target     // that serves it where none of the candidates can; nil: none is needed, or there is none
 }
 
 // Candidate is a target, and what speaks for and against it.
@@ -39,8 +40,14 @@ func (r *Route) Explain(now time.Time, s *policy.Snapshot, q *Query) Explanation
 		return e
 	}
 	for _, last := range []bool{false, true} {
-		if last && r.spec.FailFast {
-			break
+		if last {
+			if e.Fallback = r.fallbackFor(now, s, q, r.refuses(at, p, q)); e.Fallback != nil {
+				e.Why = ByFallback
+				return e
+			}
+			if r.spec.FailFast {
+				break
+			}
 		}
 		for _, tier := range r.tiers {
 			if r.weigh(&e, tier, at, p, q, last) {
@@ -51,8 +58,42 @@ func (r *Route) Explain(now time.Time, s *policy.Snapshot, q *Query) Explanation
 			}
 		}
 	}
-	_, e.Refusal = r.choose(at, p, q, 0, false, 0)
+	e.Refusal = r.refuses(at, p, q)
 	return e
+}
+
+// fallbackFor is the first target of the fallback chains that a refusal leads to; of another route, its most likely one.
+func (r *Route) fallbackFor(now time.Time, s *policy.Snapshot, q *Query, refusal Refusal) *Target {
+	if refusal == NoRefusal {
+		return nil
+	}
+	for _, cause := range causesOf(refusal) {
+		for _, f := range r.fallback[cause] {
+			at := f.route.at(now)
+			if f.target >= 0 {
+				if t := f.route.targets[f.target]; (q.Dialect == 0 || t.spec.Dialect == q.Dialect) && t.state(at) <= Probation {
+					return t
+				}
+				continue
+			}
+			e := Explanation{Candidates: make([]Candidate, len(f.route.targets))}
+			other := *q
+			other.Prefix = Prefix{}
+			for _, tier := range f.route.tiers {
+				if !f.route.weigh(&e, tier, at, f.route.planFor(s, policy.Treated), &other, false) {
+					continue
+				}
+				best := 0
+				for i := range e.Candidates {
+					if e.Candidates[i].Probability > e.Candidates[best].Probability {
+						best = i
+					}
+				}
+				return f.route.targets[best]
+			}
+		}
+	}
+	return nil
 }
 
 // weigh fills in the probabilities of a tier's targets; false where none can be chosen.

@@ -180,9 +180,10 @@ func (t *Target) Eject(reason string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.reason = reason
-	t.until.Store(forever)
+	if t.until.Swap(forever) != forever {
+		t.ejections.Add(1)
+	}
 	t.trouble.Store(true)
-	t.ejections.Add(1)
 }
 
 // Restore gives the target its whole share again at once, whatever had taken it out.
@@ -194,7 +195,7 @@ func (t *Target) Restore() {
 	t.limited.Store(0)
 	t.until.Store(0)
 	t.back.Store(0)
-	t.streak, t.score, t.reason = 0, 0, ""
+	t.streak, t.score, t.forbidden, t.reason = 0, 0, 0, ""
 }
 
 // Status is a target's state for people and metrics.

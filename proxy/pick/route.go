@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"llm-auto-optimizer/analysis/regime"
 )
 
 // Route is a route ready for choosing, with the state of its targets.
@@ -52,6 +54,8 @@ func NewRoutes(specs []Spec, old *Routes, epoch time.Time) (*Routes, error) {
 				r.epoch = before.epoch
 				r.budget.spent.Store(before.budget.spent.Load())
 				r.budget.refused.Store(before.budget.refused.Load())
+				r.hedges.made.Store(before.hedges.made.Load())
+				r.hedges.spent.Store(before.hedges.spent.Load())
 			}
 		}
 		for j := range s.Targets {
@@ -135,16 +139,25 @@ func (t *Target) copy(o *Target) {
 		fit := *from.fit
 		to.fit, to.count = &fit, from.count
 	}
+	t.inFlight = o.inFlight
 	t.trouble.Store(true)
-	t.until.Store(o.until.Load())
+	if until := o.until.Load(); until == forever || !t.route.spec.Ejection.Off { // else nothing would bring it back
+		t.until.Store(until)
+	}
 	t.back.Store(o.back.Load())
 	t.limited.Store(o.limited.Load())
 	t.drained.Store(o.drained.Load())
 	t.retired.Store(o.retired.Load())
 	t.ejections.Store(o.ejections.Load())
-	failures, slow := *o.failures, *o.slow
-	t.failures, t.slow = &failures, &slow
-	t.streak, t.lastOut, t.score, t.limits, t.reason = o.streak, o.lastOut, o.score, o.limits, o.reason
+	if t.route.spec.Ejection.FalseEvery == o.route.spec.Ejection.FalseEvery {
+		failures, slow := *o.failures, *o.slow
+		t.failures, t.slow = &failures, &slow
+	} else {
+		usual, _ := o.failures.Rates()
+		late, _ := o.slow.Rates()
+		t.failures, t.slow = regime.NewErrorRate(usual, t.route.spec.Ejection.FalseEvery), regime.NewErrorRate(late, t.route.spec.Ejection.FalseEvery)
+	}
+	t.streak, t.lastOut, t.score, t.limits, t.forbidden, t.reason = o.streak, o.lastOut, o.score, o.limits, o.forbidden, o.reason
 }
 
 // sameTargets tells whether the indices of two routes' targets mean the same.

@@ -16,7 +16,7 @@ type Target struct {
 	index int
 	hash  uint64 // of its route and name, for affinity
 
-	inFlight atomic.Int64
+	inFlight *atomic.Int64             // shared with what the target was before a reload
 	waiting  [waitingSlots]waitingSlot // attempts without content yet
 	turn     atomic.Uint32             // where the next one looks for a free slot
 	times    [kinds]latency
@@ -30,14 +30,15 @@ type Target struct {
 	retired   atomic.Bool  // its key was refused
 	ejections atomic.Uint64
 
-	mu       sync.Mutex
-	failures *regime.ErrorRate
-	slow     *regime.ErrorRate
-	streak   int   // ejections without a long quiet time between
-	lastOut  int64 // end of the last ejection
-	score    int   // of probes
-	limits   int   // 429s in a row
-	reason   string
+	mu        sync.Mutex
+	failures  *regime.ErrorRate
+	slow      *regime.ErrorRate
+	streak    int   // ejections without a long quiet time between
+	lastOut   int64 // end of the last ejection
+	score     int   // of probes
+	limits    int   // 429s in a row
+	forbidden int   // 403s in a row
+	reason    string
 }
 
 // Attempts that are slow while they are still waited for: waitingSlots of them are watched at a time, more go unwatched.
@@ -49,7 +50,7 @@ type waitingSlot struct {
 }
 
 func newTarget(r *Route, index int, s *TargetSpec) *Target {
-	t := &Target{spec: *s, route: r, index: index, hash: hashOf(r.spec.Name + "/" + s.Name)}
+	t := &Target{spec: *s, route: r, index: index, hash: hashOf(r.spec.Name + "/" + s.Name), inFlight: new(atomic.Int64)}
 	for k := range t.times {
 		t.times[k].init()
 	}
@@ -118,8 +119,9 @@ const (
 	Neutral Outcome = iota // nothing: the client left, or the request itself was at fault
 	Good
 	Bad
-	Limited // 429
-	Refused // 401, 402 or 403 of the configured key
+	Limited   // 429
+	Refused   // 401 or 402 of the configured key
+	Forbidden // 403 of the configured key, which may be about the request
 )
 
 // Result is how an attempt ended.
@@ -176,17 +178,32 @@ func (t *Target) learn(now int64, l *Lease, r *Result) Change {
 	case Neutral:
 		return NoChange
 	case Limited:
-		t.limit(now, r.RetryAfter)
+		t.limit(now, l.start, r.RetryAfter)
 		return NoChange
-	case Refused:
-		if t.retired.Swap(true) {
+	case Forbidden:
+		if t.forbidden++; t.forbidden < mostForbidden {
 			return NoChange
 		}
-		t.reason = "its key was refused"
-		t.trouble.Store(true)
-		return Retired
+		return t.retire()
+	case Refused:
+		return t.retire()
+	case Good:
+		t.forbidden = 0
 	}
 	return t.judge(now, l.start, verdictOf(r.Outcome == Bad), slow)
+}
+
+// mostForbidden is how many 403s in a row, without a good answer between, mean the key.
+const mostForbidden = 5
+
+// retire takes the target out until its key is changed.
+func (t *Target) retire() Change {
+	if t.retired.Swap(true) {
+		return NoChange
+	}
+	t.reason = "its key was refused"
+	t.trouble.Store(true)
+	return Retired
 }
 
 const (
@@ -195,8 +212,11 @@ const (
 )
 
 // limit keeps away from a target that has answered 429.
-func (t *Target) limit(now int64, after time.Duration) {
+func (t *Target) limit(now, start int64, after time.Duration) {
 	if after <= 0 {
+		if start < t.limited.Load() { // it was under way when the last one came
+			return
+		}
 		after = min(firstLimit<<min(t.limits, 5), mostLimit)
 		t.limits++
 	}

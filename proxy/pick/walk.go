@@ -73,8 +73,10 @@ func (w *Walk) First(now time.Time, draw uint64) (Choice, Refusal) {
 	if refusal == NoRefusal {
 		return w.take(now, c), NoRefusal
 	}
-	if c, ok := w.fallBack(now, w.causeOf(refusal), draw); ok {
-		return w.take(now, c), NoRefusal
+	for _, cause := range causesOf(refusal) {
+		if c, ok := w.fallBack(now, cause, draw); ok {
+			return w.take(now, c), NoRefusal
+		}
 	}
 	if refusal == AllEjected && r.spec.FailFast {
 		return Choice{}, refusal
@@ -85,18 +87,26 @@ func (w *Walk) First(now time.Time, draw uint64) (Choice, Refusal) {
 	return Choice{}, refusal
 }
 
-func (w *Walk) causeOf(r Refusal) Cause {
-	if r == Saturated {
-		return RateLimited
+// causesOf are the fallback chains that a refusal leads to, in order.
+func causesOf(r Refusal) []Cause {
+	switch r {
+	case Saturated, AllLimited:
+		return limitedCauses
+	case NoKey: // an account without money is one of the reasons
+		return keyCauses
+	default:
+		return failedCauses
 	}
-	return Failed
 }
+
+var limitedCauses, keyCauses, failedCauses = []Cause{RateLimited}, []Cause{Budget, Failed}, []Cause{Failed}
 
 // Failure is why an attempt did not serve its exchange.
 type Failure struct {
 	Cause      Cause
 	Repeatable bool          // it may go again: nothing of the answer has reached the client, and doing the work twice does no harm
 	RetryAfter time.Duration // what the provider asks for; 0: nothing
+	Held       bool          // the attempt's lease is not settled yet
 }
 
 // Next chooses what to do after a failure: the target of another attempt, and how long to wait before it; false to tell the client.
@@ -106,12 +116,20 @@ func (w *Walk) Next(now time.Time, draw uint64, f Failure) (c Choice, wait time.
 		return c, 0, false
 	}
 	w.Answered()
+	if f.Held { // the slot that the attempt leaves is free for the next
+		t := w.current
+		t.inFlight.Add(-1)
+		defer t.inFlight.Add(1)
+	}
 	load := f.Cause == Failed || f.Cause == RateLimited // which a repetition adds to
 	if load && !w.home.budget.take(w.home.planFor(w.snapshot, w.q.Arm).retryShare()) {
 		return c, 0, false
 	}
 	w.counted = load
 	if c, wait, ok = w.next(now, draw, f); ok {
+		if load {
+			w.home.budget.spent.Add(1)
+		}
 		return w.take(now, c), wait, true
 	}
 	w.Answered()
@@ -231,8 +249,14 @@ func (w *Walk) Hedge(now time.Time, draw uint64) (Choice, bool) {
 	}
 	q := w.q
 	q.Prefix = Prefix{}
-	c, refusal := w.route.choose(w.route.at(now), w.route.planFor(w.snapshot, w.arm()), &q, w.tried, false, draw)
-	if refusal != NoRefusal || c.Why == ByProbe || !w.home.hedges.take(w.home.planFor(w.snapshot, w.q.Arm).params.HedgeShare) {
+	at, skip := w.route.at(now), w.tried
+	for i, t := range w.route.targets {
+		if t.state(at) == Probation {
+			skip.add(i) // it is not for exchanges that are in a hurry
+		}
+	}
+	c, refusal := w.route.choose(at, w.route.planFor(w.snapshot, w.arm()), &q, skip, false, draw)
+	if refusal != NoRefusal || !w.home.hedges.take(w.home.planFor(w.snapshot, w.q.Arm).params.HedgeShare) {
 		return Choice{}, false
 	}
 	before := w.current

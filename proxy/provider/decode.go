@@ -120,6 +120,22 @@ func (e *encoding) decode(read func([]byte)) {
 	e.reset()
 }
 
+// maxText is how much of an error's text is looked at.
+const maxText = 64 << 10
+
+// Decoded is the beginning of a body of this answer, 64 KiB at most, without its content encodings; empty where it can't be read. It is for errors: it
+// allocates.
+func (m *Meter) Decoded(body []byte) []byte {
+	if !m.enc.encoded() {
+		return body
+	}
+	var text []byte
+	_ = unpack(body, m.enc.codings[:m.enc.n], func(p []byte) { // what came before an error counts
+		text = append(text, p[:min(len(p), maxText-len(text))]...)
+	})
+	return text
+}
+
 var errTooLarge = errors.New("unpacks to too many bytes")
 
 // piecePool holds the buffers decoders write to.
