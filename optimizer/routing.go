@@ -241,7 +241,8 @@ func (t Routing) propose(m *mix, shares [classes][]float64, violating bool) Prop
 	p.Expected = Effect{Cost: after - before, Relative: (after - before) / before, Violations: badAfter - badBefore}
 	budget := m.e.Objective.Violations
 	p.Urgent = m.broken() && badAfter < badBefore
-	saves, heals := -p.Expected.Relative >= t.MinSaving, m.overloaded() || p.Urgent && badAfter < badBefore-budget/10
+	overloaded := m.overloaded()
+	saves, heals := -p.Expected.Relative >= t.MinSaving, overloaded || p.Urgent && badAfter < badBefore-budget/10
 	p.Evidence = analysis.Reason{
 		Method: "linear programme", Statistic: "part of the cost that is saved", Value: -p.Expected.Relative, Threshold: t.MinSaving,
 		Effect:   fmt.Sprintf("violations %.3g %% -> %.3g %%", 100*badBefore, 100*badAfter),
@@ -256,6 +257,8 @@ func (t Routing) propose(m *mix, shares [classes][]float64, violating bool) Prop
 		p.Reason = fmt.Sprintf("move %.0f %% from %s to %s: no mix keeps the objective, this one comes closest", 100*gained, a, b)
 	case saves:
 		p.Reason = fmt.Sprintf("move %.0f %% from %s to %s: the cheapest mix within the objective", 100*gained, a, b)
+	case overloaded:
+		p.Reason = fmt.Sprintf("move %.0f %% from %s to %s: a target gets more than it takes", 100*gained, a, b)
 	default:
 		p.Reason = fmt.Sprintf("move %.0f %% from %s to %s: the mix in force may break the objective", 100*gained, a, b)
 	}

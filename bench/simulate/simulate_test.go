@@ -214,3 +214,55 @@ func BenchmarkPlay(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(requests), "ns/request")
 }
+
+// The optimizer's loop, over scenarios that nobody has tuned anything for: it costs little more than one that knows all in advance, and far less than the operator's
+// own equal shares.
+func TestPlay_TheOptimizerIsNearTheClairvoyant(t *testing.T) {
+	t.Parallel()
+	static, clairvoyant := 0., 0.
+	const scenarios = 6
+	for seed := range uint64(scenarios) {
+		s := parse(t, Generate(1000+seed))
+		o, err := Play(s, []string{Optimized, Production, Clairvoyant}, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cost := func(i int) float64 { return o[i].Runs[0].Cost / float64(o[i].Runs[0].Exchanges) }
+		static += math.Log(cost(0)/cost(1)) / scenarios
+		clairvoyant += math.Log(cost(0)/cost(2)) / scenarios
+		if mine, theirs := o[0].Runs[0], o[1].Runs[0]; float64(mine.Violations) > max(.015*float64(mine.Exchanges), 1.5*float64(theirs.Violations)) {
+			t.Errorf("scenario %d: %d violations of %d, %d without the optimizer", seed, mine.Violations, mine.Exchanges, theirs.Violations)
+		}
+		if len(o[0].Runs[0].Decisions) == 0 {
+			t.Errorf("scenario %d: nothing was decided", seed)
+		}
+	}
+	if r := math.Exp(clairvoyant); r > 1.3 {
+		t.Errorf("%.3f times the clairvoyant's cost", r)
+	}
+	if r := math.Exp(static); r > .85 {
+		t.Errorf("%.3f times the cost of equal shares", r)
+	}
+}
+
+func TestStrategies_OfShares(t *testing.T) {
+	t.Parallel()
+	s := parse(t, small)
+	for _, prefix := range []string{fixedPrefix, noReflexPrefix} {
+		o, err := Play(s, []string{prefix + "1/0.001"}, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := o[0].Runs[0]; prefix == noReflexPrefix && (r.Attempts[0] < r.Exchanges*7/10 || r.Ejections[0] > 0) || prefix == fixedPrefix && r.Ejections[0] == 0 {
+			t.Errorf("%s: %v attempts, %v ejections", prefix, r.Attempts, r.Ejections)
+		}
+	}
+	for _, bad := range []string{"fixed:1", "fixed:1/x", "static:1/-1", "static:1/NaN"} {
+		if _, err := Play(s, []string{bad}, 1); err == nil {
+			t.Errorf("%s is accepted", bad)
+		}
+	}
+	if n := len(Mixes(3)); n != 66 {
+		t.Errorf("%d mixes of three targets, want 66", n)
+	}
+}

@@ -72,20 +72,16 @@ func (m *memory) note(p *Prefix, target int, now int64) {
 // -1 where there is none. known tells whether any has. What nobody has seen goes to the lightest of all, so that loads stay even and homes are rarely full. Among equally loaded ones
 // weighted rendezvous decides (Thaler and Ravishankar 1998; Schindelhauer and Schomaker 2005), so that several gateways agree where they can.
 func (r *Route) affine(c *candidates, p *plan, q *Query, now int64) (target int, known bool) {
-	var loads [MaxTargets]float64
 	running := int64(1)
-	for n, i := range c.list[:c.n] {
-		inFlight := r.targets[i].inFlight.Load()
-		running += inFlight
-		loads[n] = float64(inFlight)
+	for _, i := range c.list[:c.n] {
+		running += r.targets[i].inFlight.Load()
 	}
 	per := loadBound * float64(running) / c.total
 	fits := set(0)
-	for n, i := range c.list[:c.n] {
-		if loads[n] < per*c.share[i] { // one more is not above the bound, rounded up
+	for _, i := range c.list[:c.n] {
+		if float64(r.targets[i].inFlight.Load()) < per*c.share[i] { // one more is not above the bound, rounded up
 			fits.add(int(i))
 		}
-		loads[n] = (loads[n] + 1) / c.share[i]
 	}
 	seen := set(0)
 	for at := q.Prefix.n - 1; at >= 0 && seen == 0 && r.memory != nil; at-- {
@@ -94,16 +90,17 @@ func (r *Route) affine(c *candidates, p *plan, q *Query, now int64) (target int,
 	if known = seen != 0; !known {
 		seen = fits
 	}
-	best := -1
-	for n, i := range c.list[:c.n] {
-		if seen.has(int(i)) && (best < 0 || loads[n] < loads[best] || loads[n] == loads[best] && r.before(q, p, i, c.list[best])) {
-			best = n
+	best, lowest := -1, 0.
+	for _, i := range c.list[:c.n] {
+		if !seen.has(int(i)) {
+			continue
+		}
+		load := float64(r.targets[i].inFlight.Load()+1) / c.share[i]
+		if best < 0 || load < lowest || load == lowest && r.before(q, p, i, uint8(best)) { //nolint:gosec // below MaxTargets
+			best, lowest = int(i), load
 		}
 	}
-	if best < 0 {
-		return -1, false
-	}
-	return int(c.list[best]), known
+	return best, known && best >= 0
 }
 
 // before tells which of two targets comes first in the rendezvous of a prefix: in proportion to their weights.

@@ -75,6 +75,7 @@ type candidates struct {
 func (r *Route) gather(c *candidates, tier []int, now int64, p *plan, q *Query, skip set, last bool) {
 	c.n, c.total, c.probe, c.capacity, c.out = 0, 0, -1, 0, 0
 	weights, capacity := p.weights[q.Class], p.capacity[q.Class]
+	all := 0.
 	for _, i := range tier {
 		t, w := r.targets[i], weights[i]
 		if last && w > 0 { // what has the traffic now is likely what is out
@@ -84,6 +85,7 @@ func (r *Route) gather(c *candidates, tier []int, now int64, p *plan, q *Query, 
 			continue
 		}
 		c.share[i] = 0
+		all += w
 		s := t.state(now)
 		switch s {
 		case Drained:
@@ -119,12 +121,16 @@ func (r *Route) gather(c *candidates, tier []int, now int64, p *plan, q *Query, 
 		c.total += w
 	}
 	if c.out > 0 {
-		c.settle(last)
+		c.settle(last, p.tuned[q.Class], all, capacity)
+	}
+	if missing := all - c.total; p.tuned[q.Class] && !last && missing > 1e-9*all {
+		c.spread(missing, weights, capacity)
 	}
 }
 
-// settle decides what ejected targets count for: nothing, unless more than half of the capacity is out.
-func (c *candidates) settle(last bool) {
+// settle decides what ejected targets count for: nothing, unless more than half of the capacity is out. all is the sum of the weights; where they are
+// tuned, what has most of the traffic need not be what takes most.
+func (c *candidates) settle(last, tuned bool, all float64, capacity []float64) {
 	part := 0.
 	switch {
 	case last:
@@ -138,6 +144,9 @@ func (c *candidates) settle(last bool) {
 	for _, i := range c.list[:c.n] {
 		if c.share[i] < 0 {
 			c.share[i] *= -part
+			if tuned && !last {
+				c.share[i] = part * all * capacity[i] / c.capacity
+			}
 		}
 		if c.share[i] > 0 {
 			c.list[kept] = i
@@ -147,6 +156,29 @@ func (c *candidates) settle(last bool) {
 	}
 	c.n = kept
 }
+
+// spread gives what a tuned policy would have sent to targets that do not take it to the others: in proportion to their shares, until those have grown by
+// half, and from then on to what their operator has given them, since the next best alone could not take it all.
+func (c *candidates) spread(missing float64, weights, capacity []float64) {
+	if missing -= mostGrowth * c.total; missing <= 0 {
+		return // shares are relative: the others have grown already
+	}
+	room, grown := 0., 1+mostGrowth
+	for _, i := range c.list[:c.n] {
+		room += capacity[i] * min(c.share[i]/weights[i], 1)
+	}
+	if room <= 0 {
+		return
+	}
+	for _, i := range c.list[:c.n] {
+		more := missing * capacity[i] * min(c.share[i]/weights[i], 1) / room / grown
+		c.share[i] += more
+		c.total += more
+	}
+}
+
+// mostGrowth is how much more than its share a target gets because others are out, before those that have less are asked.
+const mostGrowth = .5
 
 // choose picks among the tiers, best first. skip are targets not to be chosen; last takes what is ejected or rate limited too.
 func (r *Route) choose(now int64, p *plan, q *Query, skip set, last bool, draw uint64) (Choice, Refusal) {

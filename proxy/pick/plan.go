@@ -1,6 +1,10 @@
 package pick
 
-import "llm-auto-optimizer/proxy/policy"
+import (
+	"slices"
+
+	"llm-auto-optimizer/proxy/policy"
+)
 
 // plan is what a policy snapshot says of a route to an arm, made ready for choosing.
 type plan struct {
@@ -8,6 +12,7 @@ type plan struct {
 	weights  [Classes][]float64 // by target
 	capacity [Classes][]float64 // by target: what its operator has given it, whatever part it gets now
 	group    [Classes][]uint8   // by target: equals have the same number
+	tuned    [Classes]bool      // the weights are others than the capacities
 }
 
 // plans are those of a snapshot, by arm.
@@ -63,6 +68,7 @@ func (r *Route) makePlan(params, static *policy.Parameters) *plan {
 			}
 		}
 		p.weights[class], p.capacity[class], p.group[class] = weights, capacity, group
+		p.tuned[class] = !slices.Equal(weights, capacity)
 	}
 	return p
 }

@@ -16,7 +16,8 @@ type Target struct {
 	index int
 	hash  uint64 // of its route and name, for affinity
 
-	inFlight *atomic.Int64             // shared with what the target was before a reload
+	inFlight *atomic.Int64 // own, or that of what the target was before a reload
+	own      atomic.Int64
 	waiting  [waitingSlots]waitingSlot // attempts without content yet
 	turn     atomic.Uint32             // where the next one looks for a free slot
 	times    [kinds]latency
@@ -50,7 +51,8 @@ type waitingSlot struct {
 }
 
 func newTarget(r *Route, index int, s *TargetSpec) *Target {
-	t := &Target{spec: *s, route: r, index: index, hash: hashOf(r.spec.Name + "/" + s.Name), inFlight: new(atomic.Int64)}
+	t := &Target{spec: *s, route: r, index: index, hash: hashOf(r.spec.Name + "/" + s.Name)}
+	t.inFlight = &t.own
 	for k := range t.times {
 		t.times[k].init()
 	}
