@@ -161,7 +161,8 @@ type Known struct {
 // KnownTarget is a target at the moment.
 type KnownTarget struct {
 	Name      string
-	Available bool
+	Available bool // it takes traffic as usual
+	Returning bool // it does again, little by little
 }
 
 const (

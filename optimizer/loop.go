@@ -33,7 +33,8 @@ type Loop struct {
 type routeLoop struct {
 	guard guard
 	ramps map[string]*ramp // under way, by tuner
-	said  map[string]string
+	incidents
+	said map[string]string
 }
 
 // ramp is a decision on its way to its goal, in steps.
@@ -41,6 +42,9 @@ type ramp struct {
 	at    time.Time // of the last step
 	moved time.Time // of the last one that moved anything
 }
+
+// incidentsOf is the tuner whose mode says whether incidents may move weights: they are its own.
+const incidentsOf = "routing"
 
 // rampOpen is how long a decision may stand still before it is over.
 const rampOpen = 5 * time.Minute
@@ -53,11 +57,19 @@ func New(plant Plant, s Settings, tuners ...Tuner) *Loop {
 // Step is one cycle. It returns what was decided; holds are left out where nothing has changed since the cycle before.
 func (l *Loop) Step(now time.Time) (decisions []Decision) {
 	changed := map[string]policy.Parameters{}
+	var commits []func()
 	for _, known := range l.plant.Known(now) {
 		r := l.routes[known.Name]
 		if r == nil {
 			r = &routeLoop{guard: guard{Bounds: l.settings.Bounds}, ramps: map[string]*ramp{}, said: map[string]string{}}
 			l.routes[known.Name] = r
+		}
+		if l.settings.Modes[incidentsOf] >= Canary {
+			if m := r.incidents.step(&known); m != nil {
+				known.InForce, changed[known.Name] = m.next, m.next
+				commits = append(commits, m.commit)
+				decisions = append(decisions, Decision{At: now, Route: known.Name, Tuner: "incident", Verdict: Applied, Proposal: Proposal{Reason: m.reason}})
+			}
 		}
 		e := l.Evidence(now, &known)
 		for _, t := range l.tuners {
@@ -72,8 +84,11 @@ func (l *Loop) Step(now time.Time) (decisions []Decision) {
 			}
 		}
 	}
-	if len(changed) > 0 {
-		_ = l.plant.Publish(changed) // else the next cycle sees what is in force then
+	if len(changed) == 0 || l.plant.Publish(changed) != nil { // the next cycle sees what is in force then
+		return decisions
+	}
+	for _, commit := range commits {
+		commit()
 	}
 	return decisions
 }

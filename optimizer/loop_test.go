@@ -15,6 +15,7 @@ import (
 type stand struct {
 	in, static policy.Parameters
 	stale      error
+	away       string // target that is out
 	published  int
 	propose    func(e *RouteEvidence) Proposal
 }
@@ -28,7 +29,7 @@ func newStand() *stand {
 }
 
 func (s *stand) Known(time.Time) []Known {
-	return []Known{{Name: "r", InForce: s.in, Static: s.static, Targets: []KnownTarget{{"a", true}, {"b", true}}}}
+	return []Known{{Name: "r", InForce: s.in, Static: s.static, Targets: []KnownTarget{{Name: "a", Available: s.away != "a"}, {Name: "b", Available: true}}}}
 }
 
 func (s *stand) Publish(routes map[string]policy.Parameters) error {
@@ -195,7 +196,7 @@ func TestCollector_Evidence(t *testing.T) {
 	t.Parallel()
 	c := NewCollector()
 	now := noon
-	k := &Known{Name: "r", Targets: []KnownTarget{{"a", true}, {"b", true}}}
+	k := &Known{Name: "r", Targets: []KnownTarget{{Name: "a", Available: true}, {Name: "b", Available: true}}}
 	serve := func(n int, perToken time.Duration) RouteEvidence {
 		for i := range n { // ten a second, half of them at b
 			now = now.Add(100 * time.Millisecond)

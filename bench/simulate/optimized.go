@@ -41,7 +41,7 @@ func (p *production) Known(now time.Time) []optimizer.Known {
 	}
 	for _, t := range p.route.Targets() {
 		s := t.Status(now).State
-		k.Targets = append(k.Targets, optimizer.KnownTarget{Name: t.Name(), Available: s == pick.Healthy || s == pick.Full || s == pick.RateLimit})
+		k.Targets = append(k.Targets, optimizer.KnownTarget{Name: t.Name(), Available: s == pick.Healthy || s == pick.Full || s == pick.RateLimit, Returning: s == pick.SlowStart})
 	}
 	return []optimizer.Known{k}
 }

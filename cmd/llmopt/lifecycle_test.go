@@ -97,7 +97,7 @@ func TestShutdown_RollingRestartBehindNginx(t *testing.T) {
 	s := simulate(t, sim.Options{})
 	addrs := []string{freePort(t), freePort(t)}
 	launch := func(i int) *child {
-		return startChild(t, s.url, "OPTIMIZER_SERVER__LISTEN="+addrs[i], "OPTIMIZER_SERVER__DRAIN_DELAY=1500ms")
+		return startChild(t, s.url, "OPTIMIZER_SERVER__LISTEN="+addrs[i], "OPTIMIZER_SERVER__DRAIN_DELAY=3s") // nginx keeps idle connections for a second, and machines stall
 	}
 	servers := []*child{launch(0), launch(1)}
 	front := nginxBefore(t, addrs...)
