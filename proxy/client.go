@@ -202,3 +202,14 @@ func (l *listener) Accept() (net.Conn, error) {
 		}
 	}
 }
+
+// queueWait is how long a listener stays open for what is in its queue.
+const queueWait = time.Second
+
+// Close closes the listener once all connections that clients believe to have are accepted; somebody must go on accepting.
+func (l *listener) Close() error {
+	for end := time.Now().Add(queueWait); queued(l.Listener) > 0 && time.Now().Before(end); {
+		time.Sleep(100 * time.Microsecond)
+	}
+	return l.Listener.Close()
+}

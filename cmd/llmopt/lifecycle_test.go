@@ -60,6 +60,8 @@ http {
             proxy_http_version 1.1;
             proxy_set_header Connection "";
             proxy_buffering off;
+            # What the system has taken for a server in the instant in which it closes its listener is reset unread.
+            proxy_next_upstream error timeout non_idempotent;
         }
     }
 }`, dir, strings.Join(servers, " max_fails=1 fail_timeout=1s; server ")+" max_fails=1 fail_timeout=1s", listen)
