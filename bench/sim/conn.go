@@ -61,7 +61,7 @@ func (c *conn) serve() {
 // serveOne reads and answers one request and tells whether another may follow.
 func (c *conn) serveOne() bool {
 	if c.r == c.w {
-		if t := c.srv.opt.IdleTimeout; t > 0 {
+		if t := c.srv.opt.IdleTimeout; t > 0 && c.served > 0 {
 			c.nc.SetReadDeadline(time.Now().Add(t))
 		}
 		if c.fill() != nil {

@@ -37,7 +37,8 @@ type Options struct {
 	// MaxBody is the largest request body in bytes; longer ones are answered with 413. Zero stands for 256 MiB.
 	MaxBody int64
 
-	// IdleTimeout closes connections on which no request arrives for that long. Zero: never.
+	// IdleTimeout closes connections on which no further request arrives for that long. Zero: never. The first may take its
+	// time, as with servers that know a keep-alive timeout.
 	IdleTimeout time.Duration
 
 	// TLS makes Serve talk TLS, HTTP/1.1 only.
