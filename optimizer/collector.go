@@ -4,22 +4,9 @@ import (
 	"math"
 	"time"
 
+	"llm-auto-optimizer/analysis/window"
 	"llm-auto-optimizer/proxy/policy"
 )
-
-// Exchange is what one exchange came to: a record of the ring that the request path writes.
-type Exchange struct {
-	At            time.Time
-	Route         string
-	Target        string // that was chosen first
-	Class         uint8
-	Input, Output int64         // tokens
-	CostNanoUSD   int64         // of all attempts
-	Unpriced      bool          // and part of it is not known
-	Violation     bool          // the client got no answer, a broken one, or one that began later than the objective
-	PerToken      time.Duration // time per output token of the attempt that served; 0: not known
-	Forced        bool          // the target was no choice: pinned, or the only one left
-}
 
 // Collector adds exchanges up to evidence. It is not safe for concurrent use.
 type Collector struct {
@@ -63,7 +50,7 @@ const (
 )
 
 // Observe takes an exchange in.
-func (c *Collector) Observe(x *Exchange) {
+func (c *Collector) Observe(x *window.Exchange) {
 	r := c.route(x.Route)
 	class := min(int(x.Class), classes-1)
 	input, output := float64(max(x.Input, 0)), float64(max(x.Output, 0))

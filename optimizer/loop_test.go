@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"llm-auto-optimizer/analysis/window"
 	"llm-auto-optimizer/proxy/policy"
 )
 
@@ -200,7 +201,7 @@ func TestCollector_Evidence(t *testing.T) {
 	serve := func(n int, perToken time.Duration) RouteEvidence {
 		for i := range n { // ten a second, half of them at b
 			now = now.Add(100 * time.Millisecond)
-			x := Exchange{At: now, Route: "r", Target: "a", Class: 1, Input: 1000, Output: 200, CostNanoUSD: 2_000_000, PerToken: perToken, Violation: i%20 == 0}
+			x := window.Exchange{At: now, Route: "r", Target: "a", Class: 1, Input: 1000, Output: 200, CostNanoUSD: 2_000_000, PerToken: perToken, Violation: i%20 == 0}
 			if i%2 == 0 {
 				x.Target, x.CostNanoUSD, x.PerToken = "b", 4_000_000, 10*time.Millisecond
 			}

@@ -3,6 +3,7 @@ package simulate
 import (
 	"time"
 
+	"llm-auto-optimizer/analysis/window"
 	"llm-auto-optimizer/optimizer"
 	"llm-auto-optimizer/proxy/pick"
 	"llm-auto-optimizer/proxy/policy"
@@ -55,7 +56,7 @@ func (p *production) Publish(routes map[string]policy.Parameters) error {
 
 // observe tells the loop what an exchange came to.
 func (p *production) observe(now time.Time, x *productionWalk, e *ended) {
-	o := optimizer.Exchange{
+	o := window.Exchange{
 		At: now, Route: p.w.Route.Name, Target: p.w.Targets[x.chosen-1].Name, Forced: x.forced, CostNanoUSD: int64(e.cost * 1e9),
 		Violation: !e.served || e.late,
 	}
