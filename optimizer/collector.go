@@ -137,11 +137,16 @@ func (c *Collector) Forget(route, target string) {
 	t.usual, t.perToken, t.seen = 0, 0, 0
 }
 
+// Drop forgets all of a route.
+func (c *Collector) Drop(route string) { delete(c.routes, route) }
+
 // Known is what the owner of the routes says of one, for its evidence.
 type Known struct {
 	Name            string
 	Objective       Objective
 	InForce, Static policy.Parameters
+	Holdback        float64
+	Canary          *policy.Canary
 	Targets         []KnownTarget
 }
 

@@ -48,9 +48,8 @@ func (p *production) Known(now time.Time) []optimizer.Known {
 }
 
 // Publish implements optimizer.Plant.
-func (p *production) Publish(routes map[string]policy.Parameters) error {
-	next := policy.Route{Parameters: routes[p.w.Route.Name], Static: &p.static}
-	p.policy = &policy.Snapshot{Version: p.policy.Version + 1, Routes: map[string]policy.Route{p.w.Route.Name: next}}
+func (p *production) Publish(routes map[string]policy.Route) error {
+	p.policy = &policy.Snapshot{Version: p.policy.Version + 1, Routes: routes}
 	return nil
 }
 
