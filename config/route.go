@@ -28,6 +28,8 @@ type Route struct {
 	Overrides       []string      `koanf:"overrides" kind:"overrides"`            // what a request may set for itself
 	Ejection        Ejection      `koanf:"ejection"`
 
+	Optimizer RouteOptimizer `koanf:"optimizer"`
+
 	// Targets by name. The map and its values must not be changed.
 	Targets map[string]Target `koanf:"targets"`
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"slices"
 	"time"
 
 	"llm-auto-optimizer/analysis/window"
@@ -374,6 +375,9 @@ func (l *Loop) Modes(route string) map[string]Mode {
 	}
 	return out
 }
+
+// Routes are the names of the routes that the loop has seen, in order.
+func (l *Loop) Routes() []string { return slices.Sorted(maps.Keys(l.routes)) }
 
 // Trials are the trials under way, by route.
 func (l *Loop) Trials() map[string]TrialReport {

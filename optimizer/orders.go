@@ -328,7 +328,7 @@ func (l *Loop) orderParameters(now time.Time, o *Order, d *Decision) error {
 	return l.force(now, o.Route, func(c *change) error {
 		r := l.routes[o.Route]
 		if o.Action == Reset {
-			d.Changes = differences(&c.next, &c.known.Static)
+			d.Changes = Differences(&c.next, &c.known.Static)
 			c.next, c.changed, c.canary = c.known.Static, true, nil
 			c.commits = append(c.commits, func() { delete(l.routes, o.Route) })
 			return nil

@@ -37,6 +37,7 @@ type mix struct {
 	traffic [classes]float64 // part of the exchanges
 	fixed   [classes]float64 // share of what is away, which stays
 	total   [classes]float64 // of the weights in force
+	budget  [classes]float64 // violations that are allowed; 0: any
 }
 
 // Propose implements Tuner.
@@ -97,7 +98,31 @@ func (t Routing) mixOf(e *RouteEvidence) (m *mix, why string) {
 			m.now[c] = append(m.now[c], e.InForce.Targets[e.Targets[i].Name].Weights[c]/total/max(1-m.fixed[c], 1e-9))
 		}
 	}
-	return m, t.judge(m)
+	if why = t.judge(m); why == "" {
+		m.allow()
+	}
+	return m, why
+}
+
+// slack is how many more of the exchanges may fail than with the operator's settings, where those state no objective.
+const slack = .005
+
+// allow says how many violations there may be: as the objective has it, or where there is none, hardly more than with the operator's own mix.
+func (m *mix) allow() {
+	for c := range m.budget {
+		if m.budget[c] = m.e.Objective.Violations; m.budget[c] > 0 {
+			continue
+		}
+		total := 0.
+		for i, at := range m.open {
+			w := m.e.Static.Targets[m.e.Targets[at].Name].Weights[c]
+			m.budget[c] += w * m.upper[c][i]
+			total += w
+		}
+		if total > 0 {
+			m.budget[c] = m.budget[c]/total + slack
+		}
+	}
 }
 
 // innocent is how many exchanges within the objective each target is believed to have served, with half of the violations that it allows: steps are
@@ -146,7 +171,6 @@ func (t Routing) judge(m *mix) (why string) {
 // solve is the cheapest mix within the objective, or where none is, the one with the fewest violations.
 func (t Routing) solve(m *mix) (shares [classes][]float64, violating bool, err error) {
 	n := len(m.open)
-	budget := m.e.Objective.Violations
 	programme := func(cost func(c, i int) float64, bounded bool) (x []float64, err error) {
 		p := learn.Programme{}
 		for c := range m.now {
@@ -158,7 +182,7 @@ func (t Routing) solve(m *mix) (shares [classes][]float64, violating bool, err e
 				row[c*n+i], limit[c*n+i] = 1, m.upper[c][i]
 			}
 			p.Constraints = append(p.Constraints, learn.Constraint{Coefficients: row, Relation: learn.Equal, Limit: 1})
-			if bounded && budget > 0 {
+			if budget := m.budget[c]; bounded && budget > 0 {
 				p.Constraints = append(p.Constraints, learn.Constraint{Coefficients: limit, Relation: learn.AtMost, Limit: budget})
 			}
 		}

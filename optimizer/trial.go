@@ -58,6 +58,7 @@ type armSums struct {
 
 // TrialReport is how a trial is doing.
 type TrialReport struct {
+	Decision   string     `json:"decision"`
 	Share      float64    `json:"share"`                      // of the sessions
 	Exchanges  [2]float64 `json:"exchanges"`                  // control, trial
 	Failures   [2]float64 `json:"failures"`                   // shares
@@ -78,7 +79,7 @@ func (r *TrialReport) String() string {
 }
 
 func (t *trial) report() *TrialReport {
-	r := &TrialReport{Share: t.share, Harm: [2]float64{t.fails.Log(), t.violates.Log()}}
+	r := &TrialReport{Decision: t.decision.ID, Share: t.share, Harm: [2]float64{t.fails.Log(), t.violates.Log()}}
 	for i := range t.arms {
 		a := &t.arms[i]
 		r.Exchanges[i], r.Failures[i], r.Violations[i] = a.n, a.failed/max(a.n, 1), a.violated/max(a.n, 1)

@@ -86,8 +86,8 @@ func parameters(r *policy.Parameters) []string {
 	return names
 }
 
-// differences are the changes that lead from one set of parameters to another.
-func differences(from, to *policy.Parameters) (out []Change) {
+// Differences are the changes that lead from one set of parameters to another.
+func Differences(from, to *policy.Parameters) (out []Change) {
 	for _, name := range parameters(to) {
 		a, _ := valueOf(from, name)
 		if b, _ := valueOf(to, name); a != b {
