@@ -281,7 +281,7 @@ func (l *Loop) stepTuner(now time.Time, r *routeLoop, t Tuner, e *RouteEvidence,
 		delete(l.fences, t.Name())
 	}
 	l.settings.Phase(PhaseDecide, t.Name())
-	p, failed := propose(t, e)
+	p, failed := propose(t, e.clone()) // what is in force must not depend on how a tuner behaves
 	if failed != "" {
 		return []Decision{l.Fence(now, t.Name(), r.name, failed)}
 	}

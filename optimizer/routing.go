@@ -171,7 +171,7 @@ func (t Routing) judge(m *mix) (why string) {
 // solve is the cheapest mix within the objective, or where none is, the one with the fewest violations.
 func (t Routing) solve(m *mix) (shares [classes][]float64, violating bool, err error) {
 	n := len(m.open)
-	programme := func(cost func(c, i int) float64, bounded bool) (x []float64, err error) {
+	programme := func(cost func(c, i int) float64, bounded, capped bool) (x []float64, err error) {
 		p := learn.Programme{}
 		for c := range m.now {
 			row := make([]float64, classes*n)
@@ -187,7 +187,7 @@ func (t Routing) solve(m *mix) (shares [classes][]float64, violating bool, err e
 			}
 		}
 		for i, at := range m.open {
-			if capacity := m.e.Targets[at].Capacity; capacity > 0 {
+			if capacity := m.e.Targets[at].Capacity; capped && capacity > 0 {
 				row := make([]float64, classes*n)
 				for c := range m.now {
 					row[c*n+i] = m.e.Classes[c].Rate
@@ -204,10 +204,13 @@ func (t Routing) solve(m *mix) (shares [classes][]float64, violating bool, err e
 			scale = max(scale, m.cost[c][i])
 		}
 	}
-	x, err := programme(func(c, i int) float64 { return (m.traffic[c] + .01) * m.cost[c][i] / scale }, true)
+	x, err := programme(func(c, i int) float64 { return (m.traffic[c] + .01) * m.cost[c][i] / scale }, true, true)
 	if err != nil {
 		violating = true
-		x, err = programme(func(c, i int) float64 { return (m.traffic[c] + .01) * (m.upper[c][i] + .001*m.cost[c][i]/scale) }, false)
+		fewest := func(c, i int) float64 { return (m.traffic[c] + .01) * (m.upper[c][i] + .001*m.cost[c][i]/scale) }
+		if x, err = programme(fewest, false, true); err != nil { // all together take less than there is
+			x, err = programme(fewest, false, false)
+		}
 	}
 	if err != nil {
 		return shares, false, err

@@ -158,3 +158,12 @@ func TestRouting_WithoutObjective(t *testing.T) {
 		}
 	}
 }
+
+// Where all targets together take less than there is, there is a mix all the same.
+func TestRouting_TooLittleCapacity(t *testing.T) {
+	t.Parallel()
+	e := evidenceOf(known{"a", 1, 1, 600, 60, 1e-6, 2}, known{"b", 1, 1, 600, 0, 2e-6, 2})
+	if p := DefaultRouting.Propose(e); after(t, e, p)["b"] < .9 {
+		t.Errorf("%v (%s)", after(t, e, p), p.Reason)
+	}
+}
