@@ -148,6 +148,7 @@ type Known struct {
 	Holdback        float64
 	Canary          *policy.Canary
 	Targets         []KnownTarget
+	Budgets         []BudgetForecast // of the route and of all traffic
 }
 
 // KnownTarget is a target at the moment.
@@ -171,7 +172,7 @@ const (
 // Evidence is what is known now. It is to be called once a cycle: capacities are judged by it.
 func (c *Collector) Evidence(now time.Time, known *Known) RouteEvidence {
 	r := c.route(known.Name)
-	e := RouteEvidence{Name: known.Name, Objective: known.Objective, InForce: known.InForce, Static: known.Static}
+	e := RouteEvidence{Name: known.Name, Objective: known.Objective, InForce: known.InForce, Static: known.Static, Budgets: known.Budgets}
 	for class := range e.Classes {
 		e.Classes[class] = r.classes[class].load(now)
 	}

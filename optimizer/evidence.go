@@ -20,6 +20,8 @@ type RouteEvidence struct {
 	Static    policy.Parameters `json:"static"` // the operator's own settings
 	Classes   [classes]Load     `json:"classes"`
 	Targets   []TargetEvidence  `json:"targets"` // in the order of the configuration
+	Budgets   []BudgetForecast  `json:"budgets,omitempty"`
+	Pressure  *Pressure         `json:"pressure,omitempty"` // of the budgets, on routing
 }
 
 const classes = policy.Classes
