@@ -12,11 +12,11 @@ import (
 
 // Alerts says who is told of trouble, and how often.
 type Alerts struct {
-	Repeat   time.Duration `koanf:"repeat" allow:"1m..30d"`       // the same alert is not told again before
-	Instance string        `koanf:"instance" kind:"namespace"`    // name of this server in alerts; empty: its host name
-	Timeout  time.Duration `koanf:"timeout" allow:"100ms..5m"`    // of one try to deliver
-	GiveUp   time.Duration `koanf:"give_up_after" allow:"1s..1h"` // of an alert that can't be delivered
-	Queue    int           `koanf:"queue" allow:"1..10000"`       // alerts that wait for a webhook; more take the place of the oldest
+	Repeat   time.Duration `koanf:"repeat" allow:"1m..30d"`        // time until an alert that goes on is told again
+	Instance string        `koanf:"instance" kind:"namespace"`     // name of this server in alerts; empty: its host name
+	Timeout  time.Duration `koanf:"timeout" allow:"100ms..5m"`     // of one try to deliver
+	GiveUp   time.Duration `koanf:"give_up_after" allow:"1s..24h"` // of an alert that can't be delivered
+	Queue    int           `koanf:"queue" allow:"1..10000"`        // alerts that wait for a webhook; more take the place of the oldest
 
 	// Webhooks by name. The map must not be changed.
 	Webhooks map[string]Webhook `koanf:"webhooks"`

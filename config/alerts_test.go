@@ -14,7 +14,7 @@ func TestLoad_AlertsAndBudgets(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := c.Alerts
-	if a.Repeat != time.Hour || a.Timeout != 10*time.Second || a.GiveUp != 10*time.Minute || a.Queue != 100 || a.Instance != "" {
+	if a.Repeat != time.Hour || a.Timeout != 10*time.Second || a.GiveUp != time.Hour || a.Queue != 100 || a.Instance != "" {
 		t.Errorf("%+v", a)
 	}
 	check := func(w Webhook, name, url, format, severity, key string) {
