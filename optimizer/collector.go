@@ -172,7 +172,7 @@ const (
 // Evidence is what is known now. It is to be called once a cycle: capacities are judged by it.
 func (c *Collector) Evidence(now time.Time, known *Known) RouteEvidence {
 	r := c.route(known.Name)
-	e := RouteEvidence{Name: known.Name, Objective: known.Objective, InForce: known.InForce, Static: known.Static, Budgets: known.Budgets}
+	e := RouteEvidence{Name: known.Name, Objective: known.Objective, InForce: known.InForce, Static: known.Static}
 	for class := range e.Classes {
 		e.Classes[class] = r.classes[class].load(now)
 	}
