@@ -31,6 +31,9 @@ type Config struct {
 	// Routes by name. The map and its values must not be changed.
 	Routes map[string]Route `koanf:"routes"`
 
+	Alerts Alerts `koanf:"alerts"`
+	Budget Budget `koanf:"budget"` // of all traffic
+
 	// FlagSettings are the feature flags by name, as configured; Flags are the same for the request path.
 	FlagSettings map[string]Flag `koanf:"flags"`
 	Flags        *FlagSet        `koanf:"-"`

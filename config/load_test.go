@@ -110,6 +110,8 @@ func TestLoad_Defaults(t *testing.T) {
 		Telemetry: Telemetry{Protocol: "grpc", Service: "llmopt", Traces: true, Sample: 10, Metrics: true, Interval: time.Minute},
 		Providers: map[string]Provider{"openai": openai, "anthropic": anthropic, "gemini": gemini},
 		Routes:    map[string]Route{},
+		Alerts:    Alerts{Repeat: 4 * time.Hour, Timeout: 10 * time.Second, GiveUp: time.Hour, Queue: 100, Webhooks: map[string]Webhook{}},
+		Budget:    Budget{Period: "month", Timezone: "UTC"},
 	}
 	every := Flag{Enabled: true, Percent: 100, Share: 100, Environments: []string{}, Routes: []string{}, Headers: []string{}, Tags: []string{}}
 	want.FlagSettings = map[string]Flag{"request_usage": every, "response_headers": every}

@@ -15,6 +15,7 @@ type Route struct {
 	Objective Objective `koanf:"objective"`
 	Fallback  Fallback  `koanf:"fallback"`
 	Classes   Classes   `koanf:"classes"`
+	Budget    Budget    `koanf:"budget"`
 
 	Attempts        int           `koanf:"attempts" allow:"1..20"`                // of one exchange, fallbacks included
 	RetryOn         []string      `koanf:"retry_on" kind:"statuses"`              // of answers that are failures of the target

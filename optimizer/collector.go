@@ -143,6 +143,7 @@ func (c *Collector) Drop(route string) { delete(c.routes, route) }
 // Known is what the owner of the routes says of one, for its evidence.
 type Known struct {
 	Name            string
+	Budgets         []BudgetForecast // of the route and of all traffic
 	Objective       Objective
 	InForce, Static policy.Parameters
 	Holdback        float64

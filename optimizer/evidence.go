@@ -15,6 +15,8 @@ type Evidence struct {
 // RouteEvidence is what a cycle knows of a route.
 type RouteEvidence struct {
 	Name      string            `json:"name"`
+	Budgets   []BudgetForecast  `json:"budgets,omitempty"`
+	Pressure  *Pressure         `json:"pressure,omitempty"` // of the budgets, on routing
 	Objective Objective         `json:"objective"`
 	InForce   policy.Parameters `json:"in_force"`
 	Static    policy.Parameters `json:"static"` // the operator's own settings

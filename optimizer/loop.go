@@ -222,6 +222,7 @@ func (l *Loop) stepRoute(now time.Time, r *routeLoop, c *change) (decisions []De
 	l.settings.Phase(PhaseCollect, "")
 	e := l.Evidence(now, c.known)
 	e.InForce = c.next
+	l.press(&e, c.known.Budgets)
 	if why := e.unusable(); why != "" {
 		l.Collector.Drop(r.name)
 		return append(decisions, Decision{At: now, Route: r.name, Verdict: Refused, Why: "what is known of the route can't be used, and is forgotten: " + why})

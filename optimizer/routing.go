@@ -42,6 +42,7 @@ type mix struct {
 
 // Propose implements Tuner.
 func (t Routing) Propose(e *RouteEvidence) Proposal {
+	t = t.under(e.Pressure)
 	m, why := t.mixOf(e)
 	if why != "" {
 		return Proposal{Reason: why}
@@ -283,7 +284,7 @@ func (t Routing) propose(m *mix, shares [classes][]float64, violating bool) Prop
 	case violating:
 		p.Reason = fmt.Sprintf("move %.0f %% from %s to %s: no mix keeps the objective, this one comes closest", 100*gained, a, b)
 	case saves:
-		p.Reason = fmt.Sprintf("move %.0f %% from %s to %s: the cheapest mix within the objective", 100*gained, a, b)
+		p.Reason = fmt.Sprintf("move %.0f %% from %s to %s: %s", 100*gained, a, b, m.e.Pressure.aim())
 	case overloaded:
 		p.Reason = fmt.Sprintf("move %.0f %% from %s to %s: a target gets more than it takes", 100*gained, a, b)
 	default:
