@@ -50,9 +50,9 @@ func (p *Proof) Effect(route, decision string) Measured {
 	if m.Missing = after.missing(); m.Missing != "" {
 		return m
 	}
-	m.Cost, _ = after.difference(costOf)
+	m.Cost, _ = after.amount(costOf)
 	m.Violations = after.share(violationsOf)
-	m.Wait, _ = after.difference(waitOf)
+	m.Wait, _ = after.amount(waitOf)
 	if m.Missing = r.lessBefore(&m, at); m.Missing != "" {
 		m.Cost, m.Violations, m.Wait = Estimate{}, Estimate{}, Estimate{}
 		return m
@@ -92,8 +92,8 @@ func (r *routeProof) lessBefore(m *Measured, at int) (missing string) {
 	if missing := before.missing(); missing != "" {
 		return "before the decision, " + missing
 	}
-	cost, _ := before.difference(costOf)
-	wait, _ := before.difference(waitOf)
+	cost, _ := before.amount(costOf)
+	wait, _ := before.amount(waitOf)
 	m.Cost, m.Violations, m.Wait = less(m.Cost, cost), less(m.Violations, before.share(violationsOf)), less(m.Wait, wait)
 	return ""
 }

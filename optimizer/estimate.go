@@ -21,7 +21,24 @@ const student = 2.0687
 
 func estimateOf(value, variance float64) Estimate {
 	se := math.Sqrt(variance)
-	if e := (Estimate{true, value, value - student*se, value + student*se, se}); finite(e.Low) && finite(e.High) {
+	return Estimate{true, value, value - student*se, value + student*se, se}.checked()
+}
+
+// against makes an estimate of how much more a mean is than another one, which is above 0 and skewed to the right, as costs and times are: its interval is
+// symmetric in its logarithm. A symmetric one is too short upwards, where the few dear exchanges are that a small hold-back has not met.
+func (e Estimate) against(mean float64) Estimate {
+	other := mean - e.Value
+	if !e.Known || !(other > 0) {
+		return e
+	}
+	by := math.Exp(student * e.Error / other)
+	e.Low, e.High = mean-other*by, mean-other/by
+	return e.checked()
+}
+
+// checked is the estimate, or that it is not known where it is no number.
+func (e Estimate) checked() Estimate {
+	if e.Known && finite(e.Low) && finite(e.High) && finite(e.Value) && finite(e.Error) {
 		return e
 	}
 	return Estimate{}
@@ -31,13 +48,15 @@ func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
 // times is the estimate in another unit.
 func (e Estimate) times(by float64) Estimate {
-	if !e.Known {
-		return e
+	e.Value, e.Low, e.High, e.Error = e.Value*by, e.Low*by, e.High*by, e.Error*math.Abs(by)
+	if by < 0 {
+		e.Low, e.High = e.High, e.Low
 	}
-	return estimateOf(e.Value*by, e.Error*e.Error*by*by)
+	return e.checked()
 }
 
-// plus is the sum of two independent estimates; what is not known of either is left out.
+// plus is the sum of two independent estimates; what is not known of either is left out. Ends of intervals are as far off as those of both together (Zou and
+// Donner, Statistics in Medicine 2008).
 func (e Estimate) plus(o Estimate) Estimate {
 	switch {
 	case !e.Known:
@@ -45,7 +64,10 @@ func (e Estimate) plus(o Estimate) Estimate {
 	case !o.Known:
 		return e
 	}
-	return estimateOf(e.Value+o.Value, e.Error*e.Error+o.Error*o.Error)
+	v := e.Value + o.Value
+	return Estimate{
+		true, v, v - math.Hypot(e.Value-e.Low, o.Value-o.Low), v + math.Hypot(e.High-e.Value, o.High-o.Value), math.Hypot(e.Error, o.Error),
+	}.checked()
 }
 
 // Excludes tells whether the interval does not hold v.
@@ -137,21 +159,21 @@ func (s *span) strata(m measure) (list []stratum) {
 	return list
 }
 
-// difference is how much more an exchange outside of the hold-back comes to than it would have inside, in the mean, and of how many it is. Classes are
+// difference is how much more an exchange outside of the hold-back comes to than it would have inside, in the mean. Classes are
 // compared one by one and weighted as the treated have them (post-stratification). What was known of an exchange's size before the choice is taken out
-// (CUPED: Deng, Xu, Kohavi and Walker, WSDM 2013), with the slope of the treated, of whom there are many, in proportion to the means. So neither a
+// (CUPED: Deng, Xu, Kohavi and Walker, WSDM 2013), with the slope of the treated, of whom there are many, in proportion. So neither a
 // hold-back that happens to get long prompts counts as a saving, nor is the slope learned from the few that it is applied to. The variance is that of
-// group sums of the linearised estimate.
-func (s *span) difference(m measure) (e Estimate, n float64) {
+// group sums of the linearised estimate. outside is the mean outside of the hold-back, and n how many it is of.
+func (s *span) difference(m measure) (e Estimate, outside, n float64) {
 	strata := s.strata(m)
 	for i := range strata {
 		n += strata[i].n[treated]
 		if strata[i].n[treated] == 0 || strata[i].n[holdback] == 0 {
-			return Estimate{}, 0
+			return Estimate{}, 0, 0
 		}
 	}
 	slope := s.slope(strata)
-	value := 0.
+	value, outside := 0., 0.
 	var influence [sides][groups]float64
 	for i := range strata {
 		k := &strata[i]
@@ -160,6 +182,7 @@ func (s *span) difference(m measure) (e Estimate, n float64) {
 		for side := range mean {
 			mean[side], size[side] = k.sum[side]/k.n[side], k.size[side]/k.n[side]
 		}
+		outside += weight * mean[treated]
 		value += weight * (mean[treated] - mean[holdback] - slope*(size[treated]-size[holdback]))
 		for side := range mean {
 			for i, g := range k.groups[side] {
@@ -173,13 +196,19 @@ func (s *span) difference(m measure) (e Estimate, n float64) {
 			variance += groups / (groups - 1.) * u * u
 		}
 	}
-	return estimateOf(value, variance), n
+	return estimateOf(value, variance), outside, n
 }
 
-// slope is what a thousand tokens more cost in the hold-back, as the treated show it.
+// amount is the difference of what is never below 0.
+func (s *span) amount(m measure) (e Estimate, n float64) {
+	e, outside, n := s.difference(m)
+	return e.against(outside), n
+}
+
+// slope is what a thousand tokens more cost in the hold-back: what they cost the treated, in proportion to what sizes do not explain.
 func (s *span) slope(strata []stratum) float64 {
 	xx, xy, squares := 0., 0., 0.
-	var sum, weighted [sides]float64
+	outside, inside, off := 0., 0., 0.
 	for i := range strata {
 		k := &strata[i]
 		if k.size[treated] == 0 {
@@ -195,22 +224,26 @@ func (s *span) slope(strata []stratum) float64 {
 		n := k.n[treated]
 		xx -= k.size[treated] * k.size[treated] / n
 		xy -= k.size[treated] * k.sum[treated] / n
-		for side := range sum {
-			sum[side] += k.sum[side] / k.n[side] * n
-			weighted[side] += n
-		}
+		outside += k.sum[treated]
+		inside += n * k.sum[holdback] / k.n[holdback]
+		off += k.size[treated] - n*k.size[holdback]/k.n[holdback]
 	}
-	const rounding = 1e-9
-	if !(xx > rounding*squares) || !(sum[treated] > 0) || !finite(xy) {
+	const rounding, least = 1e-9, .2
+	if !(xx > rounding*squares) || !(outside > 0) {
 		return 0
 	}
-	return xy / xx * sum[holdback] / sum[treated]
+	slope := xy / xx
+	predicted := outside - slope*off // what the treated would have come to with sizes as they are in the hold-back
+	if !(predicted > least*outside) || !finite(predicted) {
+		return 0
+	}
+	return slope * inside / predicted
 }
 
 // share is the difference of a share of exchanges. Where bad ones are rare, groups without any would promise too much: the variance is at least that of
 // shares with one bad and one good exchange more on each side (Agresti and Caffo, The American Statistician 2000).
 func (s *span) share(m measure) Estimate {
-	e, _ := s.difference(m)
+	e, _, _ := s.difference(m)
 	if !e.Known {
 		return e
 	}

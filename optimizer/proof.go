@@ -179,6 +179,6 @@ func (r *routeProof) since(from time.Time) *span {
 
 // saved is what all exchanges outside of the hold-back have saved together.
 func (s *span) saved(m measure) Estimate {
-	e, n := s.difference(m)
+	e, n := s.amount(m)
 	return e.times(-n)
 }

@@ -86,7 +86,7 @@ func TestProof_IntervalsCoverTheTruth(t *testing.T) {
 	runs := 100
 	low, high := .88, .995
 	if on, _ := strconv.ParseBool(os.Getenv("CALIBRATION")); on {
-		runs, low, high = 4000, .925, .965
+		runs, low, high = 1000, .915, .975
 	}
 	check := func(what string, f traffic, most float64) {
 		t.Helper()

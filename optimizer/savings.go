@@ -65,10 +65,10 @@ func (p *Proof) Savings(now, since time.Time) *Savings {
 			Route: name, From: s.from, To: s.to, Optimized: s.side(treated), Holdback: s.side(holdback), Missing: s.missing(), Harm: p.Harm(name, now),
 		}
 		if one.Missing == "" {
-			one.Cost, _ = s.difference(costOf)
+			one.Cost, _ = s.amount(costOf)
 			one.Failures, one.Violations = s.share(failuresOf), s.share(violationsOf)
-			one.Wait, _ = s.difference(waitOf)
-			one.WaitRatio, _ = s.difference(logWaitOf)
+			one.Wait, _ = s.amount(waitOf)
+			one.WaitRatio, _, _ = s.difference(logWaitOf)
 			one.Saved, one.Waited = s.saved(costOf), s.saved(waitOf)
 			one.Part = part(one.Cost, one.Optimized.Cost).times(-1)
 			always := one.Saved.Anytime(float64(one.Holdback.Exchanges))

@@ -20,6 +20,11 @@ func newOptimized(w *world) strategy {
 		Bounds: optimizer.DefaultBounds,
 		Modes:  map[string]optimizer.Mode{optimizer.DefaultRouting.Name(): optimizer.Auto},
 	}, optimizer.DefaultRouting)
+	if w.Route.Holdback > 0 {
+		p.proof = optimizer.NewProof()
+		w.result.proof = p.proof
+		_ = p.Publish(map[string]policy.Parameters{w.Route.Name: p.static}) // nobody is in its way
+	}
 	return p
 }
 
@@ -49,7 +54,7 @@ func (p *production) Known(now time.Time) []optimizer.Known {
 
 // Publish implements optimizer.Plant.
 func (p *production) Publish(routes map[string]policy.Parameters) error {
-	next := policy.Route{Parameters: routes[p.w.Route.Name], Static: &p.static}
+	next := policy.Route{Parameters: routes[p.w.Route.Name], Static: &p.static, Holdback: p.w.Route.Holdback}
 	p.policy = &policy.Snapshot{Version: p.policy.Version + 1, Routes: map[string]policy.Route{p.w.Route.Name: next}}
 	return nil
 }
@@ -57,14 +62,24 @@ func (p *production) Publish(routes map[string]policy.Parameters) error {
 // observe tells the loop what an exchange came to.
 func (p *production) observe(now time.Time, x *productionWalk, e *ended) {
 	o := window.Exchange{
-		At: now, Route: p.w.Route.Name, Target: p.w.Targets[x.chosen-1].Name, Forced: x.forced, CostNanoUSD: int64(e.cost * 1e9),
-		Violation: !e.served || e.late,
+		At: now, Route: p.w.Route.Name, Session: e.r.session, Arm: uint8(x.arm), Forced: x.forced, CostNanoUSD: int64(e.cost * 1e9),
+		Expected: int64(e.r.input), Failed: !e.served, Violation: !e.served || e.late,
 	}
 	if e.served {
-		o.Input, o.Output = int64(e.r.input), int64(e.r.output)
+		o.Input, o.Output, o.Wait = int64(e.r.input), int64(e.r.output), e.by.answered-e.r.at
 		if e.by.target == x.chosen-1 && e.r.output > 1 {
 			o.PerToken = (e.by.ended - e.by.answered) / time.Duration(e.r.output-1)
 		}
 	}
+	if p.proof != nil {
+		p.proof.Observe(&o)
+	}
+	if p.w.note != nil {
+		p.w.note(e.r, &o)
+	}
+	if x.chosen == 0 { // no target took it
+		return
+	}
+	o.Target = p.w.Targets[x.chosen-1].Name
 	p.loop.Observe(&o)
 }
