@@ -1,6 +1,7 @@
 package optimizer
 
 import (
+	"encoding/json"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -243,6 +244,11 @@ func TestProof_Text(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
+	}
+	stored, err := json.Marshal(s)
+	var back Savings
+	if err != nil || json.Unmarshal(stored, &back) != nil || back.Text() != text {
+		t.Errorf("as JSON: %v, %s", err, stored)
 	}
 	r := s.Routes[0]
 	if math.Abs(r.Part.Value-.3) > .05 || r.Part.Excludes(.3) || !r.Sure || r.Harm.Harmful {

@@ -232,3 +232,35 @@ func FuzzProof_UnmarshalBinary(f *testing.F) {
 		p.Observe(&window.Exchange{At: noon, Route: "chat", Session: 7})
 	})
 }
+
+func TestEstimate(t *testing.T) {
+	t.Parallel()
+	near := func(what string, got, want Estimate) {
+		t.Helper()
+		for _, d := range []float64{got.Value - want.Value, got.Low - want.Low, got.High - want.High, got.Error - want.Error} {
+			if got.Known != want.Known || !(math.Abs(d) < 1e-9) {
+				t.Errorf("%s: %+v, want %+v", what, got, want)
+				return
+			}
+		}
+	}
+	e := Estimate{true, 10, 7, 14, 1.5}
+	near("twice", e.times(2), Estimate{true, 20, 14, 28, 3})
+	near("the other way round", e.times(-1), Estimate{true, -10, -14, -7, 1.5})
+	near("a sum", e.plus(Estimate{true, 1, -3, 4, 2}), Estimate{true, 11, 6, 16, 2.5})
+	near("with what is not known", e.plus(Estimate{}), e)
+	near("the same", Estimate{}.plus(e), e)
+	near("a difference from what is not known", less(e, Estimate{}), Estimate{})
+	near("of no number", estimateOf(math.NaN(), 1), Estimate{})
+	near("of no variance", estimateOf(1, math.Inf(1)), Estimate{})
+	near("as a part", part(Estimate{true, -1, -3, 1, 1}, 3), Estimate{true, -.25, -.5, .5, 1 / student / 2})
+	near("as a part of nothing", part(Estimate{true, 3, 1, 5, 1}, 3), Estimate{})
+	skewed := estimateOf(-1, .04).against(1) // 2 inside, 1 outside
+	if a, b := 1-skewed.Low, 1-skewed.High; math.Abs(a*b-4) > 1e-9 || math.Abs(math.Log(a/2)-student*.1) > 1e-9 {
+		t.Errorf("from %v to %v, want 2 in the middle of the logarithms", b, a)
+	}
+	near("of a mean that is none", estimateOf(2, 1).against(1), estimateOf(2, 1))
+	if !e.Excludes(6.9) || e.Excludes(7) || e.Excludes(14) || !e.Excludes(14.1) || (Estimate{}).Excludes(1) {
+		t.Error("Excludes")
+	}
+}
