@@ -57,11 +57,11 @@ const (
 	RolledBack  Verdict = "rolled_back" // the trial has shown harm, or not enough; or the hold-back has
 	Fenced      Verdict = "fenced"      // the tuner has failed, and is left out
 	Ordered     Verdict = "ordered"     // by an operator
-	Measured    Verdict = "measured"    // what a decision in force has done
+	Verified    Verdict = "measured"    // what a decision in force has done
 )
 
 // Verdicts are all of them.
-var Verdicts = []Verdict{Applied, Recommended, Refused, Held, Trying, Promoted, RolledBack, Fenced, Ordered, Measured}
+var Verdicts = []Verdict{Applied, Recommended, Refused, Held, Trying, Promoted, RolledBack, Fenced, Ordered, Verified}
 
 // Decision is one proposal and what became of it. It is plain data, from which the proposal and the verdict of the guard can be computed again.
 type Decision struct {
@@ -81,6 +81,8 @@ type Decision struct {
 	Pinned   []string        `json:"pinned,omitempty"`   // parameters that the tuner had to leave alone
 	Bounds   *Bounds         `json:"bounds,omitempty"`   // of the guard
 	Settings json.RawMessage `json:"settings,omitempty"` // of the tuner
+	Measured *Measured       `json:"measured,omitempty"`
+	Reviewed int             `json:"reviewed,omitempty"` // times that its effect was looked at
 	Trial    *TrialReport    `json:"trial,omitempty"`
 }
 

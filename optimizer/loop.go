@@ -47,6 +47,7 @@ var Phases = []string{PhaseCollect, PhaseAnalyse, PhaseDecide, PhaseGuard, Phase
 // Loop is the optimizer. It is not safe for concurrent use.
 type Loop struct {
 	*Collector
+	Proof    *Proof // of what it has saved; what is known of it outlives restarts by itself
 	plant    Plant
 	settings Settings
 	tuners   []Tuner
@@ -66,6 +67,7 @@ type routeLoop struct {
 	goals  map[string]*goal // the same, of decisions that are made
 	trial  *trial           // nil: none
 	backed map[string]*backOff
+	held   bool // there is a hold-back to compare with
 	incidents
 	said map[string]string // last verdict of each tuner
 }
@@ -85,7 +87,7 @@ const rampOpen = 5 * time.Minute
 // New returns a loop.
 func New(plant Plant, s Settings, tuners ...Tuner) *Loop {
 	l := &Loop{
-		Collector: NewCollector(), plant: plant, settings: s, tuners: tuners, writing: map[string]json.RawMessage{}, routes: map[string]*routeLoop{},
+		Collector: NewCollector(), Proof: NewProof(), plant: plant, settings: s, tuners: tuners, writing: map[string]json.RawMessage{}, routes: map[string]*routeLoop{},
 		orders: newOrders(), fences: map[string]Fence{},
 	}
 	for _, t := range tuners {
@@ -108,8 +110,17 @@ func (l *Loop) Change(s Settings, tuners ...Tuner) {
 
 // Observe takes an exchange in.
 func (l *Loop) Observe(x *window.Exchange) {
-	l.Collector.Observe(x)
-	if r := l.routes[x.Route]; r != nil && r.trial != nil {
+	if x.Target != "" { // else none was left
+		l.Collector.Observe(x)
+	}
+	r := l.routes[x.Route]
+	if r == nil {
+		return
+	}
+	if r.held {
+		l.Proof.Observe(x)
+	}
+	if r.trial != nil {
 		r.trial.observe(x)
 	}
 }
@@ -128,7 +139,7 @@ func (l *Loop) Step(now time.Time) (decisions []Decision) {
 	l.settings.Phase(PhaseCollect, "")
 	changes := map[string]*change{}
 	for _, known := range l.plant.Known(now) {
-		r := l.route(&known)
+		r := l.route(now, &known)
 		c := &change{known: &known, next: known.InForce, canary: known.Canary}
 		changes[known.Name] = c
 		for _, d := range l.stepRoute(now, r, c) {
@@ -177,19 +188,24 @@ func (l *Loop) publish(changes map[string]*change) bool {
 	return len(out) == 0 || l.plant.Publish(out) == nil
 }
 
-// routeOf is the policy of a route: with a hold-back where anything differs from what the operator has set.
+// routeOf is the policy of a route: with a hold-back where anything differs from what the operator has set, or may do so soon, so that both sides are known
+// to be alike before.
 func (l *Loop) routeOf(k *Known, p policy.Parameters, canary *policy.Canary) policy.Route {
 	r := policy.Route{Parameters: p, Canary: canary}
-	if canary != nil || !reflect.DeepEqual(p, k.Static) {
+	if canary != nil || l.tunes(k.Name) && l.settings.Holdback > 0 || !reflect.DeepEqual(p, k.Static) {
 		r.Static, r.Holdback = &k.Static, l.settings.Holdback
 	}
 	return r
 }
 
 // route is the state of a route, which begins anew when the operator has set it up anew.
-func (l *Loop) route(k *Known) *routeLoop {
+func (l *Loop) route(now time.Time, k *Known) *routeLoop {
 	r := l.routes[k.Name]
 	if r == nil || !reflect.DeepEqual(r.static, k.Static) {
+		if r != nil {
+			l.orders.forget(k.Name)
+			l.Proof.Reset(k.Name, now, "the route was set up anew")
+		}
 		r = &routeLoop{
 			name: k.Name, static: k.Static, guard: guard{Bounds: l.settings.Bounds}, ramps: map[string]*ramp{}, goals: map[string]*goal{},
 			backed: map[string]*backOff{}, said: map[string]string{},
@@ -204,6 +220,11 @@ func (l *Loop) mode(route, tuner string) Mode {
 	if _, fenced := l.fences[tuner]; fenced {
 		return Observe
 	}
+	return l.allowed(route, tuner)
+}
+
+// allowed is the same as settings and operators have it, also of a tuner that has failed.
+func (l *Loop) allowed(route, tuner string) Mode {
 	if m, ordered := l.orders.mode(route, tuner); ordered {
 		return m
 	}
@@ -211,6 +232,11 @@ func (l *Loop) mode(route, tuner string) Mode {
 		return m
 	}
 	return l.settings.Modes[tuner]
+}
+
+// tunes tells whether any tuner may change a route.
+func (l *Loop) tunes(route string) bool {
+	return slices.ContainsFunc(l.tuners, func(t Tuner) bool { return l.allowed(route, t.Name()) >= Canary })
 }
 
 // stepRoute is one cycle of one route.
@@ -228,6 +254,7 @@ func (l *Loop) stepRoute(now time.Time, r *routeLoop, c *change) (decisions []De
 		return append(decisions, Decision{At: now, Route: r.name, Verdict: Refused, Why: "what is known of the route can't be used, and is forgotten: " + why})
 	}
 	l.settings.Phase(PhaseVerify, "")
+	decisions = append(decisions, l.verify(now, r, c)...)
 	decisions = append(decisions, l.stepTrial(now, r, c)...)
 	e.InForce = c.next
 	for _, t := range l.tuners {
@@ -331,7 +358,7 @@ func (l *Loop) decide(now time.Time, r *routeLoop, t Tuner, c *change, frozen st
 		r.ramps[name] = under
 		c.commits = append(c.commits, func() {
 			r.guard.note(now, &d.Proposal)
-			l.orders.made(&d)
+			l.made(now, &d)
 		})
 		tell = true
 	}
@@ -360,6 +387,12 @@ func (l *Loop) objection(now time.Time, r *routeLoop, t Tuner, frozen string, d 
 		return b.why + ", not again before " + b.until.UTC().Format("15:04")
 	}
 	return frozen
+}
+
+// made notes that a decision is in force.
+func (l *Loop) made(now time.Time, d *Decision) {
+	l.orders.made(d)
+	l.Proof.Mark(d.Route, d.ID, now)
 }
 
 // nextID is the next decision's ID.

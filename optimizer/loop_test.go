@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -37,8 +38,10 @@ func (s *stand) Known(time.Time) []Known {
 
 func (s *stand) Publish(routes map[string]policy.Route) error {
 	if s.stale == nil {
+		if !reflect.DeepEqual(s.in, routes["r"].Parameters) || !reflect.DeepEqual(s.canary, routes["r"].Canary) {
+			s.published++ // the hold-back alone does not count
+		}
 		s.in, s.canary, s.holdback = routes["r"].Parameters, routes["r"].Canary, routes["r"].Holdback
-		s.published++
 	}
 	return s.stale
 }

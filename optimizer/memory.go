@@ -65,7 +65,7 @@ func (l *Loop) UnmarshalBinary(b []byte) error {
 		l.fences = m.Fences
 	}
 	for name, k := range m.Routes {
-		r := l.route(&Known{Name: name, Static: k.Static})
+		r := l.route(time.Time{}, &Known{Name: name, Static: k.Static})
 		r.guard.GuardState, r.parked = k.Guard, k.Parked
 		for tuner, g := range k.Goals {
 			if g != nil {

@@ -124,6 +124,17 @@ func (o *orders) mode(route, tuner string) (m Mode, ok bool) {
 	return m, ok
 }
 
+// setMode puts an order in the place of an earlier one.
+func (o *orders) setMode(s Standing) {
+	o.Modes = append(slices.DeleteFunc(o.Modes, func(x Standing) bool { return x.Route == s.Route && x.Tuner == s.Tuner }), s)
+}
+
+// forget drops what was decided about a route: it is no more, or set up anew.
+func (o *orders) forget(route string) {
+	of := func(d *Decision) bool { return d.Route == route }
+	o.Pending, o.Made = slices.DeleteFunc(o.Pending, of), slices.DeleteFunc(o.Made, of)
+}
+
 // expire drops what is over.
 func (o *orders) expire(now time.Time) {
 	o.Modes = slices.DeleteFunc(o.Modes, func(s Standing) bool { return s.over(now) })
@@ -221,7 +232,8 @@ func (l *Loop) orderDecision(now time.Time, o *Order, d *Decision) error {
 			d.Reason, d.Expected, d.Changes, d.Verdict = "approved "+o.Decision+": "+p.Reason, p.Expected, p.Changes, Applied
 			r.goals[p.Tuner] = &goal{ID: p.ID, At: now.Add(-r.guard.StepEvery), Moved: now, Changes: p.Changes}
 			r.guard.note(now, &p.Proposal)
-			l.orders.made(p)
+			p.At = now
+			l.made(now, p)
 		}
 		return nil
 	}
@@ -249,6 +261,7 @@ func (l *Loop) orderDecision(now time.Time, o *Order, d *Decision) error {
 			l.orders.Made = slices.DeleteFunc(l.orders.Made, func(x *Decision) bool { return x == m })
 			delete(r.goals, m.Tuner)
 			delete(r.ramps, m.Tuner)
+			l.Proof.Mark(m.Route, "undo-"+m.ID, now)
 			r.backed[m.Tuner] = &backOff{why: "an operator has undone the like" + reasonOf(o.Why), until: now.Add(o.For), directions: directions(m.Changes)}
 		})
 		return nil
@@ -285,7 +298,7 @@ func (l *Loop) orderStanding(now time.Time, o *Order, d *Decision) error {
 		if !slices.ContainsFunc(l.tuners, func(t Tuner) bool { return t.Name() == o.Tuner }) {
 			return fmt.Errorf("%w: there is no tuner %q; there are %s", ErrOrder, o.Tuner, strings.Join(l.names(), ", "))
 		}
-		l.orders.Modes = append(slices.DeleteFunc(l.orders.Modes, same), s)
+		l.orders.setMode(s)
 		delete(l.fences, o.Tuner)
 		d.Reason = fmt.Sprintf("tuner %s of %s set to %s", o.Tuner, where, o.Mode)
 	case Freeze:
@@ -330,7 +343,12 @@ func (l *Loop) orderParameters(now time.Time, o *Order, d *Decision) error {
 		if o.Action == Reset {
 			d.Changes = Differences(&c.next, &c.known.Static)
 			c.next, c.changed, c.canary = c.known.Static, true, nil
-			c.commits = append(c.commits, func() { delete(l.routes, o.Route) })
+			c.commits = append(c.commits, func() {
+				delete(l.routes, o.Route)
+				l.orders.forget(o.Route)
+				l.orders.Pins = slices.DeleteFunc(l.orders.Pins, func(x Standing) bool { return x.Route == o.Route })
+				l.Proof.Reset(o.Route, now, "an operator has undone everything")
+			})
 			return nil
 		}
 		from, known := valueOf(&c.next, o.Parameter)
@@ -371,7 +389,7 @@ func (l *Loop) force(now time.Time, route string, edit func(c *change) error) er
 		var c *change
 		for _, k := range l.plant.Known(now) {
 			if k.Name == route {
-				l.route(&k)
+				l.route(now, &k)
 				c = &change{known: &k, next: k.InForce, canary: k.Canary}
 			}
 		}

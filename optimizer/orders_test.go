@@ -122,7 +122,7 @@ func TestOrder_Pins(t *testing.T) {
 		t.Errorf("unpinned, a has %v", s.weight("a"))
 	}
 	order(t, l, now, Order{Action: Reset, Route: "r"})
-	if s.weight("a") != 1 || s.in.Targets["a"].Weights[1] != 1 || s.holdback != 0 {
+	if s.weight("a") != 1 || s.in.Targets["a"].Weights[1] != 1 {
 		t.Errorf("reset, a has %v", s.in.Targets["a"])
 	}
 }

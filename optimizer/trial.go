@@ -262,7 +262,7 @@ func (l *Loop) endTrial(now time.Time, r *routeLoop, c *change, v Verdict, why s
 		r.trial = nil
 		delete(r.backed, d.Tuner)
 		r.goals[d.Tuner] = &goal{ID: d.ID, At: now, Moved: now, Changes: d.Changes}
-		l.orders.made(&d)
+		l.made(now, &d)
 	})
 	return d
 }

@@ -17,9 +17,14 @@ func newOptimized(w *world) strategy {
 	p := newProduction(w).(*production) //nolint:forcetypeassert // it makes nothing else
 	p.static = p.policy.Routes[w.Route.Name].Parameters
 	p.loop = optimizer.New(p, optimizer.Settings{
-		Bounds: optimizer.DefaultBounds,
-		Modes:  map[string]optimizer.Mode{optimizer.DefaultRouting.Name(): optimizer.Auto},
+		Bounds: optimizer.DefaultBounds, Trials: optimizer.DefaultTrials, Holdback: w.Route.Holdback,
+		Modes: map[string]optimizer.Mode{optimizer.DefaultRouting.Name(): optimizer.Auto},
 	}, optimizer.DefaultRouting)
+	if w.Route.Holdback > 0 {
+		w.result.proof = p.loop.Proof
+		name := w.Route.Name
+		p.policy = &policy.Snapshot{Version: 1, Routes: map[string]policy.Route{name: {Parameters: p.static, Static: &p.static, Holdback: w.Route.Holdback}}}
+	}
 	return p
 }
 
@@ -38,7 +43,7 @@ func (p *production) cycle(now time.Time) {
 func (p *production) Known(now time.Time) []optimizer.Known {
 	k := optimizer.Known{
 		Name: p.w.Route.Name, Objective: optimizer.Objective{TTFT: p.w.Route.SLO, Violations: p.w.Route.Errors},
-		InForce: p.policy.Routes[p.w.Route.Name].Parameters, Static: p.static,
+		InForce: p.policy.Routes[p.w.Route.Name].Parameters, Static: p.static, Holdback: p.policy.Routes[p.w.Route.Name].Holdback, Canary: p.policy.Routes[p.w.Route.Name].Canary,
 	}
 	for _, t := range p.route.Targets() {
 		s := t.Status(now).State
@@ -56,14 +61,20 @@ func (p *production) Publish(routes map[string]policy.Route) error {
 // observe tells the loop what an exchange came to.
 func (p *production) observe(now time.Time, x *productionWalk, e *ended) {
 	o := window.Exchange{
-		At: now, Route: p.w.Route.Name, Target: p.w.Targets[x.chosen-1].Name, Forced: x.forced, CostNanoUSD: int64(e.cost * 1e9),
-		Violation: !e.served || e.late,
+		At: now, Route: p.w.Route.Name, Session: e.r.session, Arm: uint8(x.arm), Forced: x.forced, CostNanoUSD: int64(e.cost * 1e9),
+		Expected: int64(e.r.input), Failed: !e.served, Violation: !e.served || e.late,
 	}
 	if e.served {
-		o.Input, o.Output = int64(e.r.input), int64(e.r.output)
+		o.Input, o.Output, o.Wait = int64(e.r.input), int64(e.r.output), e.by.answered-e.r.at
 		if e.by.target == x.chosen-1 && e.r.output > 1 {
 			o.PerToken = (e.by.ended - e.by.answered) / time.Duration(e.r.output-1)
 		}
+	}
+	if p.w.note != nil {
+		p.w.note(e.r, &o)
+	}
+	if x.chosen > 0 { // else none took it
+		o.Target = p.w.Targets[x.chosen-1].Name
 	}
 	p.loop.Observe(&o)
 }

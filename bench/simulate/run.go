@@ -3,7 +3,6 @@ package simulate
 import (
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"runtime"
 	"sync"
 	"text/tabwriter"
@@ -37,10 +36,7 @@ func Play(s *Scenario, policies []string, seeds int) ([]Outcome, error) {
 		}
 		o := Outcome{Policy: name, Runs: make([]*Run, seeds)}
 		errs := each(seeds, func(i int) error {
-			w := &world{Scenario: s, seed: uint64(i) + 1, luck: rand.New(rand.NewPCG(uint64(i)+1, 2)), result: newRun(s, name, uint64(i)+1)}
-			for t := range s.Targets {
-				w.targets = append(w.targets, targetState{Target: &s.Targets[t]})
-			}
+			w := newWorld(s, uint64(i)+1, newRun(s, name, uint64(i)+1))
 			w.strategy = maker(w)
 			o.Runs[i] = w.result
 			if err := w.play(); err != nil {
@@ -170,5 +166,8 @@ func Print(out io.Writer, s *Scenario, outcomes []Outcome) error {
 			fmt.Fprintf(w, "  %s\t%s\tgot %.4g\n", v.Expect, word, v.Got)
 		}
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return printSavings(out, outcomes)
 }

@@ -86,6 +86,7 @@ type production struct {
 	windows *window.Recorder
 	series  []*window.Series
 	loop    *optimizer.Loop   // nil: the operator's shares stay
+	proof   *optimizer.Proof  // nil: there is no hold-back
 	static  policy.Parameters // the operator's
 	cycled  time.Time
 }
@@ -131,11 +132,12 @@ func (p *production) changed(t *pick.Target, c pick.Change) {
 }
 
 func (p *production) start(_ *world, r *request) walk {
-	q := pick.Query{Stream: true, Input: int64(r.input)}
+	route := p.policy.Routes[p.w.Route.Name]
+	q := pick.Query{Stream: true, Input: int64(r.input), Arm: route.Arm(r.session)}
 	if w := p.w; w.Route.Affinity {
 		q.Prefix = prefixOf(r.blocks)
 	}
-	return &productionWalk{p: p, walk: p.route.Start(p.policy, q)}
+	return &productionWalk{p: p, walk: p.route.Start(p.policy, q), arm: q.Arm}
 }
 
 // prefixOf is the chain of the first 2,000 tokens.
@@ -152,6 +154,7 @@ type productionWalk struct {
 	leases [2]pick.Lease // of the attempt, and of its hedge
 	chosen int           // the first target, from 1
 	forced bool
+	arm    policy.Arm
 }
 
 func (x *productionWalk) first(now time.Time) (int, bool) {
@@ -232,7 +235,7 @@ func (x *productionWalk) settle(now time.Time, a *attempt, r *request, res *pick
 func (x *productionWalk) end(now time.Time, e *ended) {
 	x.walk.Paid(int64(e.cost*1e9), 0)
 	x.walk.End()
-	if x.p.loop != nil && x.chosen > 0 {
+	if x.p.loop != nil {
 		x.p.observe(now, x, e)
 	}
 }
