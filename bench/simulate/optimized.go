@@ -58,9 +58,11 @@ func (p *production) Publish(routes map[string]policy.Parameters) error {
 func (p *production) observe(now time.Time, x *productionWalk, e *ended) {
 	o := window.Exchange{
 		At: now, Route: p.w.Route.Name, Target: p.w.Targets[x.chosen-1].Name, Forced: x.forced, CostNanoUSD: int64(e.cost * 1e9),
-		Violation: !e.served || e.late,
+		LostNanoUSD: int64(e.lost * 1e9), Violation: !e.served || e.late, Failed: !e.served, Attempts: uint8(min(e.attempts, 255)), Hedged: e.hedged, Late: e.gaveUp,
 	}
 	if e.served {
+		o.Wait, o.HedgeWon = e.by.answered-e.r.at, e.by.hedge
+		o.Rescued = e.by.nth > 0 && !e.by.hedge
 		o.Input, o.Output = int64(e.r.input), int64(e.r.output)
 		if e.by.target == x.chosen-1 && e.r.output > 1 {
 			o.PerToken = (e.by.ended - e.by.answered) / time.Duration(e.r.output-1)

@@ -135,7 +135,8 @@ func (p *production) start(_ *world, r *request) walk {
 	if w := p.w; w.Route.Affinity {
 		q.Prefix = prefixOf(r.blocks)
 	}
-	return &productionWalk{p: p, walk: p.route.Start(p.policy, q)}
+	route := p.policy.Routes[p.w.Route.Name]
+	return &productionWalk{p: p, walk: p.route.Start(p.policy, q), params: &route.Parameters}
 }
 
 // prefixOf is the chain of the first 2,000 tokens.
@@ -149,6 +150,7 @@ func prefixOf(blocks []uint64) (p pick.Prefix) {
 type productionWalk struct {
 	p      *production
 	walk   pick.Walk
+	params *policy.Parameters
 	leases [2]pick.Lease // of the attempt, and of its hedge
 	chosen int           // the first target, from 1
 	forced bool
@@ -184,7 +186,7 @@ func (x *productionWalk) hedge(now time.Time) (int, bool) {
 }
 
 func (x *productionWalk) hedgeAfter(target int) (time.Duration, bool) {
-	if x.p.w.Route.Hedge == 0 {
+	if x.params.HedgeShare <= 0 {
 		return 0, false
 	}
 	d := x.p.route.Targets()[target].HedgeAfter(x.walk.Query())
@@ -193,7 +195,7 @@ func (x *productionWalk) hedgeAfter(target int) (time.Duration, bool) {
 
 func (x *productionWalk) firstByte(target int) time.Duration {
 	d := x.p.w.Route.FirstByte
-	if learned := x.p.route.Targets()[target].FirstByte(x.walk.Query(), x.p.w.Route.Learned); learned > 0 {
+	if learned := x.p.route.Targets()[target].FirstByte(x.walk.Query(), x.params.FirstByteFactor); learned > 0 {
 		d = min(d, learned)
 	}
 	return d
@@ -230,7 +232,7 @@ func (x *productionWalk) settle(now time.Time, a *attempt, r *request, res *pick
 }
 
 func (x *productionWalk) end(now time.Time, e *ended) {
-	x.walk.Paid(int64(e.cost*1e9), 0)
+	x.walk.Paid(int64(e.cost*1e9), int64(e.lost*1e9))
 	x.walk.End()
 	if x.p.loop != nil && x.chosen > 0 {
 		x.p.observe(now, x, e)
