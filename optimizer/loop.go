@@ -117,7 +117,7 @@ func (r *routeLoop) decide(now time.Time, t Tuner, mode Mode, e *RouteEvidence) 
 			return o
 		}
 	}
-	if under == nil || r.guard.along(&o.Proposal) <= 0 {
+	if under == nil || r.guard.along(t.Name(), &o.Proposal) <= 0 {
 		under = nil
 		if o.Why = r.guard.check(now, &e.InForce, &o.Proposal); o.Why != "" {
 			o.Verdict = Refused
@@ -130,7 +130,7 @@ func (r *routeLoop) decide(now time.Time, t Tuner, mode Mode, e *RouteEvidence) 
 	}
 	o.Verdict = Applied
 	if under == nil {
-		r.guard.note(now, &o.Proposal)
+		r.guard.note(now, t.Name(), &o.Proposal)
 		under = &ramp{at: now.Add(-r.guard.StepEvery), moved: now}
 		r.ramps[t.Name()] = under
 	} else {

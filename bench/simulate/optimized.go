@@ -14,12 +14,18 @@ const cycleEvery = 10 * time.Second
 
 // newOptimized is the production strategy with the optimizer's loop around it.
 func newOptimized(w *world) strategy {
+	return newTuned(w, optimizer.DefaultRouting, optimizer.DefaultTimeouts)
+}
+
+// newTuned is the same with some of its tuners, which may all act by themselves.
+func newTuned(w *world, tuners ...optimizer.Tuner) strategy {
 	p := newProduction(w).(*production) //nolint:forcetypeassert // it makes nothing else
 	p.static = p.policy.Routes[w.Route.Name].Parameters
-	p.loop = optimizer.New(p, optimizer.Settings{
-		Bounds: optimizer.DefaultBounds,
-		Modes:  map[string]optimizer.Mode{optimizer.DefaultRouting.Name(): optimizer.Auto},
-	}, optimizer.DefaultRouting)
+	modes := map[string]optimizer.Mode{}
+	for _, t := range tuners {
+		modes[t.Name()] = optimizer.Auto
+	}
+	p.loop = optimizer.New(p, optimizer.Settings{Bounds: optimizer.DefaultBounds, Modes: modes}, tuners...)
 	return p
 }
 
@@ -40,6 +46,7 @@ func (p *production) Known(now time.Time) []optimizer.Known {
 		Name: p.w.Route.Name, Objective: optimizer.Objective{TTFT: p.w.Route.SLO, Violations: p.w.Route.Errors},
 		InForce: p.policy.Routes[p.w.Route.Name].Parameters, Static: p.static,
 	}
+	_, k.Refused = p.route.Repeats()
 	for _, t := range p.route.Targets() {
 		s := t.Status(now).State
 		k.Targets = append(k.Targets, optimizer.KnownTarget{Name: t.Name(), Available: s == pick.Healthy || s == pick.Full || s == pick.RateLimit, Returning: s == pick.SlowStart})

@@ -39,10 +39,14 @@ const Production = "llmopt"
 // Optimized is the name of the same with the optimizer.
 const Optimized = "llmopt-auto"
 
+// RoutingOnly is the name of the same with the tuner of shares alone.
+const RoutingOnly = "llmopt-auto-routing"
+
 // makers are all strategies by name.
 var makers = map[string]func(w *world) strategy{
 	Production:       newProduction,
 	Optimized:        newOptimized,
+	RoutingOnly:      func(w *world) strategy { return newTuned(w, optimizer.DefaultRouting) },
 	Clairvoyant:      newClairvoyant,
 	"shuffle":        func(w *world) strategy { return newBaseline(w, shuffle) },
 	"least-busy":     func(w *world) strategy { return newBaseline(w, leastBusy) },
