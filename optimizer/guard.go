@@ -8,7 +8,7 @@ import (
 	"llm-auto-optimizer/proxy/policy"
 )
 
-// Bounds are how fast and how often a route may be changed.
+// Bounds are how fast and how often a tuner may change a route.
 type Bounds struct {
 	Step      float64       // share of the traffic that may move in StepEvery
 	StepEvery time.Duration //
@@ -22,13 +22,13 @@ type Bounds struct {
 // DefaultBounds are the guard's settings.
 var DefaultBounds = Bounds{Step: .2, StepEvery: 30 * time.Second, Most: 1, MostEvery: 10 * time.Minute, Least: .02, CoolDown: time.Minute, PerHour: 6}
 
-// guard keeps the changes of one route within bounds. Whatever a tuner proposes, what it lets through is a policy that can be obeyed.
+// guard keeps the changes that one tuner makes to one route within bounds. Whatever a tuner proposes, what it lets through is a policy that can be obeyed.
 type guard struct {
 	Bounds
-	decided []time.Time                   // of the last hour
-	turns   []time.Time                   // decisions that took back the one before, of the last MostEvery
-	moved   []moved                       // of the last MostEvery
-	last    map[string]map[string]float64 // what the last decision wanted to change, by tuner
+	decided []time.Time        // of the last hour
+	turns   []time.Time        // decisions that took back the one before, of the last MostEvery
+	moved   []moved            // of the last MostEvery
+	last    map[string]float64 // what the last decision wanted to change
 }
 
 type moved struct {
@@ -101,25 +101,21 @@ func totals(in *policy.Parameters) (total [classes]float64) {
 }
 
 // note counts a decision.
-func (g *guard) note(now time.Time, tuner string, p *Proposal) {
+func (g *guard) note(now time.Time, p *Proposal) {
 	g.decided = append(g.decided, now)
-	if g.along(tuner, p) < 0 {
+	if g.along(p) < 0 {
 		g.turns = append(since(g.turns, now.Add(-g.MostEvery)), now)
 	}
-	last := map[string]float64{}
+	g.last = map[string]float64{}
 	for _, c := range p.Changes {
-		last[c.Name] = c.To - c.From
+		g.last[c.Name] = c.To - c.From
 	}
-	if g.last == nil {
-		g.last = map[string]map[string]float64{}
-	}
-	g.last[tuner] = last
 }
 
-// along is above 0 where a proposal goes the way of its tuner's last decision, and below 0 where it takes that back.
-func (g *guard) along(tuner string, p *Proposal) (sum float64) {
+// along is above 0 where a proposal goes the way of the last decision, and below 0 where it takes that back.
+func (g *guard) along(p *Proposal) (sum float64) {
 	for _, c := range p.Changes {
-		sum += (c.To - c.From) * g.last[tuner][c.Name]
+		sum += (c.To - c.From) * g.last[c.Name]
 	}
 	return sum
 }

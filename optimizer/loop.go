@@ -31,8 +31,8 @@ type Loop struct {
 
 // routeLoop is a route's state in the loop.
 type routeLoop struct {
-	guard guard
-	ramps map[string]*ramp // under way, by tuner
+	guards map[string]*guard // by tuner: no two own the same parameter, so that none has to wait because of another
+	ramps  map[string]*ramp  // under way, by tuner
 	incidents
 	said map[string]string
 }
@@ -61,7 +61,10 @@ func (l *Loop) Step(now time.Time) (decisions []Decision) {
 	for _, known := range l.plant.Known(now) {
 		r := l.routes[known.Name]
 		if r == nil {
-			r = &routeLoop{guard: guard{Bounds: l.settings.Bounds}, ramps: map[string]*ramp{}, said: map[string]string{}}
+			r = &routeLoop{guards: map[string]*guard{}, ramps: map[string]*ramp{}, said: map[string]string{}}
+			for _, t := range l.tuners {
+				r.guards[t.Name()] = &guard{Bounds: l.settings.Bounds}
+			}
 			l.routes[known.Name] = r
 		}
 		if l.settings.Modes[incidentsOf] >= Canary {
@@ -103,7 +106,7 @@ type outcome struct {
 // decide has a tuner propose, and takes the proposal as far as mode and guard allow.
 func (r *routeLoop) decide(now time.Time, t Tuner, mode Mode, e *RouteEvidence) (o outcome) {
 	o = outcome{Decision: Decision{At: now, Route: e.Name, Tuner: t.Name(), Verdict: Held, Proposal: t.Propose(e)}, tell: true}
-	under := r.ramps[t.Name()]
+	under, g := r.ramps[t.Name()], r.guards[t.Name()]
 	if under != nil && now.Sub(under.moved) > rampOpen {
 		delete(r.ramps, t.Name())
 		under = nil
@@ -117,9 +120,9 @@ func (r *routeLoop) decide(now time.Time, t Tuner, mode Mode, e *RouteEvidence) 
 			return o
 		}
 	}
-	if under == nil || r.guard.along(t.Name(), &o.Proposal) <= 0 {
+	if under == nil || g.along(&o.Proposal) <= 0 {
 		under = nil
-		if o.Why = r.guard.check(now, &e.InForce, &o.Proposal); o.Why != "" {
+		if o.Why = g.check(now, &e.InForce, &o.Proposal); o.Why != "" {
 			o.Verdict = Refused
 			return o
 		}
@@ -130,13 +133,13 @@ func (r *routeLoop) decide(now time.Time, t Tuner, mode Mode, e *RouteEvidence) 
 	}
 	o.Verdict = Applied
 	if under == nil {
-		r.guard.note(now, t.Name(), &o.Proposal)
-		under = &ramp{at: now.Add(-r.guard.StepEvery), moved: now}
+		g.note(now, &o.Proposal)
+		under = &ramp{at: now.Add(-g.StepEvery), moved: now}
 		r.ramps[t.Name()] = under
 	} else {
 		o.tell = false
 	}
-	next, moved, err := r.guard.step(now, now.Sub(under.at), &e.InForce, &o.Proposal)
+	next, moved, err := g.step(now, now.Sub(under.at), &e.InForce, &o.Proposal)
 	if err != nil {
 		o.Verdict, o.Why = Refused, err.Error()
 		return o
