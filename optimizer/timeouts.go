@@ -37,15 +37,16 @@ var DefaultTimeouts = Timeouts{
 }
 
 const (
-	surely        = 1.645 // standard errors of a one-sided bound with 95 % confidence
-	bindingFrom   = .75   // part of a budget in use, from which on more of it would be used
-	firstHedges   = .01   // share of hedges to begin with
-	giveUpCost    = 1     // exchanges that an attempt which is given up may cost, or a repetition
-	mostGivenUp   = .005  // of a target's good answers: more would look like failures of the target
-	gentler       = 1.5   // times as long, where giving up does not pay
-	worthRepeats  = .5    // of the repetitions that must rescue, before there are more
-	wasteRepeats  = .2    // and below which there are fewer
-	fewViolations = 5     // that a change must avoid before it is believed
+	surely         = 1.645 // standard errors of a one-sided bound with 95 % confidence
+	bindingFrom    = .75   // part of a budget in use, from which on more of it would be used
+	firstHedges    = .01   // share of hedges to begin with
+	giveUpCost     = 1     // exchanges that an attempt which is given up may cost, or a repetition
+	mostGivenUp    = .005  // of a target's good answers: more would look like failures of the target
+	gentler        = 1.5   // times as long, where giving up does not pay
+	worthRepeats   = .5    // of the repetitions that must rescue, before there are more
+	wasteRepeats   = .2    // and below which there are fewer
+	leastObjective = 1e-6  // violations allowed, as a part of the exchanges: squares stay finite
+	fewViolations  = 5     // that a change must avoid before it is believed
 )
 
 // Name implements Tuner.
@@ -126,7 +127,7 @@ func sane(e *RouteEvidence) bool {
 func (t Timeouts) avoided(e *RouteEvidence, exchanges float64) float64 {
 	a := &e.Attempts
 	square := func(v float64) float64 {
-		part := min(max(v, 0)/a.Count, 1) / e.Objective.Violations
+		part := min(max(v, 0)/a.Count, 1) / max(e.Objective.Violations, leastObjective)
 		return part * part / 2
 	}
 	return t.Weight * (square(a.Violations) - square(a.Violations-exchanges))
@@ -135,6 +136,9 @@ func (t Timeouts) avoided(e *RouteEvidence, exchanges float64) float64 {
 // within brings a value into a range that the operator's own setting extends.
 func (r Range) within(v, static float64) float64 {
 	const readable = 2000 // such parts: a goal that wavers would be another goal each time
+	if static <= 0 {      // that turns something off, and bounds nothing
+		static = r.Low
+	}
 	return min(max(math.Round(v*readable)/readable, min(r.Low, static)), max(r.High, static))
 }
 
@@ -142,10 +146,10 @@ func (r Range) within(v, static float64) float64 {
 func (t Timeouts) hedges(e *RouteEvidence) *option {
 	a, share := &e.Attempts, e.InForce.HedgeShare
 	o := &option{Change: Change{Name: "hedge_share", From: share}}
-	if share <= 0 {
-		if !t.MayHedge || e.Static.HedgeShare > 0 || a.Hedgeable < fewViolations { // somebody else has turned hedges off
-			return nil
-		}
+	switch {
+	case !t.MayHedge && e.Static.HedgeShare <= 0, share <= 0 && (e.Static.HedgeShare > 0 || a.Hedgeable < fewViolations): // somebody has turned hedges off
+		return nil
+	case share <= 0:
 		saved := max(0, a.Hedgeable-surely*math.Sqrt(a.Hedgeable)) * min(1, firstHedges/.03) // late is who is later than 97 of 100
 		o.To, o.cost, o.violations = t.HedgeShare.within(firstHedges, firstHedges), firstHedges, -saved/a.Count
 		o.gain = t.avoided(e, saved) - o.cost
@@ -172,7 +176,7 @@ func (t Timeouts) hedges(e *RouteEvidence) *option {
 	if o.To >= share {
 		return nil
 	}
-	less := 1 - min(1, o.To/used)
+	less := 1 - min(1, o.To/min(share, used))
 	o.cost, o.violations = -lost*less, less*a.Saved/a.Count
 	o.gain = t.avoided(e, -less*(a.Saved+surely*a.Doubt)) - o.cost
 	o.reason = fmt.Sprintf("hedge up to %.3g %% of the exchanges in place of %.3g %%: the violations that hedges avoid are not worth what they cost", 100*o.To, 100*share)
@@ -183,12 +187,9 @@ func (t Timeouts) hedges(e *RouteEvidence) *option {
 func (t Timeouts) firstByte(e *RouteEvidence) *option {
 	a, factor := &e.Attempts, e.InForce.FirstByteFactor
 	o := &option{Change: Change{Name: "first_byte_factor", From: factor}}
-	if factor <= 0 && (!t.MayGiveUp || e.Static.FirstByteFactor > 0) {
-		return nil
-	}
 	static := e.Static.FirstByteFactor
-	if static <= 0 {
-		static = t.FirstByteFactor.High
+	if !t.MayGiveUp && static <= 0 || factor <= 0 && static > 0 { // somebody has turned learned bounds off
+		return nil
 	}
 	goal := 0.
 	for i := range a.Deadlines {
@@ -244,39 +245,41 @@ func (t Timeouts) earlier(e *RouteEvidence, d *Deadline) (gain, cost, violations
 
 // retries judges retry_share by how many repetitions rescue their exchange, and how many more could have.
 func (t Timeouts) retries(e *RouteEvidence) *option {
-	a, share := &e.Attempts, e.InForce.RetryShare
-	if share <= 0 || a.Repeated < t.MinEvents {
-		return nil
-	}
+	a, share, static := &e.Attempts, e.InForce.RetryShare, e.Static.RetryShare
 	o := &option{Change: Change{Name: "retry_share", From: share}}
-	up := 1.
 	low := 1 - learn.Arm{Bad: a.Repeated - a.Rescued, Good: a.Rescued}.Upper(.05)
 	high := learn.Arm{Bad: a.Rescued, Good: a.Repeated - a.Rescued}.Upper(.05)
 	rescues := analysis.Reason{Method: "beta posterior, 95 %", Statistic: "part of the repetitions that rescue", Value: high, Threshold: wasteRepeats, Below: true}
 	switch {
+	case share <= 0:
+		return nil
+	case a.Repeated < t.MinEvents && share < static:
+		o.To, o.gain = min(share*t.Step, static), t.MinGain
+		o.why = analysis.Reason{Method: "count", Statistic: "repetitions", Value: a.Repeated, Threshold: t.MinEvents, Below: true}
+		o.reason = fmt.Sprintf("repeat up to %.3g %% of the exchanges under way in place of %.3g %%: repetitions are rare again", 100*o.To, 100*share)
+	case a.Repeated < t.MinEvents:
+		return nil
 	case high < wasteRepeats:
-		up = -1
-		o.To = t.RetryShare.within(share/t.Step, e.Static.RetryShare)
-		o.cost, o.why = -a.Repeated/2/a.Count, rescues
+		if o.To = t.RetryShare.within(share/t.Step, static); o.To >= share {
+			return nil
+		}
+		o.cost, o.violations, o.why = -a.Repeated/2/a.Count, a.Rescued/2/a.Count, rescues
 		o.gain = max(-o.cost, t.MinGain) // of load: providers rarely charge for failures
-		o.violations = a.Rescued / 2 / a.Count
-		o.reason = fmt.Sprintf("repeat up to %.3g %% of the exchanges in place of %.3g %%: few repetitions rescue one, and all of them are load", 100*o.To, 100*share)
+		o.reason = fmt.Sprintf("repeat up to %.3g %% of the exchanges under way in place of %.3g %%: few repetitions rescue one, and all of them are load", 100*o.To, 100*share)
 	case low > worthRepeats && a.Refused >= fewViolations:
-		o.To = t.RetryShare.within(share*t.Step, e.Static.RetryShare)
+		if o.To = t.RetryShare.within(share*t.Step, static); o.To <= share {
+			return nil
+		}
 		saved := min(a.Refused*low, a.Violations)
 		o.cost, o.violations = giveUpCost*a.Refused/a.Count, -saved/a.Count
 		o.gain = t.avoided(e, saved) - o.cost
-		o.reason = fmt.Sprintf("repeat up to %.3g %% of the exchanges in place of %.3g %%: repetitions rescue most exchanges, and some were refused", 100*o.To, 100*share)
-	case low > worthRepeats && share < e.Static.RetryShare:
+		o.reason = fmt.Sprintf("repeat up to %.3g %% of the exchanges under way in place of %.3g %%: repetitions rescue most exchanges, and some were refused", 100*o.To, 100*share)
+	case low > worthRepeats && share < static:
 		rescues.Value, rescues.Threshold, rescues.Below = low, worthRepeats, false
-		o.To, o.gain, o.why = min(share*t.Step, e.Static.RetryShare), t.MinGain, rescues
-		o.reason = fmt.Sprintf("repeat up to %.3g %% of the exchanges in place of %.3g %%: repetitions rescue again", 100*o.To, 100*share)
-	}
-	if up*(o.To-share) <= 0 {
+		o.To, o.gain, o.why = min(share*t.Step, static), t.MinGain, rescues
+		o.reason = fmt.Sprintf("repeat up to %.3g %% of the exchanges under way in place of %.3g %%: repetitions rescue again", 100*o.To, 100*share)
+	default:
 		return nil
 	}
 	return o
 }
-
-// The parameters that the tuner owns are the policy's.
-var _ Tuner = Timeouts{}
