@@ -17,7 +17,7 @@ type Timeouts struct {
 	MinCount  float64       // exchanges that must have obeyed them
 	MinEvents float64       // hedges, repetitions or given up attempts, of the kind in question
 	MinGain   float64       // part of the cost
-	// Weight is what it is worth to avoid violations as many as the objective allows, as a part of the cost; the worth of others goes with the square.
+	// Weight is what violations are as bad as, as a part of the cost, where there are as many as the objective allows; it goes with the square of their number.
 	Weight float64
 	Step   float64 // a parameter becomes at most this many times greater or smaller
 
@@ -32,7 +32,7 @@ type Range struct{ Low, High float64 }
 
 // DefaultTimeouts are the settings of the tuner of timeouts. The lowest share of hedges is above 0, so that what they are worth stays known.
 var DefaultTimeouts = Timeouts{
-	MinAge: 10 * time.Minute, MinCount: 2000, MinEvents: 40, MinGain: .005, Weight: 1, Step: 2,
+	MinAge: 10 * time.Minute, MinCount: 2000, MinEvents: 40, MinGain: .005, Weight: .5, Step: 2,
 	RetryShare: Range{.02, .5}, FirstByteFactor: Range{1.5, 10}, HedgeShare: Range{.005, .1},
 }
 
@@ -128,7 +128,7 @@ func (t Timeouts) avoided(e *RouteEvidence, exchanges float64) float64 {
 	a := &e.Attempts
 	square := func(v float64) float64 {
 		part := min(max(v, 0)/a.Count, 1) / max(e.Objective.Violations, leastObjective)
-		return part * part / 2
+		return part * part
 	}
 	return t.Weight * (square(a.Violations) - square(a.Violations-exchanges))
 }
