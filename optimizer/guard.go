@@ -10,7 +10,7 @@ import (
 	"llm-auto-optimizer/proxy/policy"
 )
 
-// Bounds are how fast and how often a route may be changed.
+// Bounds are how fast and how often a tuner may change a route.
 type Bounds struct {
 	Step      float64       // share of the traffic that may move in StepEvery
 	StepEvery time.Duration //
@@ -18,18 +18,20 @@ type Bounds struct {
 	MostEvery time.Duration //
 	Least     float64       // share that a decision must move
 	CoolDown  time.Duration // between two decisions
-	PerHour   int           // decisions; past that the route is frozen until an hour has fewer
+	PerHour   int           // decisions of all tuners of a route; past that it is frozen until an hour has fewer
 }
 
 // DefaultBounds are the guard's settings.
 var DefaultBounds = Bounds{Step: .2, StepEvery: 30 * time.Second, Most: 1, MostEvery: 10 * time.Minute, Least: .02, CoolDown: time.Minute, PerHour: 6}
 
-// GuardState is what the guard of a route remembers.
+// GuardState is what the guard of a tuner on a route remembers.
 type GuardState struct {
-	Decided []time.Time        `json:"decided,omitempty"` // of the last hour
-	Turns   []time.Time        `json:"turns,omitempty"`   // decisions that took back the one before, of the last MostEvery
-	Moved   []Moved            `json:"moved,omitempty"`   // of the last MostEvery
-	Last    map[string]float64 `json:"last,omitempty"`    // what the last decision wanted to change
+	Others   int                `json:"others,omitempty"`   // decisions of the route's other tuners in the last hour
+	Reserved int                `json:"reserved,omitempty"` // that are left to them
+	Decided  []time.Time        `json:"decided,omitempty"`  // of the last hour
+	Turns    []time.Time        `json:"turns,omitempty"`    // decisions that took back the one before, of the last MostEvery
+	Moved    []Moved            `json:"moved,omitempty"`    // of the last MostEvery
+	Last     map[string]float64 `json:"last,omitempty"`     // what the last decision wanted to change
 }
 
 // Moved is a step that has moved traffic.
@@ -40,10 +42,10 @@ type Moved struct {
 
 // clone is a copy that stays as it is.
 func (g *GuardState) clone() *GuardState {
-	return &GuardState{slices.Clone(g.Decided), slices.Clone(g.Turns), slices.Clone(g.Moved), maps.Clone(g.Last)}
+	return &GuardState{g.Others, g.Reserved, slices.Clone(g.Decided), slices.Clone(g.Turns), slices.Clone(g.Moved), maps.Clone(g.Last)}
 }
 
-// guard keeps the changes of one route within bounds. Whatever a tuner proposes, what it lets through is a policy that can be obeyed.
+// guard keeps the changes that one tuner makes to one route within bounds. Whatever a tuner proposes, what it lets through is a policy that can be obeyed.
 type guard struct {
 	Bounds
 	GuardState
@@ -82,14 +84,20 @@ func (g *guard) check(now time.Time, in *policy.Parameters, p *Proposal) (why st
 		return fmt.Sprintf("it would move %.1f %% of the traffic, %.0f %% is the least", 100*d, 100*g.Least)
 	}
 	g.Decided = since(g.Decided, now.Add(-time.Hour))
+	turns := !p.Urgent && len(g.Decided) > 0 && along(g.Last, p.Changes) < 0
 	switch {
-	case len(g.Decided) >= g.PerHour:
-		return fmt.Sprintf("%d decisions within an hour: frozen", len(g.Decided))
+	case turns && p.Expected.Relative > -turnSaving:
+		return fmt.Sprintf("it would take the last decision back, of less than an hour ago, for less than %.0f %% of the cost", 100*turnSaving)
+	case len(g.Decided) > 0 && len(g.Decided)+g.Others+g.Reserved >= g.PerHour, g.Others >= g.PerHour:
+		return fmt.Sprintf("%d decisions within an hour: frozen", len(g.Decided)+g.Others)
 	case !p.Urgent && len(g.Decided) > 0 && now.Sub(g.Decided[len(g.Decided)-1]) < g.CoolDown:
 		return fmt.Sprintf("the last decision is less than %v ago", g.CoolDown)
 	}
 	return ""
 }
+
+// turnSaving is the part of the cost that a decision must save which takes the last one back within the hour: prices that are equal take turns in being lower.
+const turnSaving = .05
 
 // distance is the share of the traffic that changes of weights move, of the class in which that is most.
 func distance(in *policy.Parameters, changes []Change) float64 {

@@ -62,10 +62,10 @@ type Loop struct {
 type routeLoop struct {
 	name   string
 	static policy.Parameters // that all of this belongs to
-	guard  guard
-	ramps  map[string]*ramp // under way, by tuner
-	goals  map[string]*goal // the same, of decisions that are made
-	trial  *trial           // nil: none
+	guards map[string]*guard // by tuner: no two own the same parameter, so that none has to wait because of another
+	ramps  map[string]*ramp  // under way, by tuner
+	goals  map[string]*goal  // the same, of decisions that are made
+	trial  *trial            // nil: none
 	backed map[string]*backOff
 	held   bool // there is a hold-back to compare with
 	incidents
@@ -104,7 +104,9 @@ func (l *Loop) Change(s Settings, tuners ...Tuner) {
 	next := New(l.plant, s, tuners...)
 	l.settings, l.tuners, l.writing = next.settings, next.tuners, next.writing
 	for _, r := range l.routes {
-		r.guard.Bounds = s.Bounds
+		for _, g := range r.guards {
+			g.Bounds = s.Bounds
+		}
 	}
 }
 
@@ -207,7 +209,7 @@ func (l *Loop) route(now time.Time, k *Known) *routeLoop {
 			l.Proof.Reset(k.Name, now, "the route was set up anew")
 		}
 		r = &routeLoop{
-			name: k.Name, static: k.Static, guard: guard{Bounds: l.settings.Bounds}, ramps: map[string]*ramp{}, goals: map[string]*goal{},
+			name: k.Name, static: k.Static, guards: map[string]*guard{}, ramps: map[string]*ramp{}, goals: map[string]*goal{},
 			backed: map[string]*backOff{}, said: map[string]string{},
 		}
 		l.routes[k.Name] = r
@@ -293,7 +295,7 @@ func (l *Loop) stepTuner(now time.Time, r *routeLoop, t Tuner, e *RouteEvidence,
 	if g := r.goals[t.Name()]; g != nil {
 		switch {
 		case frozen != "": // it waits
-		case r.stepGoal(now, g, c):
+		case r.stepGoal(now, l.guard(now, r, t.Name()), g, c):
 			delete(r.goals, t.Name())
 		}
 		return nil
@@ -319,7 +321,8 @@ func (l *Loop) stepTuner(now time.Time, r *routeLoop, t Tuner, e *RouteEvidence,
 	if len(d.Changes) == 0 || mode == Observe {
 		return []Decision{d}
 	}
-	d.Evidence, d.Settings, d.Guard, d.Bounds = e.clone(), l.writing[t.Name()], r.guard.clone(), &r.guard.Bounds
+	g := l.guard(now, r, t.Name())
+	d.Evidence, d.Settings, d.Guard, d.Bounds = e.clone(), l.writing[t.Name()], g.clone(), &g.Bounds
 	out, tell := l.decide(now, r, t, c, frozen, d)
 	if !tell {
 		return nil
@@ -330,8 +333,8 @@ func (l *Loop) stepTuner(now time.Time, r *routeLoop, t Tuner, e *RouteEvidence,
 // decide takes a proposal as far as mode and guard allow. tell is false where it only goes on with what was told.
 func (l *Loop) decide(now time.Time, r *routeLoop, t Tuner, c *change, frozen string, d Decision) (_ Decision, tell bool) {
 	name := t.Name()
-	under := r.ramps[name]
-	if under != nil && (now.Sub(under.moved) > rampOpen || along(r.guard.Last, d.Changes) <= 0) {
+	under, g := r.ramps[name], r.guards[name]
+	if under != nil && (now.Sub(under.moved) > rampOpen || along(g.Last, d.Changes) <= 0) {
 		delete(r.ramps, name)
 		under = nil
 	}
@@ -340,7 +343,7 @@ func (l *Loop) decide(now time.Time, r *routeLoop, t Tuner, c *change, frozen st
 			d.Verdict, d.Why, d.Guard = Refused, why, nil
 			return d, true
 		}
-		if why := r.guard.check(now, &c.next, &d.Proposal); why != "" {
+		if why := g.check(now, &c.next, &d.Proposal); why != "" {
 			d.Verdict, d.Why = Refused, why
 			return d, true
 		}
@@ -354,16 +357,16 @@ func (l *Loop) decide(now time.Time, r *routeLoop, t Tuner, c *change, frozen st
 		return l.begin(now, r, c, d), true
 	case under == nil:
 		d.ID = l.nextID()
-		under = &ramp{at: now.Add(-r.guard.StepEvery), moved: now}
+		under = &ramp{at: now.Add(-g.StepEvery), moved: now}
 		r.ramps[name] = under
 		c.commits = append(c.commits, func() {
-			r.guard.note(now, &d.Proposal)
+			g.note(now, &d.Proposal)
 			l.made(now, &d)
 		})
 		tell = true
 	}
 	d.Verdict = Applied
-	next, moved, err := r.guard.step(now, now.Sub(under.at), &c.next, &d.Proposal)
+	next, moved, err := g.step(now, now.Sub(under.at), &c.next, &d.Proposal)
 	if err != nil {
 		d.Verdict, d.Why = Refused, err.Error()
 		return d, true
@@ -387,6 +390,29 @@ func (l *Loop) objection(now time.Time, r *routeLoop, t Tuner, frozen string, d 
 		return b.why + ", not again before " + b.until.UTC().Format("15:04")
 	}
 	return frozen
+}
+
+// guard is the guard of a tuner on a route, which knows how many decisions the others have made.
+func (l *Loop) guard(now time.Time, r *routeLoop, tuner string) *guard {
+	g := r.guards[tuner]
+	if g == nil {
+		g = &guard{Bounds: l.settings.Bounds}
+		r.guards[tuner] = g
+	}
+	g.Others, g.Reserved = 0, 0
+	for _, t := range l.tuners {
+		if t.Name() == tuner || l.mode(r.name, t.Name()) < Canary {
+			continue
+		}
+		if o := r.guards[t.Name()]; o != nil {
+			o.Decided = since(o.Decided, now.Add(-time.Hour))
+			g.Others += len(o.Decided)
+		}
+	}
+	if len(l.tuners) > 0 && tuner != l.tuners[0].Name() { // the first, which moves most, shall not have to wait for the others
+		g.Reserved = max(0, g.PerHour-g.PerHour/3-g.Others)
+	}
+	return g
 }
 
 // made notes that a decision is in force.
@@ -433,7 +459,7 @@ type goal struct {
 }
 
 // stepGoal takes a step; done once there is nothing left to do.
-func (r *routeLoop) stepGoal(now time.Time, g *goal, c *change) (done bool) {
+func (r *routeLoop) stepGoal(now time.Time, bounds *guard, g *goal, c *change) (done bool) {
 	p := Proposal{}
 	for _, ch := range g.Changes {
 		from, known := valueOf(&c.next, ch.Name)
@@ -447,7 +473,7 @@ func (r *routeLoop) stepGoal(now time.Time, g *goal, c *change) (done bool) {
 	if len(p.Changes) == 0 || now.Sub(g.Moved) > rampOpen {
 		return true
 	}
-	next, moved, err := r.guard.step(now, now.Sub(g.At), &c.next, &p)
+	next, moved, err := bounds.step(now, now.Sub(g.At), &c.next, &p)
 	if err != nil {
 		return true
 	}

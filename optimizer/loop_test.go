@@ -111,7 +111,11 @@ func TestLoop_OscillationFreezes(t *testing.T) {
 	l := s.loop(Auto)
 	applied, frozen := 0, false
 	for i := range 180 { // half an hour
-		s.propose = towards([]float64{.2, .8}[i/2%2])
+		s.propose = func(e *RouteEvidence) Proposal {
+			p := towards([]float64{.2, .8}[i/2%2])(e)
+			p.Expected.Relative = -.1
+			return p
+		}
 		for _, d := range l.Step(noon.Add(time.Duration(i) * 10 * time.Second)) {
 			if d.Verdict == Applied {
 				applied++
@@ -164,6 +168,29 @@ func TestLoop_StalePublishChangesNothing(t *testing.T) {
 	l.Step(noon.Add(10 * time.Second))
 	if s.weight("a") <= 1 {
 		t.Error("it does not try again")
+	}
+}
+
+// What is gained by taking a decision back must be more than chance makes of prices that are equal.
+func TestLoop_DoesNotTurnForLittle(t *testing.T) {
+	t.Parallel()
+	s := newStand()
+	s.propose = towards(.8)
+	l := s.loop(Auto)
+	for i := range 12 {
+		l.Step(noon.Add(time.Duration(i) * 10 * time.Second))
+	}
+	saving := -.02
+	s.propose = func(e *RouteEvidence) Proposal {
+		p := towards(.3)(e)
+		p.Expected.Relative = saving
+		return p
+	}
+	if d := l.Step(noon.Add(10 * time.Minute)); len(d) != 1 || d[0].Verdict != Refused || !strings.Contains(d[0].Why, "take the last decision back") {
+		t.Errorf("%v", d)
+	}
+	if d := l.Step(noon.Add(61 * time.Minute)); len(d) != 1 || d[0].Verdict != Applied {
+		t.Errorf("an hour later: %v", d)
 	}
 }
 

@@ -19,7 +19,7 @@ type memory struct {
 
 type routeMemory struct {
 	Static policy.Parameters           `json:"static"`
-	Guard  GuardState                  `json:"guard"`
+	Guards map[string]GuardState       `json:"guards,omitempty"`
 	Goals  map[string]*goal            `json:"goals,omitempty"`
 	Backed map[string]backOffMemory    `json:"backed,omitempty"`
 	Parked map[string][classes]float64 `json:"parked,omitempty"`
@@ -38,7 +38,10 @@ const memoryFormat = 1
 func (l *Loop) MarshalBinary() ([]byte, error) {
 	m := memory{memoryFormat, l.decided, l.orders, l.fences, map[string]routeMemory{}}
 	for name, r := range l.routes {
-		k := routeMemory{r.static, r.guard.GuardState, r.goals, map[string]backOffMemory{}, r.parked}
+		k := routeMemory{r.static, map[string]GuardState{}, r.goals, map[string]backOffMemory{}, r.parked}
+		for tuner, g := range r.guards {
+			k.Guards[tuner] = *g.clone()
+		}
 		for tuner, b := range r.backed {
 			k.Backed[tuner] = backOffMemory{b.why, b.until, b.directions, b.times}
 		}
@@ -66,7 +69,10 @@ func (l *Loop) UnmarshalBinary(b []byte) error {
 	}
 	for name, k := range m.Routes {
 		r := l.route(time.Time{}, &Known{Name: name, Static: k.Static})
-		r.guard.GuardState, r.parked = k.Guard, k.Parked
+		r.parked = k.Parked
+		for tuner, g := range k.Guards {
+			r.guards[tuner] = &guard{l.settings.Bounds, g}
+		}
 		for tuner, g := range k.Goals {
 			if g != nil {
 				r.goals[tuner] = g

@@ -230,8 +230,9 @@ func (l *Loop) orderDecision(now time.Time, o *Order, d *Decision) error {
 			r.backed[p.Tuner] = &backOff{why: "an operator has rejected the like" + reasonOf(o.Why), until: now.Add(o.For), directions: directions(p.Changes)}
 		default:
 			d.Reason, d.Expected, d.Changes, d.Verdict = "approved "+o.Decision+": "+p.Reason, p.Expected, p.Changes, Applied
-			r.goals[p.Tuner] = &goal{ID: p.ID, At: now.Add(-r.guard.StepEvery), Moved: now, Changes: p.Changes}
-			r.guard.note(now, &p.Proposal)
+			g := l.guard(now, r, p.Tuner)
+			r.goals[p.Tuner] = &goal{ID: p.ID, At: now.Add(-g.StepEvery), Moved: now, Changes: p.Changes}
+			g.note(now, &p.Proposal)
 			p.At = now
 			l.made(now, p)
 		}

@@ -9,8 +9,9 @@ import (
 
 // registered are the tuners there are, by name: what a decision was made with can be read again.
 var registered = map[string]func(settings []byte) (Tuner, error){
-	Routing{}.Name(): read[Routing],
-	Budget{}.Name():  read[Budget],
+	Routing{}.Name():  read[Routing],
+	Timeouts{}.Name(): read[Timeouts],
+	Budget{}.Name():   read[Budget],
 }
 
 func read[T Tuner](settings []byte) (Tuner, error) {

@@ -270,7 +270,7 @@ func (t Routing) propose(m *mix, shares [classes][]float64, violating bool) Prop
 	budget := m.e.Objective.Violations
 	p.Urgent = m.broken() && badAfter < badBefore
 	overloaded := m.overloaded()
-	saves, heals := -p.Expected.Relative >= t.MinSaving, overloaded || p.Urgent && badAfter < badBefore-budget/10
+	saves, heals := !violating && -p.Expected.Relative >= t.MinSaving, overloaded || p.Urgent && badAfter < badBefore-budget/10
 	p.Evidence = analysis.Reason{
 		Method: "linear programme", Statistic: "part of the cost that is saved", Value: -p.Expected.Relative, Threshold: t.MinSaving,
 		Effect:   fmt.Sprintf("violations %.3g %% -> %.3g %%", 100*badBefore, 100*badAfter),

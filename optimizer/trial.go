@@ -114,7 +114,7 @@ func (l *Loop) begin(now time.Time, r *routeLoop, c *change, d Decision) Decisio
 	c.canary, c.changed = t.canary(), true
 	c.commits = append(c.commits, func() {
 		r.trial = t
-		r.guard.note(now, &d.Proposal)
+		l.guard(now, r, d.Tuner).note(now, &d.Proposal)
 	})
 	return d
 }
@@ -204,7 +204,8 @@ func (l *Loop) stepTrial(now time.Time, r *routeLoop, c *change) []Decision {
 		t.stageAt = now // learning waits, and the stage begins anew
 	case t.share < t.Stages[t.stage]:
 		far := distance(&c.next, t.decision.Changes)
-		rise := r.guard.Step * r.guard.elapsed(dt)
+		g := l.guard(now, r, t.decision.Tuner)
+		rise := g.Step * g.elapsed(dt)
 		if far > 0 {
 			rise /= far
 		}

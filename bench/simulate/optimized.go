@@ -14,12 +14,18 @@ const cycleEvery = 10 * time.Second
 
 // newOptimized is the production strategy with the optimizer's loop around it.
 func newOptimized(w *world) strategy {
+	return newTuned(w, optimizer.DefaultRouting, optimizer.DefaultTimeouts)
+}
+
+// newTuned is the same with some of its tuners, which may all act by themselves.
+func newTuned(w *world, tuners ...optimizer.Tuner) strategy {
 	p := newProduction(w).(*production) //nolint:forcetypeassert // it makes nothing else
 	p.static = p.policy.Routes[w.Route.Name].Parameters
-	p.loop = optimizer.New(p, optimizer.Settings{
-		Bounds: optimizer.DefaultBounds, Trials: optimizer.DefaultTrials, Holdback: w.Route.Holdback,
-		Modes: map[string]optimizer.Mode{optimizer.DefaultRouting.Name(): optimizer.Auto},
-	}, optimizer.DefaultRouting)
+	modes := map[string]optimizer.Mode{}
+	for _, t := range tuners {
+		modes[t.Name()] = optimizer.Auto
+	}
+	p.loop = optimizer.New(p, optimizer.Settings{Bounds: optimizer.DefaultBounds, Trials: optimizer.DefaultTrials, Holdback: w.Route.Holdback, Modes: modes}, tuners...)
 	if w.Route.Holdback > 0 {
 		w.result.proof = p.loop.Proof
 		name := w.Route.Name
@@ -45,6 +51,7 @@ func (p *production) Known(now time.Time) []optimizer.Known {
 		Name: p.w.Route.Name, Objective: optimizer.Objective{TTFT: p.w.Route.SLO, Violations: p.w.Route.Errors},
 		InForce: p.policy.Routes[p.w.Route.Name].Parameters, Static: p.static, Holdback: p.policy.Routes[p.w.Route.Name].Holdback, Canary: p.policy.Routes[p.w.Route.Name].Canary,
 	}
+	_, k.Refused = p.route.Repeats()
 	for _, t := range p.route.Targets() {
 		s := t.Status(now).State
 		k.Targets = append(k.Targets, optimizer.KnownTarget{Name: t.Name(), Available: s == pick.Healthy || s == pick.Full || s == pick.RateLimit, Returning: s == pick.SlowStart})
@@ -62,10 +69,13 @@ func (p *production) Publish(routes map[string]policy.Route) error {
 func (p *production) observe(now time.Time, x *productionWalk, e *ended) {
 	o := window.Exchange{
 		At: now, Route: p.w.Route.Name, Session: e.r.session, Arm: uint8(x.arm), Forced: x.forced, CostNanoUSD: int64(e.cost * 1e9),
-		Expected: int64(e.r.input), Failed: !e.served, Violation: !e.served || e.late,
+		LostNanoUSD: int64(e.lost * 1e9), Expected: int64(e.r.input), Failed: !e.served, Violation: !e.served || e.late,
+		Attempts: uint8(min(e.attempts, 255)), Hedged: e.hedged, Late: e.gaveUp,
 	}
 	if e.served {
-		o.Input, o.Output, o.Wait = int64(e.r.input), int64(e.r.output), e.by.answered-e.r.at
+		o.Wait, o.HedgeWon = e.by.answered-e.r.at, e.by.hedge
+		o.Rescued = e.by.nth > 0 && !e.by.hedge
+		o.Input, o.Output = int64(e.r.input), int64(e.r.output)
 		if e.by.target == x.chosen-1 && e.r.output > 1 {
 			o.PerToken = (e.by.ended - e.by.answered) / time.Duration(e.r.output-1)
 		}

@@ -39,10 +39,14 @@ const Production = "llmopt"
 // Optimized is the name of the same with the optimizer.
 const Optimized = "llmopt-auto"
 
+// RoutingOnly is the name of the same with the tuner of shares alone.
+const RoutingOnly = "llmopt-auto-routing"
+
 // makers are all strategies by name.
 var makers = map[string]func(w *world) strategy{
 	Production:       newProduction,
 	Optimized:        newOptimized,
+	RoutingOnly:      func(w *world) strategy { return newTuned(w, optimizer.DefaultRouting) },
 	Clairvoyant:      newClairvoyant,
 	"shuffle":        func(w *world) strategy { return newBaseline(w, shuffle) },
 	"least-busy":     func(w *world) strategy { return newBaseline(w, leastBusy) },
@@ -137,7 +141,7 @@ func (p *production) start(_ *world, r *request) walk {
 	if w := p.w; w.Route.Affinity {
 		q.Prefix = prefixOf(r.blocks)
 	}
-	return &productionWalk{p: p, walk: p.route.Start(p.policy, q), arm: q.Arm}
+	return &productionWalk{p: p, walk: p.route.Start(p.policy, q), arm: q.Arm, params: route.Of(q.Arm)}
 }
 
 // prefixOf is the chain of the first 2,000 tokens.
@@ -151,6 +155,7 @@ func prefixOf(blocks []uint64) (p pick.Prefix) {
 type productionWalk struct {
 	p      *production
 	walk   pick.Walk
+	params *policy.Parameters
 	leases [2]pick.Lease // of the attempt, and of its hedge
 	chosen int           // the first target, from 1
 	forced bool
@@ -187,7 +192,7 @@ func (x *productionWalk) hedge(now time.Time) (int, bool) {
 }
 
 func (x *productionWalk) hedgeAfter(target int) (time.Duration, bool) {
-	if x.p.w.Route.Hedge == 0 {
+	if x.params.HedgeShare <= 0 {
 		return 0, false
 	}
 	d := x.p.route.Targets()[target].HedgeAfter(x.walk.Query())
@@ -196,7 +201,7 @@ func (x *productionWalk) hedgeAfter(target int) (time.Duration, bool) {
 
 func (x *productionWalk) firstByte(target int) time.Duration {
 	d := x.p.w.Route.FirstByte
-	if learned := x.p.route.Targets()[target].FirstByte(x.walk.Query(), x.p.w.Route.Learned); learned > 0 {
+	if learned := x.p.route.Targets()[target].FirstByte(x.walk.Query(), x.params.FirstByteFactor); learned > 0 {
 		d = min(d, learned)
 	}
 	return d
@@ -233,7 +238,7 @@ func (x *productionWalk) settle(now time.Time, a *attempt, r *request, res *pick
 }
 
 func (x *productionWalk) end(now time.Time, e *ended) {
-	x.walk.Paid(int64(e.cost*1e9), 0)
+	x.walk.Paid(int64(e.cost*1e9), int64(e.lost*1e9))
 	x.walk.End()
 	if x.p.loop != nil {
 		x.p.observe(now, x, e)
