@@ -71,7 +71,7 @@ func (p *production) observe(now time.Time, x *productionWalk, e *ended) {
 			o.PerToken = (e.by.ended - e.by.answered) / time.Duration(e.r.output-1)
 		}
 	}
-	if p.proof != nil {
+	if p.proof != nil && !p.w.isWatched(e.r) {
 		p.proof.Observe(&o)
 	}
 	if p.w.note != nil {
