@@ -32,7 +32,7 @@ target b price 0.80 8.00 ttft 300ms sigma 0.4 tpot 9ms
 traffic rate 30/s input lognormal 800 1.0 output lognormal 200 0.8 session 2
 at 80s b errors 30% for 30s
 run 150s
-`, 200, .90, .99)
+`, 150, .90, .99)
 		return
 	}
 	b, err := os.ReadFile(filepath.Join("..", "scenarios", "hold-back.txt"))
