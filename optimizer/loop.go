@@ -346,6 +346,9 @@ func (l *Loop) decide(now time.Time, r *routeLoop, t Tuner, c *change, frozen st
 		}
 		if why := g.check(now, &c.next, &d.Proposal); why != "" {
 			d.Verdict, d.Why = Refused, why
+			if g.cooling(now, &d.Proposal) {
+				d.Verdict = Held // it comes again
+			}
 			return d, true
 		}
 	}

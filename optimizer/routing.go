@@ -245,6 +245,9 @@ func (t Routing) propose(m *mix, shares [classes][]float64, violating bool) Prop
 	lost, gained := 0., 0.
 	moved := make([]float64, len(m.open))
 	for c := range shares {
+		if m.e.Classes[c].Rate == 0 {
+			continue // nothing is known of what it would cost
+		}
 		for i, share := range shares[c] {
 			name := m.e.Targets[m.open[i]].Name
 			before, after = before+m.traffic[c]*m.now[c][i]*m.cost[c][i], after+m.traffic[c]*share*m.cost[c][i]
