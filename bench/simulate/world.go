@@ -38,6 +38,7 @@ type targetState struct {
 	black    bool
 	hang     bool
 	drip     bool
+	cache    promptCache
 }
 
 // timed is something that is going to happen.
