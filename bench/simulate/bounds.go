@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"llm-auto-optimizer/analysis/learn"
-	"llm-auto-optimizer/proxy/pick"
 	"llm-auto-optimizer/proxy/policy"
 )
 
@@ -173,12 +172,4 @@ func Mixes(n int) []string {
 	}
 	fill(0, steps)
 	return mixes
-}
-
-// noReflexes is the strategy's route without ejection.
-func noReflexes(w *world) *world {
-	s := *w.Scenario
-	s.Route.Ejection = pick.Ejection{Off: true}
-	w.Scenario = &s
-	return w
 }

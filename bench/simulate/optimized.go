@@ -13,13 +13,15 @@ import (
 const cycleEvery = 10 * time.Second
 
 // newOptimized is the production strategy with the optimizer's loop around it.
-func newOptimized(w *world) strategy {
+func newOptimized(w *world) strategy { return optimizedWith(w, optimizer.DefaultRouting) }
+
+func optimizedWith(w *world, routing optimizer.Routing) strategy {
 	p := newProduction(w).(*production) //nolint:forcetypeassert // it makes nothing else
 	p.static = p.policy.Routes[w.Route.Name].Parameters
 	p.loop = optimizer.New(p, optimizer.Settings{
 		Bounds: optimizer.DefaultBounds,
 		Modes:  map[string]optimizer.Mode{optimizer.DefaultRouting.Name(): optimizer.Auto},
-	}, optimizer.DefaultRouting)
+	}, routing)
 	return p
 }
 
@@ -31,6 +33,9 @@ func (p *production) cycle(now time.Time) {
 	p.cycled = now
 	for _, d := range p.loop.Step(now) {
 		p.w.result.Decisions = append(p.w.result.Decisions, d.String())
+		if d.Verdict == optimizer.Applied {
+			p.w.result.applied = append(p.w.result.applied, p.w.now)
+		}
 	}
 }
 

@@ -37,11 +37,7 @@ func Play(s *Scenario, policies []string, seeds int) ([]Outcome, error) {
 		}
 		o := Outcome{Policy: name, Runs: make([]*Run, seeds)}
 		errs := each(seeds, func(i int) error {
-			w := &world{Scenario: s, seed: uint64(i) + 1, luck: rand.New(rand.NewPCG(uint64(i)+1, 2)), result: newRun(s, name, uint64(i)+1)}
-			for t := range s.Targets {
-				w.targets = append(w.targets, targetState{Target: &s.Targets[t]})
-			}
-			w.strategy = maker(w)
+			w := newWorld(s, name, uint64(i)+1, maker)
 			o.Runs[i] = w.result
 			if err := w.play(); err != nil {
 				return err
@@ -56,6 +52,16 @@ func Play(s *Scenario, policies []string, seeds int) ([]Outcome, error) {
 		outcomes = append(outcomes, o)
 	}
 	return outcomes, nil
+}
+
+// newWorld is a run of a scenario that has not begun.
+func newWorld(s *Scenario, policy string, seed uint64, maker func(w *world) strategy) *world {
+	w := &world{Scenario: s, seed: seed, luck: rand.New(rand.NewPCG(seed, 2)), result: newRun(s, policy, seed)}
+	for t := range s.Targets {
+		w.targets = append(w.targets, targetState{Target: &s.Targets[t]})
+	}
+	w.strategy = maker(w)
+	return w
 }
 
 // each runs one for 0 to n-1 on all cores.

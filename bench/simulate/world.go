@@ -23,6 +23,7 @@ type world struct {
 	result   *Run
 	luck     *rand.Rand // of the strategy; that of the world is in the requests
 	seed     uint64
+	limits   *limits // nil: none
 }
 
 // targetState is a target at the moment.
@@ -95,6 +96,9 @@ func (w *world) play() error {
 	r, more := next()
 	for {
 		if more && r.at < w.For && (len(w.queue) == 0 || r.at <= w.queue[0].at) {
+			if w.limits.passed(w.result) {
+				return errPassed
+			}
 			w.now = r.at
 			arrived := r
 			w.arrive(&arrived)
