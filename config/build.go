@@ -32,7 +32,9 @@ func (l *loader) build(merged map[string]any) *Config {
 	delete(merged, "flags")
 	routes, _ := merged["routes"].(map[string]any)
 	delete(merged, "routes")
+	webhooks := l.buildWebhooks(merged)
 	l.assign(reflect.ValueOf(&c).Elem(), merged, "")
+	c.Alerts.Webhooks = webhooks
 
 	c.Providers = make(map[string]Provider, len(providers))
 	for _, name := range slices.Sorted(maps.Keys(providers)) {

@@ -23,6 +23,7 @@ var ownPlaces = map[string]string{
 	"provider_defaults": "providers.NAME.",
 	"route_defaults":    "routes.NAME.",
 	"target_defaults":   "routes.NAME.targets.NAME.",
+	"webhook_defaults":  "alerts.webhooks.NAME.",
 }
 
 // framingHeaders are set by the proxy itself, from base_url and the message it forwards.
@@ -58,6 +59,8 @@ func (l *loader) clean(y *layer, t reflect.Type, values map[string]any, path []s
 				}
 				l.origins[strings.Join(at, ".")] = where
 				out[key] = l.clean(y, table, sub, at)
+			case t.Kind() == reflect.Map && table == webhookType && !isProviderName(key):
+				l.reject(where, at, "", "not a webhook's name", "a-z, 0-9 and _")
 			case t.Kind() == reflect.Map && !isProviderName(key):
 				l.reject(where, at, "", "not a provider's name", "a-z, 0-9 and _")
 			default:
@@ -168,6 +171,8 @@ func isOwn(path []string) bool {
 		return slices.Contains(ownRouteKeys, key)
 	case "target_defaults":
 		return slices.Contains(ownTargetKeys, key)
+	case "webhook_defaults":
+		return slices.Contains(ownWebhookKeys, key)
 	}
 	return false
 }
@@ -187,6 +192,10 @@ func knownKeys(path string) []string {
 	if rest, ok := strings.CutPrefix(path, "flags."); ok {
 		name, _, _ := strings.Cut(rest, ".")
 		keys = keysOf(keys, flagType, "flags."+name+".")
+	}
+	if rest, ok := strings.CutPrefix(path, "alerts.webhooks."); ok {
+		name, _, _ := strings.Cut(rest, ".")
+		keys = keysOf(keys, webhookType, "alerts.webhooks."+name+".")
 	}
 	if rest, ok := strings.CutPrefix(path, "routes."); ok {
 		name, rest, _ := strings.Cut(rest, ".")

@@ -21,6 +21,8 @@ type Config struct {
 
 	Schedule Schedule `koanf:"schedule"`
 
+	Optimizer Optimizer `koanf:"optimizer"`
+
 	Telemetry Telemetry `koanf:"telemetry"`
 
 	// Providers by name. The map and its values must not be changed.
@@ -28,6 +30,9 @@ type Config struct {
 
 	// Routes by name. The map and its values must not be changed.
 	Routes map[string]Route `koanf:"routes"`
+
+	Alerts Alerts `koanf:"alerts"`
+	Budget Budget `koanf:"budget"` // of all traffic
 
 	// FlagSettings are the feature flags by name, as configured; Flags are the same for the request path.
 	FlagSettings map[string]Flag `koanf:"flags"`
@@ -102,6 +107,8 @@ type Levels struct {
 	Storage string `koanf:"storage" allow:"\"\", debug, info, warn, error"`
 	State   string `koanf:"state" allow:"\"\", debug, info, warn, error"`
 	Jobs    string `koanf:"jobs" allow:"\"\", debug, info, warn, error"`
+
+	Optimizer string `koanf:"optimizer" allow:"\"\", debug, info, warn, error"`
 }
 
 // Prices says where model prices come from besides the embedded table.
@@ -142,6 +149,7 @@ type Schedule struct {
 	Retention string        `koanf:"retention" kind:"cron"`
 	Backup    string        `koanf:"backup" kind:"cron"`
 	Rotate    string        `koanf:"rotate" kind:"cron"`
+	Optimize  string        `koanf:"optimize" kind:"cron"`
 	Jitter    time.Duration `koanf:"jitter" allow:"0s..1h"`   // longest random delay of jobs that run hourly or less often
 	Timeout   time.Duration `koanf:"timeout" allow:"1s..24h"` // of one run of a job
 }

@@ -55,7 +55,7 @@ func TestDocs_ExamplesLoad(t *testing.T) {
 			}
 			var environ []string
 			for _, ref := range envReference.FindAllStringSubmatch(block[1], -1) {
-				environ = append(environ, ref[1]+"=value")
+				environ = append(environ, ref[1]+"=https://value.example") // fit for keys, and for URLs that are secrets
 			}
 			_, err := Load(Options{File: file, Environ: environ})
 			for _, p := range problemsOf(err) {

@@ -186,6 +186,10 @@ func (l *loader) originOf(path string) origin {
 		_, key, _ := strings.Cut(rest, ".")
 		return l.origins["flag_defaults."+key]
 	}
+	if rest, ok := strings.CutPrefix(path, "alerts.webhooks."); ok {
+		_, key, _ := strings.Cut(rest, ".")
+		return l.origins["webhook_defaults."+key]
+	}
 	if rest, ok := strings.CutPrefix(path, "routes."); ok {
 		_, key, _ := strings.Cut(rest, ".")
 		if target, ok := strings.CutPrefix(key, "targets."); ok {

@@ -15,6 +15,7 @@ type Route struct {
 	Objective Objective `koanf:"objective"`
 	Fallback  Fallback  `koanf:"fallback"`
 	Classes   Classes   `koanf:"classes"`
+	Budget    Budget    `koanf:"budget"`
 
 	Attempts        int           `koanf:"attempts" allow:"1..20"`                // of one exchange, fallbacks included
 	RetryOn         []string      `koanf:"retry_on" kind:"statuses"`              // of answers that are failures of the target
@@ -27,6 +28,8 @@ type Route struct {
 	Hedge           Fraction      `koanf:"hedge" allow:"0..0.5"`                  // of exchanges that may be hedged; 0: none
 	Overrides       []string      `koanf:"overrides" kind:"overrides"`            // what a request may set for itself
 	Ejection        Ejection      `koanf:"ejection"`
+
+	Optimizer RouteOptimizer `koanf:"optimizer"`
 
 	// Targets by name. The map and its values must not be changed.
 	Targets map[string]Target `koanf:"targets"`

@@ -16,6 +16,7 @@ type settings struct {
 	FlagDefaults     Flag     `koanf:"flag_defaults"`
 	RouteDefaults    Route    `koanf:"route_defaults"`
 	TargetDefaults   Target   `koanf:"target_defaults"`
+	WebhookDefaults  Webhook  `koanf:"webhook_defaults"`
 }
 
 var (

@@ -45,7 +45,10 @@ func (l *loader) validate(c *Config) {
 		l.validateProvider(&p)
 		c.Providers[name] = p
 	}
+	l.validateAlerts(&c.Alerts)
+	l.validateBudget("budget", &c.Budget)
 	for _, r := range c.RouteList() {
+		l.validateBudget("routes."+r.Name+".budget", &r.Budget)
 		l.validateRoute(c, &r)
 	}
 }

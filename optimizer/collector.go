@@ -19,6 +19,7 @@ func NewCollector() *Collector { return &Collector{routes: map[string]*routeSums
 type routeSums struct {
 	classes [classes]loadSums
 	targets map[string]*targetSums
+	attempts
 }
 
 // loadSums fade with rateTau.
@@ -55,6 +56,9 @@ func (c *Collector) Observe(x *window.Exchange) {
 	class := min(int(x.Class), classes-1)
 	input, output := float64(max(x.Input, 0)), float64(max(x.Output, 0))
 	r.classes[class].add(x.At, 1, input, output)
+	if policy.Arm(x.Arm) == policy.Treated {
+		r.attempts.observe(x)
+	}
 	t := r.target(x.Target)
 	t.sent.add(x.At, 1, 0, 0)
 	if x.PerToken > 0 {
@@ -135,14 +139,22 @@ func (c *Collector) Forget(route, target string) {
 		t.cells[i].count, t.cells[i].bad = 0, 0
 	}
 	t.usual, t.perToken, t.seen = 0, 0, 0
+	delete(c.route(route).attempts.targets, target)
 }
+
+// Drop forgets all of a route.
+func (c *Collector) Drop(route string) { delete(c.routes, route) }
 
 // Known is what the owner of the routes says of one, for its evidence.
 type Known struct {
 	Name            string
+	Budgets         []BudgetForecast // of the route and of all traffic
 	Objective       Objective
 	InForce, Static policy.Parameters
+	Holdback        float64
+	Canary          *policy.Canary
 	Targets         []KnownTarget
+	Refused         uint64 // repetitions that there was no budget for, of all time
 }
 
 // KnownTarget is a target at the moment.
@@ -167,6 +179,7 @@ const (
 func (c *Collector) Evidence(now time.Time, known *Known) RouteEvidence {
 	r := c.route(known.Name)
 	e := RouteEvidence{Name: known.Name, Objective: known.Objective, InForce: known.InForce, Static: known.Static}
+	e.Attempts = r.attempts.evidence(now, known)
 	for class := range e.Classes {
 		e.Classes[class] = r.classes[class].load(now)
 	}

@@ -15,11 +15,14 @@ type Evidence struct {
 // RouteEvidence is what a cycle knows of a route.
 type RouteEvidence struct {
 	Name      string            `json:"name"`
+	Budgets   []BudgetForecast  `json:"budgets,omitempty"`
+	Pressure  *Pressure         `json:"pressure,omitempty"` // of the budgets, on routing
 	Objective Objective         `json:"objective"`
 	InForce   policy.Parameters `json:"in_force"`
 	Static    policy.Parameters `json:"static"` // the operator's own settings
 	Classes   [classes]Load     `json:"classes"`
 	Targets   []TargetEvidence  `json:"targets"` // in the order of the configuration
+	Attempts  Attempts          `json:"attempts"`
 }
 
 const classes = policy.Classes
@@ -53,6 +56,38 @@ type Cell struct {
 	Count      float64 `json:"count"`      // exchanges, faded
 	Violations float64 `json:"violations"` // of them
 	Unit       float64 `json:"unit"`       // US dollars per token of work, see work; 0: not known
+}
+
+// Attempts is what a cycle knows of repetitions, given up attempts and hedges: of treated exchanges since the parameters that bound them were last changed.
+// Counts are of exchanges where nothing else is said, and fade.
+type Attempts struct {
+	Age        time.Duration `json:"age_ns"` // of the parameters
+	Count      float64       `json:"count"`
+	Violations float64       `json:"violations"`
+	Cost       float64       `json:"cost"` // US dollars, of all
+
+	Repeated float64 `json:"repeated"` // had another attempt after one that had failed
+	Rescued  float64 `json:"rescued"`  // of these, served by it
+	Refused  float64 `json:"refused"`  // repetitions that there was no budget for
+
+	Late      float64    `json:"late"`      // an attempt was given up at the learned bound
+	LateKept  float64    `json:"late_kept"` // of these, still within the objective
+	Deadlines []Deadline `json:"deadlines,omitempty"`
+
+	Hedged float64 `json:"hedged"`
+	Lost   float64 `json:"lost"`  // US dollars, for attempts that lost against another one beside them
+	Saved  float64 `json:"saved"` // hedged, and would have violated the objective without: an estimate
+	Doubt  float64 `json:"doubt"` // its standard error
+
+	Hedgeable float64 `json:"hedgeable"` // violations that a second attempt at the 97th percentile would have kept within the objective: an estimate
+}
+
+// Deadline is what another learned bound of the first byte is expected to have done to the same exchanges.
+type Deadline struct {
+	Factor     float64 `json:"factor"`
+	Late       float64 `json:"late"`       // given up
+	Most       float64 `json:"most"`       // share of a target's exchanges that is given up though it would be answered, where that is highest
+	Violations float64 `json:"violations"` // less than 0: fewer than there were
 }
 
 // work is what an exchange is paid for, in input tokens: with all vendors an output token costs about five times as much.

@@ -2,13 +2,15 @@ package optimizer
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"time"
 
 	"llm-auto-optimizer/proxy/policy"
 )
 
-// Bounds are how fast and how often a route may be changed.
+// Bounds are how fast and how often a tuner may change a route.
 type Bounds struct {
 	Step      float64       // share of the traffic that may move in StepEvery
 	StepEvery time.Duration //
@@ -16,24 +18,37 @@ type Bounds struct {
 	MostEvery time.Duration //
 	Least     float64       // share that a decision must move
 	CoolDown  time.Duration // between two decisions
-	PerHour   int           // decisions; past that the route is frozen until an hour has fewer
+	PerHour   int           // decisions of all tuners of a route; past that it is frozen until an hour has fewer
 }
 
 // DefaultBounds are the guard's settings.
 var DefaultBounds = Bounds{Step: .2, StepEvery: 30 * time.Second, Most: 1, MostEvery: 10 * time.Minute, Least: .02, CoolDown: time.Minute, PerHour: 6}
 
-// guard keeps the changes of one route within bounds. Whatever a tuner proposes, what it lets through is a policy that can be obeyed.
-type guard struct {
-	Bounds
-	decided []time.Time        // of the last hour
-	turns   []time.Time        // decisions that took back the one before, of the last MostEvery
-	moved   []moved            // of the last MostEvery
-	last    map[string]float64 // what the last decision wanted to change
+// GuardState is what the guard of a tuner on a route remembers.
+type GuardState struct {
+	Others   int                `json:"others,omitempty"`   // decisions of the route's other tuners in the last hour
+	Reserved int                `json:"reserved,omitempty"` // that are left to them
+	Decided  []time.Time        `json:"decided,omitempty"`  // of the last hour
+	Turns    []time.Time        `json:"turns,omitempty"`    // decisions that took back the one before, of the last MostEvery
+	Moved    []Moved            `json:"moved,omitempty"`    // of the last MostEvery
+	Last     map[string]float64 `json:"last,omitempty"`     // what the last decision wanted to change
 }
 
-type moved struct {
-	at    time.Time
-	share float64
+// Moved is a step that has moved traffic.
+type Moved struct {
+	At    time.Time `json:"at"`
+	Share float64   `json:"share"`
+}
+
+// clone is a copy that stays as it is.
+func (g *GuardState) clone() *GuardState {
+	return &GuardState{g.Others, g.Reserved, slices.Clone(g.Decided), slices.Clone(g.Turns), slices.Clone(g.Moved), maps.Clone(g.Last)}
+}
+
+// guard keeps the changes that one tuner makes to one route within bounds. Whatever a tuner proposes, what it lets through is a policy that can be obeyed.
+type guard struct {
+	Bounds
+	GuardState
 }
 
 // check says why a proposal may not become a decision; empty: it may.
@@ -68,15 +83,21 @@ func (g *guard) check(now time.Time, in *policy.Parameters, p *Proposal) (why st
 	if d := distance(in, p.Changes); d > 0 && d < g.Least {
 		return fmt.Sprintf("it would move %.1f %% of the traffic, %.0f %% is the least", 100*d, 100*g.Least)
 	}
-	g.decided = since(g.decided, now.Add(-time.Hour))
+	g.Decided = since(g.Decided, now.Add(-time.Hour))
+	turns := !p.Urgent && len(g.Decided) > 0 && along(g.Last, p.Changes) < 0
 	switch {
-	case len(g.decided) >= g.PerHour:
-		return fmt.Sprintf("%d decisions within an hour: frozen", len(g.decided))
-	case !p.Urgent && len(g.decided) > 0 && now.Sub(g.decided[len(g.decided)-1]) < g.CoolDown:
+	case turns && p.Expected.Relative > -turnSaving:
+		return fmt.Sprintf("it would take the last decision back, of less than an hour ago, for less than %.0f %% of the cost", 100*turnSaving)
+	case len(g.Decided) > 0 && len(g.Decided)+g.Others+g.Reserved >= g.PerHour, g.Others >= g.PerHour:
+		return fmt.Sprintf("%d decisions within an hour: frozen", len(g.Decided)+g.Others)
+	case !p.Urgent && len(g.Decided) > 0 && now.Sub(g.Decided[len(g.Decided)-1]) < g.CoolDown:
 		return fmt.Sprintf("the last decision is less than %v ago", g.CoolDown)
 	}
 	return ""
 }
+
+// turnSaving is the part of the cost that a decision must save which takes the last one back within the hour: prices that are equal take turns in being lower.
+const turnSaving = .05
 
 // distance is the share of the traffic that changes of weights move, of the class in which that is most.
 func distance(in *policy.Parameters, changes []Change) float64 {
@@ -102,20 +123,26 @@ func totals(in *policy.Parameters) (total [classes]float64) {
 
 // note counts a decision.
 func (g *guard) note(now time.Time, p *Proposal) {
-	g.decided = append(g.decided, now)
-	if g.along(p) < 0 {
-		g.turns = append(since(g.turns, now.Add(-g.MostEvery)), now)
+	g.Decided = append(g.Decided, now)
+	if along(g.Last, p.Changes) < 0 {
+		g.Turns = append(since(g.Turns, now.Add(-g.MostEvery)), now)
 	}
-	g.last = map[string]float64{}
-	for _, c := range p.Changes {
-		g.last[c.Name] = c.To - c.From
-	}
+	g.Last = directions(p.Changes)
 }
 
-// along is above 0 where a proposal goes the way of the last decision, and below 0 where it takes that back.
-func (g *guard) along(p *Proposal) (sum float64) {
-	for _, c := range p.Changes {
-		sum += (c.To - c.From) * g.last[c.Name]
+// directions are what changes add to the parameters, by name.
+func directions(changes []Change) map[string]float64 {
+	d := map[string]float64{}
+	for _, c := range changes {
+		d[c.Name] = c.To - c.From
+	}
+	return d
+}
+
+// along is above 0 where changes go the way of earlier ones, and below 0 where they take those back.
+func along(earlier map[string]float64, changes []Change) (sum float64) {
+	for _, c := range changes {
+		sum += (c.To - c.From) * earlier[c.Name]
 	}
 	return sum
 }
@@ -126,21 +153,55 @@ func (g *guard) most(now time.Time, dt time.Duration, urgent bool) float64 {
 	if urgent {
 		return step
 	}
-	if g.turns = since(g.turns, now.Add(-g.MostEvery)); len(g.turns) >= 4 {
+	if g.Turns = since(g.Turns, now.Add(-g.MostEvery)); len(g.Turns) >= 4 {
 		step /= 2
 	}
-	kept, sum := g.moved[:0], 0.
-	for _, m := range g.moved {
-		if m.at.After(now.Add(-g.MostEvery)) {
-			kept, sum = append(kept, m), sum+m.share
+	kept, sum := []Moved(nil), 0.
+	for _, m := range g.Moved {
+		if m.At.After(now.Add(-g.MostEvery)) {
+			kept, sum = append(kept, m), sum+m.Share
 		}
 	}
-	g.moved = kept
+	g.Moved = kept
 	return max(0, min(step, g.Most-sum))
 }
 
 // elapsed is dt as a part of the time that one step takes.
 func (g *guard) elapsed(dt time.Duration) float64 { return min(1, dt.Seconds()/g.StepEvery.Seconds()) }
+
+const (
+	moreLoad  = .5 // of its share, that a target may get more in one step
+	leastRise = .1 // share that it may get more in any case
+)
+
+// step takes a part of the way that the guard allows. moved is the share of traffic that it moves, of the class that moves most.
+func (g *guard) step(now time.Time, dt time.Duration, in *policy.Parameters, p *Proposal) (next policy.Parameters, share float64, err error) {
+	far, total := distance(in, p.Changes), totals(in)
+	part := 1.
+	if far > 0 {
+		part = min(1, g.most(now, dt, p.Urgent)/far)
+	}
+	for _, c := range p.Changes { // what gets more may be at the end of its capacity, which has to be seen first
+		if _, class, ok := cutWeight(c.Name); ok && c.To > c.From {
+			part = min(part, max(c.From*moreLoad, leastRise*total[class])*g.elapsed(dt)/(c.To-c.From))
+		}
+	}
+	if part <= 0 {
+		return *in, 0, nil
+	}
+	changes := make([]Change, 0, len(p.Changes))
+	for _, c := range p.Changes {
+		if isWeight(c.Name) && part < 1 {
+			c.To = c.From + part*(c.To-c.From)
+		}
+		changes = append(changes, c)
+	}
+	if next, err = apply(*in, changes); err != nil {
+		return *in, 0, err
+	}
+	g.Moved = append(g.Moved, Moved{now, part * far})
+	return next, max(part*far, 1e-9), nil
+}
 
 // since drops what is older.
 func since(times []time.Time, from time.Time) []time.Time {

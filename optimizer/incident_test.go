@@ -69,7 +69,7 @@ func TestLoop_Incidents(t *testing.T) {
 		s := newStand()
 		s.propose = func(*RouteEvidence) Proposal { return Proposal{Reason: "a hold"} }
 		s.away = "a"
-		l := New(s, Settings{DefaultBounds, map[string]Mode{incidentsOf: mode}}, s)
+		l := New(s, Settings{Bounds: DefaultBounds, Modes: map[string]Mode{incidentsOf: mode}}, s)
 		s.stale = errors.New("stale")
 		l.Step(noon)
 		if s.weight("a") != 1 {

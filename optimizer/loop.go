@@ -1,8 +1,14 @@
 package optimizer
 
 import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
 	"time"
 
+	"llm-auto-optimizer/analysis/window"
 	"llm-auto-optimizer/proxy/policy"
 )
 
@@ -11,33 +17,62 @@ type Plant interface {
 	// Known is what is known of all routes at the moment.
 	Known(now time.Time) []Known
 	// Publish puts changed routes in force, by name. An error means that somebody else has changed the policy since Known: nothing is changed then.
-	Publish(routes map[string]policy.Parameters) error
+	Publish(routes map[string]policy.Route) error
 }
 
 // Settings are the loop's.
 type Settings struct {
-	Bounds Bounds
-	Modes  map[string]Mode // by tuner; others observe
+	Bounds   Bounds
+	Trials   Trials
+	Holdback float64                    // share of the sessions that stay on the operator's settings
+	Modes    map[string]Mode            // by tuner; others observe
+	Routes   map[string]map[string]Mode // of single routes, by route and tuner
+	// Phase is called at the begin of each phase of a cycle, and "" at its end. The loop has no clock. Nil: nobody wants to know.
+	Phase func(phase, tuner string)
 }
+
+// The phases of a cycle. Those of analysing to guarding are gone through for each route and tuner.
+const (
+	PhaseCollect = "collect"
+	PhaseAnalyse = "analyse"
+	PhaseDecide  = "decide"
+	PhaseGuard   = "guard"
+	PhasePublish = "publish"
+	PhaseVerify  = "verify"
+)
+
+// Phases are all of them, in their order.
+var Phases = []string{PhaseCollect, PhaseAnalyse, PhaseDecide, PhaseGuard, PhasePublish, PhaseVerify}
 
 // Loop is the optimizer. It is not safe for concurrent use.
 type Loop struct {
 	*Collector
+	Proof    *Proof // of what it has saved; what is known of it outlives restarts by itself
 	plant    Plant
 	settings Settings
 	tuners   []Tuner
+	writing  map[string]json.RawMessage // the tuners' settings as decisions have them
 	routes   map[string]*routeLoop
+	orders   orders
+	fences   map[string]Fence
+	decided  uint64 // decisions that have an ID
 }
 
 // routeLoop is a route's state in the loop.
 type routeLoop struct {
-	guard guard
-	ramps map[string]*ramp // under way, by tuner
+	name   string
+	static policy.Parameters // that all of this belongs to
+	guards map[string]*guard // by tuner: no two own the same parameter, so that none has to wait because of another
+	ramps  map[string]*ramp  // under way, by tuner
+	goals  map[string]*goal  // the same, of decisions that are made
+	trial  *trial            // nil: none
+	backed map[string]*backOff
+	held   bool // there is a hold-back to compare with
 	incidents
-	said map[string]string
+	said map[string]string // last verdict of each tuner
 }
 
-// ramp is a decision on its way to its goal, in steps.
+// ramp is a decision on its way to what its tuner wants, in steps.
 type ramp struct {
 	at    time.Time // of the last step
 	moved time.Time // of the last one that moved anything
@@ -51,134 +86,409 @@ const rampOpen = 5 * time.Minute
 
 // New returns a loop.
 func New(plant Plant, s Settings, tuners ...Tuner) *Loop {
-	return &Loop{Collector: NewCollector(), plant: plant, settings: s, tuners: tuners, routes: map[string]*routeLoop{}}
+	l := &Loop{
+		Collector: NewCollector(), Proof: NewProof(), plant: plant, settings: s, tuners: tuners, writing: map[string]json.RawMessage{}, routes: map[string]*routeLoop{},
+		orders: newOrders(), fences: map[string]Fence{},
+	}
+	for _, t := range tuners {
+		l.writing[t.Name()], _ = json.Marshal(t) //nolint:errchkjson // plain data; without it a decision can't be replayed, and says so
+	}
+	if l.settings.Phase == nil {
+		l.settings.Phase = func(string, string) {}
+	}
+	return l
 }
 
-// Step is one cycle. It returns what was decided; holds are left out where nothing has changed since the cycle before.
+// Change puts other settings and tuners in place. What is under way goes on by them.
+func (l *Loop) Change(s Settings, tuners ...Tuner) {
+	next := New(l.plant, s, tuners...)
+	l.settings, l.tuners, l.writing = next.settings, next.tuners, next.writing
+	for _, r := range l.routes {
+		for _, g := range r.guards {
+			g.Bounds = s.Bounds
+		}
+	}
+}
+
+// Observe takes an exchange in.
+func (l *Loop) Observe(x *window.Exchange) {
+	if x.Target != "" { // else none was left
+		l.Collector.Observe(x)
+	}
+	r := l.routes[x.Route]
+	if r == nil {
+		return
+	}
+	if r.held {
+		l.Proof.Observe(x)
+	}
+	if r.trial != nil {
+		r.trial.observe(x)
+	}
+}
+
+// change is what a cycle makes of a route.
+type change struct {
+	known   *Known
+	next    policy.Parameters
+	changed bool
+	canary  *policy.Canary
+	commits []func() // once it is in force
+}
+
+// Step is one cycle. It returns what was decided; holds and refusals are left out where nothing has changed since the cycle before.
 func (l *Loop) Step(now time.Time) (decisions []Decision) {
-	changed := map[string]policy.Parameters{}
-	var commits []func()
+	l.settings.Phase(PhaseCollect, "")
+	changes := map[string]*change{}
 	for _, known := range l.plant.Known(now) {
-		r := l.routes[known.Name]
-		if r == nil {
-			r = &routeLoop{guard: guard{Bounds: l.settings.Bounds}, ramps: map[string]*ramp{}, said: map[string]string{}}
-			l.routes[known.Name] = r
+		r := l.route(now, &known)
+		c := &change{known: &known, next: known.InForce, canary: known.Canary}
+		changes[known.Name] = c
+		for _, d := range l.stepRoute(now, r, c) {
+			if d.Tuner == "" {
+				d.Tuner = "loop"
+			}
+			decisions = append(decisions, d)
 		}
-		if l.settings.Modes[incidentsOf] >= Canary {
-			if m := r.incidents.step(&known); m != nil {
-				known.InForce, changed[known.Name] = m.next, m.next
-				commits = append(commits, m.commit)
-				decisions = append(decisions, Decision{At: now, Route: known.Name, Tuner: "incident", Verdict: Applied, Proposal: Proposal{Reason: m.reason}})
+	}
+	l.settings.Phase(PhasePublish, "")
+	if l.publish(changes) {
+		for _, c := range changes {
+			for _, commit := range c.commits {
+				commit()
 			}
 		}
-		e := l.Evidence(now, &known)
-		for _, t := range l.tuners {
-			d := r.decide(now, t, l.settings.Modes[t.Name()], &e)
-			if d.next != nil {
-				changed[known.Name] = *d.next
-				e.InForce = *d.next
-			}
-			if said := string(d.Verdict) + d.Reason + d.Why; d.tell && said != r.said[t.Name()] {
+	} else {
+		l.overtaken(decisions)
+	}
+	l.settings.Phase("", "")
+	return decisions
+}
+
+// overtaken says of decisions that they are not in force, because somebody else has changed the policy meanwhile.
+func (l *Loop) overtaken(decisions []Decision) {
+	for i := range decisions {
+		switch d := &decisions[i]; d.Verdict {
+		case Applied, Trying, Promoted, RolledBack:
+			d.Verdict, d.Why, d.Guard = Refused, "somebody else has changed the policy meanwhile", nil
+			delete(l.routes[d.Route].ramps, d.Tuner)
+			delete(l.routes[d.Route].said, d.Tuner)
+		default:
+		}
+	}
+}
+
+// publish puts in force what has changed; false: somebody else was faster, and the next cycle sees what is in force then.
+func (l *Loop) publish(changes map[string]*change) bool {
+	out := map[string]policy.Route{}
+	for name, c := range changes {
+		next := l.routeOf(c.known, c.next, c.canary)
+		if now := l.routeOf(c.known, c.known.InForce, c.known.Canary); c.changed || next.Holdback != c.known.Holdback || !reflect.DeepEqual(next, now) {
+			out[name] = next
+		}
+	}
+	return len(out) == 0 || l.plant.Publish(out) == nil
+}
+
+// routeOf is the policy of a route: with a hold-back where anything differs from what the operator has set, or may do so soon, so that both sides are known
+// to be alike before.
+func (l *Loop) routeOf(k *Known, p policy.Parameters, canary *policy.Canary) policy.Route {
+	r := policy.Route{Parameters: p, Canary: canary}
+	if canary != nil || l.tunes(k.Name) && l.settings.Holdback > 0 || !reflect.DeepEqual(p, k.Static) {
+		r.Static, r.Holdback = &k.Static, l.settings.Holdback
+	}
+	return r
+}
+
+// route is the state of a route, which begins anew when the operator has set it up anew.
+func (l *Loop) route(now time.Time, k *Known) *routeLoop {
+	r := l.routes[k.Name]
+	if r == nil || !reflect.DeepEqual(r.static, k.Static) {
+		if r != nil {
+			l.orders.forget(k.Name)
+			l.Proof.Reset(k.Name, now, "the route was set up anew")
+		}
+		r = &routeLoop{
+			name: k.Name, static: k.Static, guards: map[string]*guard{}, ramps: map[string]*ramp{}, goals: map[string]*goal{},
+			backed: map[string]*backOff{}, said: map[string]string{},
+		}
+		l.routes[k.Name] = r
+	}
+	return r
+}
+
+// mode is how far a tuner may go on a route.
+func (l *Loop) mode(route, tuner string) Mode {
+	if _, fenced := l.fences[tuner]; fenced {
+		return Observe
+	}
+	return l.allowed(route, tuner)
+}
+
+// allowed is the same as settings and operators have it, also of a tuner that has failed.
+func (l *Loop) allowed(route, tuner string) Mode {
+	if m, ordered := l.orders.mode(route, tuner); ordered {
+		return m
+	}
+	if m, own := l.settings.Routes[route][tuner]; own {
+		return m
+	}
+	return l.settings.Modes[tuner]
+}
+
+// tunes tells whether any tuner may change a route.
+func (l *Loop) tunes(route string) bool {
+	return slices.ContainsFunc(l.tuners, func(t Tuner) bool { return l.allowed(route, t.Name()) >= Canary })
+}
+
+// stepRoute is one cycle of one route.
+func (l *Loop) stepRoute(now time.Time, r *routeLoop, c *change) (decisions []Decision) {
+	frozen := l.orders.frozen(now, r.name)
+	if frozen == "" && l.mode(r.name, incidentsOf) >= Canary {
+		decisions = append(decisions, l.stepIncident(now, r, c)...)
+	}
+	l.settings.Phase(PhaseCollect, "")
+	e := l.Evidence(now, c.known)
+	e.InForce = c.next
+	l.press(&e, c.known.Budgets)
+	if why := e.unusable(); why != "" {
+		l.Collector.Drop(r.name)
+		return append(decisions, Decision{At: now, Route: r.name, Verdict: Refused, Why: "what is known of the route can't be used, and is forgotten: " + why})
+	}
+	l.settings.Phase(PhaseVerify, "")
+	decisions = append(decisions, l.verify(now, r, c)...)
+	decisions = append(decisions, l.stepTrial(now, r, c)...)
+	e.InForce = c.next
+	for _, t := range l.tuners {
+		for _, d := range l.stepTuner(now, r, t, &e, c, frozen) {
+			if said := string(d.Verdict) + d.Reason + d.Why; d.Verdict != Held && d.Verdict != Refused || said != r.said[t.Name()] {
 				r.said[t.Name()] = said
-				decisions = append(decisions, d.Decision)
+				decisions = append(decisions, d)
 			}
 		}
-	}
-	if len(changed) == 0 || l.plant.Publish(changed) != nil { // the next cycle sees what is in force then
-		return decisions
-	}
-	for _, commit := range commits {
-		commit()
+		e.InForce = c.next
 	}
 	return decisions
 }
 
-// outcome is a decision with what it does.
-type outcome struct {
-	Decision
-	next *policy.Parameters
-	tell bool
+// stepIncident makes room for tuning while a target is out.
+func (l *Loop) stepIncident(now time.Time, r *routeLoop, c *change) []Decision {
+	k := *c.known
+	k.InForce = c.next
+	m := r.incidents.step(&k)
+	if m == nil {
+		return nil
+	}
+	d := []Decision{{At: now, Route: r.name, Tuner: "incident", Verdict: Applied, Proposal: Proposal{Reason: m.reason}}}
+	if r.trial != nil {
+		d = append(d, l.endTrial(now, r, c, RolledBack, "a target is out"))
+	}
+	clear(r.goals)
+	c.next, c.changed = m.next, true
+	c.commits = append(c.commits, m.commit)
+	return d
 }
 
-// decide has a tuner propose, and takes the proposal as far as mode and guard allow.
-func (r *routeLoop) decide(now time.Time, t Tuner, mode Mode, e *RouteEvidence) (o outcome) {
-	o = outcome{Decision: Decision{At: now, Route: e.Name, Tuner: t.Name(), Verdict: Held, Proposal: t.Propose(e)}, tell: true}
-	under := r.ramps[t.Name()]
-	if under != nil && now.Sub(under.moved) > rampOpen {
-		delete(r.ramps, t.Name())
+// stepTuner has a tuner go on with what it has under way, or propose, and takes the proposal as far as mode and guard allow.
+func (l *Loop) stepTuner(now time.Time, r *routeLoop, t Tuner, e *RouteEvidence, c *change, frozen string) []Decision {
+	mode := l.mode(r.name, t.Name())
+	if g := r.goals[t.Name()]; g != nil {
+		switch {
+		case frozen != "": // it waits
+		case r.stepGoal(now, l.guard(now, r, t.Name()), g, c):
+			delete(r.goals, t.Name())
+		}
+		return nil
+	}
+	if r.trial != nil {
+		return nil
+	}
+	d := Decision{At: now, Route: r.name, Tuner: t.Name(), Mode: mode, Verdict: Held}
+	if f, fenced := l.fences[t.Name()]; fenced {
+		if now.Before(f.Until) {
+			return nil
+		}
+		delete(l.fences, t.Name())
+	}
+	l.settings.Phase(PhaseDecide, t.Name())
+	p, failed := propose(t, e.clone()) // what is in force must not depend on how a tuner behaves
+	if failed != "" {
+		return []Decision{l.Fence(now, t.Name(), r.name, failed)}
+	}
+	l.settings.Phase(PhaseGuard, t.Name())
+	d.Pinned = l.orders.pinned(now, r.name)
+	d.Proposal = p.without(d.Pinned)
+	if len(d.Changes) == 0 || mode == Observe {
+		return []Decision{d}
+	}
+	g := l.guard(now, r, t.Name())
+	d.Evidence, d.Settings, d.Guard, d.Bounds = e.clone(), l.writing[t.Name()], g.clone(), &g.Bounds
+	out, tell := l.decide(now, r, t, c, frozen, d)
+	if !tell {
+		return nil
+	}
+	return []Decision{out}
+}
+
+// decide takes a proposal as far as mode and guard allow. tell is false where it only goes on with what was told.
+func (l *Loop) decide(now time.Time, r *routeLoop, t Tuner, c *change, frozen string, d Decision) (_ Decision, tell bool) {
+	name := t.Name()
+	under, g := r.ramps[name], r.guards[name]
+	if under != nil && (now.Sub(under.moved) > rampOpen || along(g.Last, d.Changes) <= 0) {
+		delete(r.ramps, name)
 		under = nil
 	}
-	if len(o.Changes) == 0 || mode == Observe {
-		return o
-	}
-	for _, c := range o.Changes {
-		if !t.Owns(c.Name) {
-			o.Verdict, o.Why = Refused, "it does not own "+c.Name
-			return o
-		}
-	}
-	if under == nil || r.guard.along(&o.Proposal) <= 0 {
-		under = nil
-		if o.Why = r.guard.check(now, &e.InForce, &o.Proposal); o.Why != "" {
-			o.Verdict = Refused
-			return o
-		}
-	}
-	if mode == Recommend {
-		o.Verdict = Recommended
-		return o
-	}
-	o.Verdict = Applied
 	if under == nil {
-		r.guard.note(now, &o.Proposal)
-		under = &ramp{at: now.Add(-r.guard.StepEvery), moved: now}
-		r.ramps[t.Name()] = under
-	} else {
-		o.tell = false
+		if why := l.objection(now, r, t, frozen, &d); why != "" {
+			d.Verdict, d.Why, d.Guard = Refused, why, nil
+			return d, true
+		}
+		if why := g.check(now, &c.next, &d.Proposal); why != "" {
+			d.Verdict, d.Why = Refused, why
+			return d, true
+		}
 	}
-	next, moved, err := r.guard.step(now, now.Sub(under.at), &e.InForce, &o.Proposal)
+	switch {
+	case frozen != "":
+		return d, false
+	case under == nil && d.Mode == Recommend:
+		return l.recommend(now, r, d)
+	case under == nil && d.Mode == Canary:
+		return l.begin(now, r, c, d), true
+	case under == nil:
+		d.ID = l.nextID()
+		under = &ramp{at: now.Add(-g.StepEvery), moved: now}
+		r.ramps[name] = under
+		c.commits = append(c.commits, func() {
+			g.note(now, &d.Proposal)
+			l.made(now, &d)
+		})
+		tell = true
+	}
+	d.Verdict = Applied
+	next, moved, err := g.step(now, now.Sub(under.at), &c.next, &d.Proposal)
 	if err != nil {
-		o.Verdict, o.Why = Refused, err.Error()
-		return o
+		d.Verdict, d.Why = Refused, err.Error()
+		return d, true
 	}
 	under.at = now
 	if moved > 0 {
 		under.moved = now
-		o.next = &next
+		c.next, c.changed = next, true
 	}
-	return o
+	return d, tell
 }
 
-const (
-	moreLoad  = .5 // of its share, that a target may get more in one step
-	leastRise = .1 // share that it may get more in any case
-)
+// objection says what else than the guard's bounds keeps a proposal from becoming a decision; empty: nothing.
+func (l *Loop) objection(now time.Time, r *routeLoop, t Tuner, frozen string, d *Decision) string {
+	for _, ch := range d.Changes {
+		if !t.Owns(ch.Name) {
+			return "it does not own " + ch.Name
+		}
+	}
+	if b := r.backed[t.Name()]; frozen == "" && b != nil && now.Before(b.until) && along(b.directions, d.Changes) > 0 {
+		return b.why + ", not again before " + b.until.UTC().Format("15:04")
+	}
+	return frozen
+}
 
-// step takes a part of the way that the guard allows. moved is the share of traffic that it moves, of the class that moves most.
-func (g *guard) step(now time.Time, dt time.Duration, in *policy.Parameters, p *Proposal) (next policy.Parameters, share float64, err error) {
-	far, total := distance(in, p.Changes), totals(in)
-	part := 1.
-	if far > 0 {
-		part = min(1, g.most(now, dt, p.Urgent)/far)
+// guard is the guard of a tuner on a route, which knows how many decisions the others have made.
+func (l *Loop) guard(now time.Time, r *routeLoop, tuner string) *guard {
+	g := r.guards[tuner]
+	if g == nil {
+		g = &guard{Bounds: l.settings.Bounds}
+		r.guards[tuner] = g
 	}
-	for _, c := range p.Changes { // what gets more may be at the end of its capacity, which has to be seen first
-		if _, class, ok := cutWeight(c.Name); ok && c.To > c.From {
-			part = min(part, max(c.From*moreLoad, leastRise*total[class])*g.elapsed(dt)/(c.To-c.From))
+	g.Others, g.Reserved = 0, 0
+	for _, t := range l.tuners {
+		if t.Name() == tuner || l.mode(r.name, t.Name()) < Canary {
+			continue
+		}
+		if o := r.guards[t.Name()]; o != nil {
+			o.Decided = since(o.Decided, now.Add(-time.Hour))
+			g.Others += len(o.Decided)
 		}
 	}
-	if part <= 0 {
-		return *in, 0, nil
+	if len(l.tuners) > 0 && tuner != l.tuners[0].Name() { // the first, which moves most, shall not have to wait for the others
+		g.Reserved = max(0, g.PerHour-g.PerHour/3-g.Others)
 	}
-	changes := make([]Change, 0, len(p.Changes))
-	for _, c := range p.Changes {
-		if isWeight(c.Name) && part < 1 {
-			c.To = c.From + part*(c.To-c.From)
+	return g
+}
+
+// made notes that a decision is in force.
+func (l *Loop) made(now time.Time, d *Decision) {
+	l.orders.made(d)
+	l.Proof.Mark(d.Route, d.ID, now)
+}
+
+// nextID is the next decision's ID.
+func (l *Loop) nextID() string {
+	l.decided++
+	return fmt.Sprintf("d%d", l.decided)
+}
+
+// Modes are the modes in force, by tuner, of a route.
+func (l *Loop) Modes(route string) map[string]Mode {
+	out := map[string]Mode{}
+	for _, t := range l.tuners {
+		out[t.Name()] = l.mode(route, t.Name())
+	}
+	return out
+}
+
+// Routes are the names of the routes that the loop has seen, in order.
+func (l *Loop) Routes() []string { return slices.Sorted(maps.Keys(l.routes)) }
+
+// Trials are the trials under way, by route.
+func (l *Loop) Trials() map[string]TrialReport {
+	out := map[string]TrialReport{}
+	for name, r := range l.routes {
+		if r.trial != nil {
+			out[name] = *r.trial.report()
 		}
-		changes = append(changes, c)
 	}
-	if next, err = apply(*in, changes); err != nil {
-		return *in, 0, err
+	return out
+}
+
+// goal is a decision that is made, on its way.
+type goal struct {
+	ID      string    `json:"id"`
+	At      time.Time `json:"at"`    // of the last step
+	Moved   time.Time `json:"moved"` // of the last one that moved anything
+	Changes []Change  `json:"changes"`
+}
+
+// stepGoal takes a step; done once there is nothing left to do.
+func (r *routeLoop) stepGoal(now time.Time, bounds *guard, g *goal, c *change) (done bool) {
+	p := Proposal{}
+	for _, ch := range g.Changes {
+		from, known := valueOf(&c.next, ch.Name)
+		if !known {
+			return true
+		}
+		if from != ch.To {
+			p.Changes = append(p.Changes, Change{ch.Name, from, ch.To})
+		}
 	}
-	g.moved = append(g.moved, moved{now, part * far})
-	return next, max(part*far, 1e-9), nil
+	if len(p.Changes) == 0 || now.Sub(g.Moved) > rampOpen {
+		return true
+	}
+	next, moved, err := bounds.step(now, now.Sub(g.At), &c.next, &p)
+	if err != nil {
+		return true
+	}
+	g.At = now
+	if moved > 0 {
+		g.Moved = now
+		c.next, c.changed = next, true
+	}
+	return false
+}
+
+// clone is a copy that stays as it is.
+func (e *RouteEvidence) clone() *RouteEvidence {
+	c := *e
+	c.InForce.Targets, c.Static.Targets = maps.Clone(e.InForce.Targets), maps.Clone(e.Static.Targets)
+	c.Targets = append([]TargetEvidence(nil), e.Targets...)
+	return &c
 }

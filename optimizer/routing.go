@@ -37,10 +37,12 @@ type mix struct {
 	traffic [classes]float64 // part of the exchanges
 	fixed   [classes]float64 // share of what is away, which stays
 	total   [classes]float64 // of the weights in force
+	budget  [classes]float64 // violations that are allowed; 0: any
 }
 
 // Propose implements Tuner.
 func (t Routing) Propose(e *RouteEvidence) Proposal {
+	t = t.under(e.Pressure)
 	m, why := t.mixOf(e)
 	if why != "" {
 		return Proposal{Reason: why}
@@ -97,7 +99,31 @@ func (t Routing) mixOf(e *RouteEvidence) (m *mix, why string) {
 			m.now[c] = append(m.now[c], e.InForce.Targets[e.Targets[i].Name].Weights[c]/total/max(1-m.fixed[c], 1e-9))
 		}
 	}
-	return m, t.judge(m)
+	if why = t.judge(m); why == "" {
+		m.allow()
+	}
+	return m, why
+}
+
+// slack is how many more of the exchanges may fail than with the operator's settings, where those state no objective.
+const slack = .005
+
+// allow says how many violations there may be: as the objective has it, or where there is none, hardly more than with the operator's own mix.
+func (m *mix) allow() {
+	for c := range m.budget {
+		if m.budget[c] = m.e.Objective.Violations; m.budget[c] > 0 {
+			continue
+		}
+		total := 0.
+		for i, at := range m.open {
+			w := m.e.Static.Targets[m.e.Targets[at].Name].Weights[c]
+			m.budget[c] += w * m.upper[c][i]
+			total += w
+		}
+		if total > 0 {
+			m.budget[c] = m.budget[c]/total + slack
+		}
+	}
 }
 
 // innocent is how many exchanges within the objective each target is believed to have served, with half of the violations that it allows: steps are
@@ -146,8 +172,7 @@ func (t Routing) judge(m *mix) (why string) {
 // solve is the cheapest mix within the objective, or where none is, the one with the fewest violations.
 func (t Routing) solve(m *mix) (shares [classes][]float64, violating bool, err error) {
 	n := len(m.open)
-	budget := m.e.Objective.Violations
-	programme := func(cost func(c, i int) float64, bounded bool) (x []float64, err error) {
+	programme := func(cost func(c, i int) float64, bounded, capped bool) (x []float64, err error) {
 		p := learn.Programme{}
 		for c := range m.now {
 			row := make([]float64, classes*n)
@@ -158,12 +183,12 @@ func (t Routing) solve(m *mix) (shares [classes][]float64, violating bool, err e
 				row[c*n+i], limit[c*n+i] = 1, m.upper[c][i]
 			}
 			p.Constraints = append(p.Constraints, learn.Constraint{Coefficients: row, Relation: learn.Equal, Limit: 1})
-			if bounded && budget > 0 {
+			if budget := m.budget[c]; bounded && budget > 0 {
 				p.Constraints = append(p.Constraints, learn.Constraint{Coefficients: limit, Relation: learn.AtMost, Limit: budget})
 			}
 		}
 		for i, at := range m.open {
-			if capacity := m.e.Targets[at].Capacity; capacity > 0 {
+			if capacity := m.e.Targets[at].Capacity; capped && capacity > 0 {
 				row := make([]float64, classes*n)
 				for c := range m.now {
 					row[c*n+i] = m.e.Classes[c].Rate
@@ -180,10 +205,13 @@ func (t Routing) solve(m *mix) (shares [classes][]float64, violating bool, err e
 			scale = max(scale, m.cost[c][i])
 		}
 	}
-	x, err := programme(func(c, i int) float64 { return (m.traffic[c] + .01) * m.cost[c][i] / scale }, true)
+	x, err := programme(func(c, i int) float64 { return (m.traffic[c] + .01) * m.cost[c][i] / scale }, true, true)
 	if err != nil {
 		violating = true
-		x, err = programme(func(c, i int) float64 { return (m.traffic[c] + .01) * (m.upper[c][i] + .001*m.cost[c][i]/scale) }, false)
+		fewest := func(c, i int) float64 { return (m.traffic[c] + .01) * (m.upper[c][i] + .001*m.cost[c][i]/scale) }
+		if x, err = programme(fewest, false, true); err != nil { // all together take less than there is
+			x, err = programme(fewest, false, false)
+		}
 	}
 	if err != nil {
 		return shares, false, err
@@ -242,7 +270,7 @@ func (t Routing) propose(m *mix, shares [classes][]float64, violating bool) Prop
 	budget := m.e.Objective.Violations
 	p.Urgent = m.broken() && badAfter < badBefore
 	overloaded := m.overloaded()
-	saves, heals := -p.Expected.Relative >= t.MinSaving, overloaded || p.Urgent && badAfter < badBefore-budget/10
+	saves, heals := !violating && -p.Expected.Relative >= t.MinSaving, overloaded || p.Urgent && badAfter < badBefore-budget/10
 	p.Evidence = analysis.Reason{
 		Method: "linear programme", Statistic: "part of the cost that is saved", Value: -p.Expected.Relative, Threshold: t.MinSaving,
 		Effect:   fmt.Sprintf("violations %.3g %% -> %.3g %%", 100*badBefore, 100*badAfter),
@@ -256,7 +284,7 @@ func (t Routing) propose(m *mix, shares [classes][]float64, violating bool) Prop
 	case violating:
 		p.Reason = fmt.Sprintf("move %.0f %% from %s to %s: no mix keeps the objective, this one comes closest", 100*gained, a, b)
 	case saves:
-		p.Reason = fmt.Sprintf("move %.0f %% from %s to %s: the cheapest mix within the objective", 100*gained, a, b)
+		p.Reason = fmt.Sprintf("move %.0f %% from %s to %s: %s", 100*gained, a, b, m.e.Pressure.aim())
 	case overloaded:
 		p.Reason = fmt.Sprintf("move %.0f %% from %s to %s: a target gets more than it takes", 100*gained, a, b)
 	default:

@@ -145,3 +145,25 @@ func TestRouting_IsDeterministic(t *testing.T) {
 		}
 	}
 }
+
+// Without an objective, what is cheaper may not fail much more often than what the operator has chosen; and targets that never fail are no trouble.
+func TestRouting_WithoutObjective(t *testing.T) {
+	t.Parallel()
+	for failing, want := range map[float64]float64{0: .98, 60: .2} {
+		e := evidenceOf(known{"cheap", 1, 1, 600, failing, 1e-6, 0}, known{"dear", 9, 9, 600, 0, 2e-6, 0})
+		e.Objective = Objective{}
+		p := DefaultRouting.Propose(e)
+		if got := after(t, e, p)["cheap"]; failing == 0 && math.Abs(got-want) > .01 || failing > 0 && got > want {
+			t.Errorf("%v of 600 fail: cheap gets %v (%s)", failing, got, p.Reason)
+		}
+	}
+}
+
+// Where all targets together take less than there is, there is a mix all the same.
+func TestRouting_TooLittleCapacity(t *testing.T) {
+	t.Parallel()
+	e := evidenceOf(known{"a", 1, 1, 600, 60, 1e-6, 2}, known{"b", 1, 1, 600, 0, 2e-6, 2})
+	if p := DefaultRouting.Propose(e); after(t, e, p)["b"] < .9 {
+		t.Errorf("%v (%s)", after(t, e, p), p.Reason)
+	}
+}

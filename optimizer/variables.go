@@ -74,3 +74,25 @@ func apply(r policy.Parameters, changes []Change) (policy.Parameters, error) {
 	}
 	return r, nil
 }
+
+// parameters are the names of all parameters of a route, in order.
+func parameters(r *policy.Parameters) []string {
+	names := []string{"retry_share", "first_byte_factor", "hedge_share"}
+	for _, target := range slices.Sorted(maps.Keys(r.Targets)) {
+		for class := range classes {
+			names = append(names, weightName(target, class))
+		}
+	}
+	return names
+}
+
+// Differences are the changes that lead from one set of parameters to another.
+func Differences(from, to *policy.Parameters) (out []Change) {
+	for _, name := range parameters(to) {
+		a, _ := valueOf(from, name)
+		if b, _ := valueOf(to, name); a != b {
+			out = append(out, Change{name, a, b})
+		}
+	}
+	return out
+}

@@ -78,6 +78,7 @@ type Exchange struct {
 	lost         config.NanoUSD // what the slower of two attempts has cost
 	ownBody      []byte         // of a double: its buffer, while body is the first's
 	tried        triedTargets
+	tale         tale
 	target       *target
 	series       *window.Series
 	price        *config.Price // nil: unpriced

@@ -208,6 +208,7 @@ func (r *race) adopt(err error, late bool) {
 	}
 	before := x.total
 	x.abandon(err)
+	x.tale.hedgeWon = true
 	x.lost = x.total - before
 	total := addNano(x.total, rival.total)
 	swapped := *x // its buffers go back with the rival

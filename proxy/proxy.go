@@ -27,6 +27,8 @@ type Options struct {
 	Prices  func() *config.PriceTable // the table in force; called once per exchange
 	Windows *window.Recorder
 	Ledger  *ledger.Ledger // nil: what it would hold is not kept
+	Ring    *window.Ring   // gets every exchange of a route; nil: none does
+	Changed func()         // called when the reflexes have moved a target; must not wait. Nil: nobody wants to know
 	Traces  *Traces        // nil: no exchange is sampled
 	Access  *AccessLog
 	Log     zerolog.Logger // of the program's own doings
@@ -38,6 +40,8 @@ type Proxy struct {
 	prices  func() *config.PriceTable
 	windows *window.Recorder
 	ledger  *ledger.Ledger
+	ring    *window.Ring
+	changed func()
 	traces  *Traces
 	log     *AccessLog
 	oplog   zerolog.Logger
@@ -64,7 +68,7 @@ type Proxy struct {
 func New(o Options) (*Proxy, error) {
 	c := &o.Config.Server
 	p := &Proxy{
-		policy: o.Policy, prices: o.Prices, windows: o.Windows, ledger: o.Ledger, traces: o.Traces, log: o.Access, oplog: o.Log,
+		policy: o.Policy, prices: o.Prices, windows: o.Windows, ledger: o.Ledger, ring: o.Ring, changed: o.Changed, traces: o.Traces, log: o.Access, oplog: o.Log,
 		metrics:   newMetricSet(),
 		hasher:    newHasher(c.HashKey.Reveal()),
 		rawIO:     c.RawIO,

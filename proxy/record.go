@@ -29,6 +29,7 @@ func (p *Proxy) record(x *Exchange) {
 	p.metrics.overhead.Update(x.overheadUntil(now).Seconds())
 	x.endTrace(now, o)
 	p.log.exchange(x, now, o)
+	x.report(now, o)
 	x.walk.Paid(int64(x.total), int64(x.lost))
 	x.walk.End()
 	p.release(x)

@@ -71,6 +71,7 @@ func (p *Proxy) walkTargets(ctx *fasthttp.RequestCtx, x *Exchange) error {
 	if refusal != pick.NoRefusal {
 		return x.refusedBy(refusal)
 	}
+	x.tale.choseFirst(&choice)
 	for {
 		x.aim(choice)
 		err := p.tryHedged(ctx, x)
@@ -182,6 +183,10 @@ func (x *Exchange) abandon(err error) {
 	if err != nil {
 		x.kind = kindOfError(err)
 	}
+	if x.kind != &hedgeLost {
+		x.tale.repeats++
+		x.tale.late = x.tale.late || x.kind == &firstByteLate
+	}
 	if x.conn != nil {
 		x.dropConn()
 	}
@@ -217,6 +222,9 @@ func (p *Proxy) targetChanged(t *pick.Target, c pick.Change) {
 		event, message = p.oplog.Info(), "target is back, its share grows"
 	case pick.Retired:
 		message = "target is out until its key is changed"
+	}
+	if p.changed != nil {
+		p.changed()
 	}
 	event.Str("route", s.Route).Str("target", s.Target).Str("reason", s.Reason).Dur("for", s.For).Msg(message)
 }

@@ -35,10 +35,13 @@ func (a *Arm) Reset() { *a = Arm{} }
 // Mean returns the expected rate, in (0, 1).
 func (a Arm) Mean() float64 { return (a.Bad + 1) / (a.Bad + a.Good + 2) }
 
-// Upper returns the rate that is exceeded with probability alpha in (0, 1), by the belief.
+// Upper returns the rate that is exceeded with probability alpha in (0, 1), by the belief. Counts of -1 and less believe next to nothing.
 func (a Arm) Upper(alpha float64) float64 {
-	return distuv.Beta{Alpha: a.Bad + 1, Beta: a.Good + 1}.Quantile(1 - min(max(alpha, 1e-12), 1-1e-12))
+	return distuv.Beta{Alpha: max(a.Bad+1, leastBelief), Beta: max(a.Good+1, leastBelief)}.Quantile(1 - min(max(alpha, 1e-12), 1-1e-12))
 }
+
+// leastBelief keeps the distribution's parameters where it is defined.
+const leastBelief = .001
 
 // Draw returns a rate drawn from the belief.
 func (a Arm) Draw(draw *rand.Rand) float64 {

@@ -25,6 +25,7 @@ type Exchange struct {
 	Violation     bool // the same, or an answer that began later than the route's objective
 	Unpriced      bool // part of what it cost is not known
 	Input, Output int64
+	Expected      int64         // input tokens, as they were estimated before anything was chosen; 0: not known
 	CostNanoUSD   int64         // of all attempts
 	LostNanoUSD   int64         // of it, for attempts that lost against another one beside them
 	Wait          time.Duration // from the exchange's start to its first content, or to the answer's end where that was no stream; 0: there was none

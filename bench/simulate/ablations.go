@@ -25,7 +25,7 @@ func withoutAffinity(w *world) strategy {
 func withoutFloor(w *world) strategy {
 	routing := optimizer.DefaultRouting
 	routing.MinShare = 1e-4
-	return optimizedWith(w, routing)
+	return newTuned(w, routing, optimizer.DefaultTimeouts)
 }
 
 // noReflexes is the strategy's route without ejection.

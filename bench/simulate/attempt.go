@@ -22,6 +22,7 @@ const (
 // attempt is one try at a target.
 type attempt struct {
 	target   int
+	nth      int // of its exchange, from 0
 	start    time.Duration
 	failure  failure
 	answered time.Duration // when it has content, or fails; 0: never by itself
@@ -45,7 +46,7 @@ const (
 // begin decides what becomes of a request at a target now.
 func (w *world) begin(r *request, target, nth int, hedge bool) *attempt {
 	t := &w.targets[target]
-	a := &attempt{target: target, start: w.now, hedge: hedge}
+	a := &attempt{target: target, nth: nth, start: w.now, hedge: hedge}
 	luck := r.luckOf(target, nth)
 	fails, normal := luck.Float64() < t.errors, luck.NormFloat64()
 	slower := t.slower
@@ -122,15 +123,22 @@ type exchange struct {
 	servedBy *attempt
 	late     bool // the first content came after the objective
 	spent    float64
+	lost     float64 // of it, for attempts that lost against another one beside them
+	hedged   bool
+	gaveUp   bool // an attempt, at the learned bound of the first byte
 }
 
 // ended is what an exchange came to.
 type ended struct {
-	r      *request
-	served bool
-	late   bool
-	cost   float64 // US dollars
-	by     *attempt
+	r        *request
+	served   bool
+	late     bool
+	hedged   bool
+	gaveUp   bool
+	attempts int
+	cost     float64 // US dollars
+	lost     float64
+	by       *attempt
 }
 
 func (w *world) arrive(r *request) {
@@ -153,7 +161,7 @@ func (x *exchange) try(target int, hedge bool) *attempt {
 		w.at(a.answered, func() { x.answered(a) })
 	}
 	if deadline := x.walk.firstByte(target); a.answered == 0 || a.answered > w.now+deadline {
-		w.at(w.now+deadline, func() { x.giveUp(a) })
+		w.at(w.now+deadline, func() { x.giveUp(a, deadline) })
 	}
 	if !hedge {
 		if after, ok := x.walk.hedgeAfter(target); ok && (a.answered == 0 || a.answered > w.now+after) {
@@ -170,6 +178,7 @@ func (x *exchange) second(a *attempt) {
 	}
 	if target, ok := x.walk.hedge(x.w.time()); ok {
 		x.w.result.Hedged++
+		x.hedged = true
 		x.hedge = x.try(target, true)
 	}
 }
@@ -190,7 +199,9 @@ func (x *exchange) answered(a *attempt) {
 	w := x.w
 	x.walk.content(w.time(), a.hedge)
 	if other := x.other(a); other != nil && !other.over {
+		before := x.spent
 		x.release(other, pick.Neutral, 0)
+		x.lost += x.spent - before
 	}
 	x.servedBy, x.late = a, w.Route.SLO > 0 && a.answered-x.r.at > w.Route.SLO
 	w.result.served(w, x.r, a)
@@ -201,8 +212,9 @@ func (x *exchange) answered(a *attempt) {
 }
 
 // giveUp ends an attempt without an answer.
-func (x *exchange) giveUp(a *attempt) {
+func (x *exchange) giveUp(a *attempt, deadline time.Duration) {
 	if !a.over && !x.content {
+		x.gaveUp = x.gaveUp || deadline < x.w.Route.FirstByte
 		x.failed(a, failing)
 	}
 }
@@ -241,6 +253,8 @@ func (x *exchange) release(a *attempt, o pick.Outcome, took time.Duration) {
 }
 
 func (x *exchange) end(served bool) {
-	x.walk.end(x.w.time(), &ended{r: x.r, served: served, late: x.late, cost: x.spent, by: x.servedBy})
+	x.walk.end(x.w.time(), &ended{
+		r: x.r, served: served, late: x.late, hedged: x.hedged, gaveUp: x.gaveUp, attempts: x.attempts, cost: x.spent, lost: x.lost, by: x.servedBy,
+	})
 	x.w.result.ended(x.w, x.r, served, x.spent)
 }

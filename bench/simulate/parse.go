@@ -75,7 +75,7 @@ func (s *Scenario) route(w *words) {
 	r := &s.Route
 	r.Name = w.one("a name")
 	for w.more() {
-		const keys = "slo ttft, errors, attempts, first-byte, learned, hedge, affinity, ejection"
+		const keys = "slo ttft, errors, attempts, first-byte, learned, hedge, affinity, ejection, holdback"
 		switch key := w.one(keys); key {
 		case "slo":
 			w.expect("ttft")
@@ -94,6 +94,8 @@ func (s *Scenario) route(w *words) {
 			r.Affinity = w.onOff()
 		case "ejection":
 			r.Ejection.Off = !w.onOff()
+		case "holdback":
+			r.Holdback = w.percent()
 		default:
 			w.fail(key, keys)
 		}
@@ -146,7 +148,7 @@ func (s *Scenario) target(w *words) {
 func (s *Scenario) traffic(w *words) {
 	t := &s.Traffic
 	for w.more() {
-		const keys = "rate, input, output, trace, scale, speed"
+		const keys = "rate, input, output, session, trace, scale, speed"
 		switch key := w.one(keys); key {
 		case "rate":
 			if t.Rate = w.marked("", "/s", "a rate such as 30/s", 1e5); t.Rate == 0 {
@@ -158,6 +160,8 @@ func (s *Scenario) traffic(w *words) {
 		case "output":
 			w.expect("lognormal")
 			t.Output, t.OutputSigma = w.number(1, 1e7), w.number(0, 5)
+		case "session":
+			t.Session = w.number(1, 1e6)
 		case "trace":
 			t.Trace = w.one("a file")
 		case "scale":

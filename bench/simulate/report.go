@@ -83,7 +83,7 @@ func scoreOf(r *Run) Score {
 
 // Policies of a report: the optimizer, the proxy without it, the ablations, the re-implemented baselines, and what knows everything in advance.
 var (
-	ablations = []string{Production, NoEjection, NoAffinity, NoFloor}
+	ablations = []string{Production, RoutingOnly, NoEjection, NoAffinity, NoFloor}
 	baselines = []string{"shuffle", "least-busy", "lowest-latency", "lowest-cost", "p2c-ewma", Consecutive}
 )
 
@@ -188,8 +188,8 @@ func playOne(s *Scenario, policy string, seed uint64, l *limits) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := newWorld(s, policy, seed, maker)
-	w.limits = l
+	w := newWorld(s, seed, newRun(s, policy, seed))
+	w.strategy, w.limits = maker(w), l
 	switch err := w.play(); {
 	case err == errPassed: //nolint:errorlint // it is never wrapped
 		return nil, nil //nolint:nilnil // as said

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"llm-auto-optimizer/optimizer"
 	"llm-auto-optimizer/proxy/pick"
 )
 
@@ -23,7 +24,11 @@ type Run struct {
 	P95        float64 `json:"ttft_p95_s"`
 	P99        float64 `json:"ttft_p99_s"`
 
-	Decisions []string `json:"decisions,omitempty"`
+	Decisions []string           `json:"decisions,omitempty"`
+	Savings   *optimizer.Savings `json:"savings,omitempty"` // what the hold-back says that the optimizer has saved
+
+	proof *optimizer.Proof
+	wait  float64 // seconds, of those that were served
 
 	times   histogram
 	seconds []second
@@ -72,6 +77,7 @@ func (r *Run) ejected(w *world, target int) {
 func (r *Run) served(w *world, q *request, a *attempt) {
 	took := a.answered - q.at
 	r.times.add(took.Seconds())
+	r.wait += took.Seconds()
 	if slo := w.Route.SLO; slo > 0 && took > slo {
 		r.Violations++
 		r.second(q.at).violations++
@@ -93,6 +99,9 @@ func (r *Run) ended(_ *world, q *request, served bool, cost float64) {
 }
 
 func (r *Run) finish() {
+	if r.proof != nil {
+		r.Savings, r.proof = r.proof.Savings(begin.Add(time.Duration(len(r.seconds))*time.Second), time.Time{}), nil
+	}
 	r.P50, r.P95, r.P99 = r.times.quantile(.5), r.times.quantile(.95), r.times.quantile(.99)
 }
 

@@ -3,7 +3,6 @@ package simulate
 import (
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"runtime"
 	"sync"
 	"text/tabwriter"
@@ -37,7 +36,8 @@ func Play(s *Scenario, policies []string, seeds int) ([]Outcome, error) {
 		}
 		o := Outcome{Policy: name, Runs: make([]*Run, seeds)}
 		errs := each(seeds, func(i int) error {
-			w := newWorld(s, name, uint64(i)+1, maker)
+			w := newWorld(s, uint64(i)+1, newRun(s, name, uint64(i)+1))
+			w.strategy = maker(w)
 			o.Runs[i] = w.result
 			if err := w.play(); err != nil {
 				return err
@@ -52,16 +52,6 @@ func Play(s *Scenario, policies []string, seeds int) ([]Outcome, error) {
 		outcomes = append(outcomes, o)
 	}
 	return outcomes, nil
-}
-
-// newWorld is a run of a scenario that has not begun.
-func newWorld(s *Scenario, policy string, seed uint64, maker func(w *world) strategy) *world {
-	w := &world{Scenario: s, seed: seed, luck: rand.New(rand.NewPCG(seed, 2)), result: newRun(s, policy, seed)}
-	for t := range s.Targets {
-		w.targets = append(w.targets, targetState{Target: &s.Targets[t]})
-	}
-	w.strategy = maker(w)
-	return w
 }
 
 // each runs one for 0 to n-1 on all cores.
@@ -176,5 +166,8 @@ func Print(out io.Writer, s *Scenario, outcomes []Outcome) error {
 			fmt.Fprintf(w, "  %s\t%s\tgot %.4g\n", v.Expect, word, v.Got)
 		}
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return printSavings(out, outcomes)
 }

@@ -28,6 +28,7 @@ type Route struct {
 	Learned   float64       // first_byte_factor; 0: none
 	Hedge     float64
 	Affinity  bool
+	Holdback  float64 // share of the sessions that the optimizer leaves alone
 	Ejection  pick.Ejection
 }
 
@@ -55,7 +56,8 @@ type Traffic struct {
 	Rate                    float64 // requests a second, Poisson
 	Input, Output           float64 // medians, tokens
 	InputSigma, OutputSigma float64
-	Trace                   string // path of a trace in place of all this; empty: none
+	Trace                   string  // path of a trace in place of all this; empty: none
+	Session                 float64 // mean requests of a conversation; 0: each is one of its own
 	Scale                   float64
 	Speed                   float64
 }

@@ -42,10 +42,14 @@ const Consecutive = "consecutive-5xx"
 // Optimized is the name of the same with the optimizer.
 const Optimized = "llmopt-auto"
 
+// RoutingOnly is the name of the same with the tuner of shares alone.
+const RoutingOnly = "llmopt-auto-routing"
+
 // makers are all strategies by name.
 var makers = map[string]func(w *world) strategy{
 	Production:       newProduction,
 	Optimized:        newOptimized,
+	RoutingOnly:      func(w *world) strategy { return newTuned(w, optimizer.DefaultRouting) },
 	Clairvoyant:      newClairvoyant,
 	"shuffle":        func(w *world) strategy { return newBaseline(w, shuffle) },
 	"least-busy":     func(w *world) strategy { return newBaseline(w, leastBusy) },
@@ -93,6 +97,7 @@ type production struct {
 	windows *window.Recorder
 	series  []*window.Series
 	loop    *optimizer.Loop   // nil: the operator's shares stay
+	proof   *optimizer.Proof  // nil: there is no hold-back
 	static  policy.Parameters // the operator's
 	cycled  time.Time
 }
@@ -138,11 +143,12 @@ func (p *production) changed(t *pick.Target, c pick.Change) {
 }
 
 func (p *production) start(_ *world, r *request) walk {
-	q := pick.Query{Stream: true, Input: int64(r.input)}
+	route := p.policy.Routes[p.w.Route.Name]
+	q := pick.Query{Stream: true, Input: int64(r.input), Arm: route.Arm(r.session)}
 	if w := p.w; w.Route.Affinity {
 		q.Prefix = prefixOf(r.blocks)
 	}
-	return &productionWalk{p: p, walk: p.route.Start(p.policy, q)}
+	return &productionWalk{p: p, walk: p.route.Start(p.policy, q), arm: q.Arm, params: route.Of(q.Arm)}
 }
 
 // prefixOf is the chain of the first 2,000 tokens.
@@ -156,9 +162,11 @@ func prefixOf(blocks []uint64) (p pick.Prefix) {
 type productionWalk struct {
 	p      *production
 	walk   pick.Walk
+	params *policy.Parameters
 	leases [2]pick.Lease // of the attempt, and of its hedge
 	chosen int           // the first target, from 1
 	forced bool
+	arm    policy.Arm
 }
 
 func (x *productionWalk) first(now time.Time) (int, bool) {
@@ -191,7 +199,7 @@ func (x *productionWalk) hedge(now time.Time) (int, bool) {
 }
 
 func (x *productionWalk) hedgeAfter(target int) (time.Duration, bool) {
-	if x.p.w.Route.Hedge == 0 {
+	if x.params.HedgeShare <= 0 {
 		return 0, false
 	}
 	d := x.p.route.Targets()[target].HedgeAfter(x.walk.Query())
@@ -200,7 +208,7 @@ func (x *productionWalk) hedgeAfter(target int) (time.Duration, bool) {
 
 func (x *productionWalk) firstByte(target int) time.Duration {
 	d := x.p.w.Route.FirstByte
-	if learned := x.p.route.Targets()[target].FirstByte(x.walk.Query(), x.p.w.Route.Learned); learned > 0 {
+	if learned := x.p.route.Targets()[target].FirstByte(x.walk.Query(), x.params.FirstByteFactor); learned > 0 {
 		d = min(d, learned)
 	}
 	return d
@@ -237,9 +245,9 @@ func (x *productionWalk) settle(now time.Time, a *attempt, r *request, res *pick
 }
 
 func (x *productionWalk) end(now time.Time, e *ended) {
-	x.walk.Paid(int64(e.cost*1e9), 0)
+	x.walk.Paid(int64(e.cost*1e9), int64(e.lost*1e9))
 	x.walk.End()
-	if x.p.loop != nil && x.chosen > 0 {
+	if x.p.loop != nil {
 		x.p.observe(now, x, e)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"llm-auto-optimizer/analysis/window"
 	"llm-auto-optimizer/bench/load"
 )
 
@@ -23,7 +24,9 @@ type world struct {
 	result   *Run
 	luck     *rand.Rand // of the strategy; that of the world is in the requests
 	seed     uint64
-	limits   *limits // nil: none
+	limits   *limits                          // nil: none
+	turn     uint64                           // added to sessions' hashes: others are in the hold-back then
+	note     func(*request, *window.Exchange) // who follows single exchanges with the optimizer; nil: nobody
 }
 
 // targetState is a target at the moment.
@@ -77,6 +80,7 @@ type request struct {
 	at            time.Duration
 	input, output int
 	seed          uint64
+	session       uint64
 	blocks        []uint64
 }
 
@@ -183,15 +187,17 @@ func (w *world) arrivals() (next func() (request, bool), stop func(), err error)
 	if t.Trace != "" {
 		return w.traced()
 	}
-	draw := rand.New(rand.NewPCG(w.seed, 1))
+	draw, sessions := rand.New(rand.NewPCG(w.seed, 1)), w.newSessions()
 	at := 0.
 	return func() (request, bool) {
 		at += draw.ExpFloat64() / t.Rate
+		s := sessions.next()
 		return request{
-			at:     time.Duration(at * float64(time.Second)),
-			input:  lognormal(draw, t.Input, t.InputSigma),
-			output: lognormal(draw, t.Output, t.OutputSigma),
-			seed:   draw.Uint64(),
+			at:      time.Duration(at * float64(time.Second)),
+			input:   sessions.sized(draw, t.Input, t.InputSigma, s.input),
+			output:  sessions.sized(draw, t.Output, t.OutputSigma, s.output),
+			seed:    draw.Uint64(),
+			session: s.hash + w.turn,
 		}, true
 	}, func() {}, nil
 }
@@ -215,7 +221,7 @@ func (w *world) traced() (next func() (request, bool), stop func(), err error) {
 		scale = 1
 	}
 	pull, stop := pullOf(trace.Arrivals(0, speed))
-	draw := rand.New(rand.NewPCG(w.seed, 1))
+	draw, sessions := rand.New(rand.NewPCG(w.seed, 1)), w.newSessions()
 	var last load.Arrival
 	left := 0
 	return func() (request, bool) {
@@ -237,6 +243,6 @@ func (w *world) traced() (next func() (request, bool), stop func(), err error) {
 		if output == 0 {
 			output = lognormal(draw, max(t.Output, 200), max(t.OutputSigma, .8))
 		}
-		return request{at: last.At, input: input, output: output, seed: draw.Uint64(), blocks: last.Blocks}, true
+		return request{at: last.At, input: input, output: output, seed: draw.Uint64(), session: sessions.next().hash + w.turn, blocks: last.Blocks}, true
 	}, stop, nil
 }

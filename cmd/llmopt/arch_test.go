@@ -33,7 +33,7 @@ var arrows = map[string][]string{
 	"analysis":          {"analysis/window"},
 	"analysis/window":   {},
 	"optimizer":         {"analysis/...", "proxy/policy", "proxy/pick", "config"},
-	"optimizer/control": {"optimizer", "optimizer/jobs", "optimizer/state", "analysis/...", "proxy/policy", "proxy/pick", "config"},
+	"optimizer/control": {"optimizer", "optimizer/runner", "optimizer/jobs", "optimizer/state", "analysis/...", "proxy/policy", "proxy/pick", "config"},
 	"storage":           {},
 }
 

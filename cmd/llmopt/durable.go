@@ -84,6 +84,7 @@ func (g *gateway) restore() {
 	}
 	d.keeper = state.New(state.Options{
 		Store: d.store, Windows: g.windows, Policy: g.policy, Totals: totals{g.ledger}, Log: g.logs.of(logState),
+		Tuned: func() bool { return g.reload.current.Load().Optimizer.Enabled },
 		Keep: func() state.Retention {
 			r := &g.reload.current.Load().Storage.Retention
 			return state.Retention{

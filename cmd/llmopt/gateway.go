@@ -19,6 +19,7 @@ import (
 	"llm-auto-optimizer/config"
 	"llm-auto-optimizer/optimizer/control"
 	"llm-auto-optimizer/optimizer/jobs"
+	"llm-auto-optimizer/optimizer/runner"
 	"llm-auto-optimizer/proxy"
 	"llm-auto-optimizer/proxy/ledger"
 	"llm-auto-optimizer/proxy/policy"
@@ -39,9 +40,13 @@ type gateway struct {
 	jobs    *jobs.Runner
 	otel    *telemetry // nil: nothing is sent
 	marks   marks
-	prices  *config.PriceBook
-	access  *proxy.AccessLog
-	logFile *lumberjack.Logger // nil where the access log is no file of ours
+	ring    *window.Ring
+	plant   *plant
+
+	optimizer *runner.Runner
+	prices    *config.PriceBook
+	access    *proxy.AccessLog
+	logFile   *lumberjack.Logger // nil where the access log is no file of ours
 
 	proxyURL, adminURL string
 	proxyLn, adminLn   net.Listener
@@ -91,14 +96,16 @@ func newGateway(c *config.Config, o config.Options, stdout, stderr io.Writer) (_
 	g.logFile = file
 	g.access = proxy.NewAccessLog(to)
 	g.windows = window.NewRecorder(c.Windows.MaxSeries)
+	g.ring = window.NewRing()
 	g.ledger = ledger.New(maxAccounts)
+	g.newOptimizer(c)
 	if g.otel, err = newTelemetry(&c.Telemetry, g.log); err != nil {
 		return nil, err
 	}
 	g.policy = policy.NewHolder(proxy.PolicyOf(c))
 	g.restore()
 	if g.proxy, err = proxy.New(proxy.Options{
-		Config: g.withHashKey(c), Policy: g.policy, Prices: g.prices.Table, Windows: g.windows, Ledger: g.ledger, Traces: g.otel.sampled(), Access: g.access, Log: g.logs.of(logProxy),
+		Config: g.withHashKey(c), Policy: g.policy, Prices: g.prices.Table, Windows: g.windows, Ledger: g.ledger, Ring: g.ring, Changed: g.optimizer.Alarm, Traces: g.otel.sampled(), Access: g.access, Log: g.logs.of(logProxy),
 	}); err != nil {
 		return nil, fmt.Errorf("%w: %w", errUsage, err)
 	}
@@ -120,7 +127,7 @@ func newGateway(c *config.Config, o config.Options, stdout, stderr io.Writer) (_
 	if err := g.newJobs(c); err != nil {
 		return nil, err
 	}
-	sets := []*metrics.Set{g.proxy.Metrics(), g.priceMetrics(), g.reload.metrics(), g.jobs.Metrics()}
+	sets := []*metrics.Set{g.proxy.Metrics(), g.priceMetrics(), g.reload.metrics(), g.jobs.Metrics(), g.optimizer.Metrics()}
 	if g.durable != nil {
 		sets = append(sets, g.durable.metrics(), g.durable.keeper.Metrics())
 	}
@@ -135,7 +142,7 @@ func newGateway(c *config.Config, o config.Options, stdout, stderr io.Writer) (_
 		Version: buildVersion(), ProxyURL: g.proxyURL, AdminURL: g.adminURL,
 		Token: c.Admin.Token, Host: host, Pprof: c.Admin.Pprof,
 		Providers: func() map[string]config.Provider { return g.reload.current.Load().Providers }, Policy: g.policy, Ready: g.ready,
-		Notices: g.notices, Windows: g.windows, Jobs: g.jobs, State: g.stateAPI(), Routes: routesAPI{g}, Metrics: sets, Log: g.logs.of(logAdmin),
+		Notices: g.notices, Windows: g.windows, Jobs: g.jobs, State: g.stateAPI(), Routes: routesAPI{g}, Optimizer: g.optimizer, Mode: g.mode, Metrics: sets, Log: g.logs.of(logAdmin),
 	})
 	return g, nil
 }
@@ -145,6 +152,7 @@ func (g *gateway) start() {
 	g.background.Go(func() { g.proxy.Run(g.stopping) })
 	g.background.Go(func() { g.prices.Run(g.stopping) })
 	g.background.Go(func() { g.reload.run(g.stopping) })
+	g.background.Go(func() { g.optimizer.Run(g.stopping) })
 	g.background.Go(g.keepTime)
 	g.background.Go(func() {
 		if err := g.jobs.Run(g.stopping); err != nil {

@@ -16,12 +16,13 @@ import (
 
 // The components whose messages have a level of their own, by their names in [log.levels].
 const (
-	logServer  = "server" // start, shutdown, settings, prices
-	logProxy   = "proxy"
-	logAdmin   = "admin"
-	logStorage = "storage"
-	logState   = "state"
-	logJobs    = "jobs"
+	logServer    = "server" // start, shutdown, settings, prices
+	logProxy     = "proxy"
+	logAdmin     = "admin"
+	logStorage   = "storage"
+	logState     = "state"
+	logJobs      = "jobs"
+	logOptimizer = "optimizer"
 )
 
 // logs is the program's own log. Levels can be changed at any time.
@@ -60,7 +61,7 @@ func (l *logs) set(c *config.Log) {
 func componentLevels(c *config.Log) map[string]string {
 	return map[string]string{
 		logServer: c.Levels.Server, logProxy: c.Levels.Proxy, logAdmin: c.Levels.Admin, logStorage: c.Levels.Storage, logState: c.Levels.State,
-		logJobs: c.Levels.Jobs,
+		logJobs: c.Levels.Jobs, logOptimizer: c.Levels.Optimizer,
 	}
 }
 

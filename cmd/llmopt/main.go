@@ -15,17 +15,18 @@ import (
 
 // cli is the command line. One command, one file.
 type cli struct {
-	Serve   serveCmd   `cmd:"" help:"Run the proxy."`
-	Check   checkCmd   `cmd:"" help:"Validate the configuration and say what would happen."`
-	Config  configCmd  `cmd:"" help:"Show the settings in force, or what can be set."`
-	Demo    demoCmd    `cmd:"" help:"Try it: simulated providers, the proxy, gentle load and a live table. Needs no keys."`
-	Status  statusCmd  `cmd:"" help:"Show the last minutes of a running proxy, per target."`
-	Explain explainCmd `cmd:"" help:"Say which target a request would go to now, and why."`
-	Targets targetsCmd `cmd:"" help:"Show the targets of the routes; drain, eject and restore them."`
-	Journal journalCmd `cmd:"" help:"Show what has changed the policy in force, and why."`
-	Jobs    jobsCmd    `cmd:"" help:"Show and run the background jobs of a running proxy."`
-	State   stateCmd   `cmd:"" help:"Inspect, back up, restore and compact what a proxy stores."`
-	Sim     simCmd     `cmd:"" help:"Run the provider simulator."`
+	Serve     serveCmd     `cmd:"" help:"Run the proxy."`
+	Check     checkCmd     `cmd:"" help:"Validate the configuration and say what would happen."`
+	Config    configCmd    `cmd:"" help:"Show the settings in force, or what can be set."`
+	Demo      demoCmd      `cmd:"" help:"Try it: simulated providers, the proxy, gentle load and a live table. Needs no keys."`
+	Status    statusCmd    `cmd:"" help:"Show the last minutes of a running proxy, per target."`
+	Explain   explainCmd   `cmd:"" help:"Say which target a request would go to now, and why."`
+	Targets   targetsCmd   `cmd:"" help:"Show the targets of the routes; drain, eject and restore them."`
+	Journal   journalCmd   `cmd:"" help:"Show what has changed the policy in force, and why."`
+	Optimizer optimizerCmd `cmd:"" help:"Show the optimizer of a running proxy, and give it orders."`
+	Jobs      jobsCmd      `cmd:"" help:"Show and run the background jobs of a running proxy."`
+	State     stateCmd     `cmd:"" help:"Inspect, back up, restore and compact what a proxy stores."`
+	Sim       simCmd       `cmd:"" help:"Run the provider simulator."`
 
 	Simulate simulateCmd `cmd:"" help:"Run a scenario in virtual time: a route, incidents, and what is expected of it."`
 

@@ -93,6 +93,7 @@ func (r *reloader) reload(why string) error {
 	g := r.gateway
 	g.marks.again()
 	r.current.Store(c)
+	r.optimizer(c)
 	r.journal(before, changed)
 	r.reloads.Add(1)
 	r.broken.Store(false)
@@ -103,6 +104,16 @@ func (r *reloader) reload(why string) error {
 		log.Warn().Strs("keys", waiting).Msg("these settings have changed but need a restart")
 	}
 	return nil
+}
+
+// optimizerTimeout is how long a reload waits for the optimizer to obey it.
+const optimizerTimeout = 10 * time.Second
+
+// optimizer has the optimizer obey new settings.
+func (r *reloader) optimizer(c *config.Config) {
+	ctx, cancel := context.WithTimeout(r.gateway.stopping, optimizerTimeout)
+	defer cancel()
+	r.gateway.optimizer.Change(ctx, optimizerOf(c))
 }
 
 // journal notes what the new settings have changed of the policy.

@@ -19,6 +19,7 @@ const (
 	jobRetention = "retention"
 	jobBackup    = "backup"
 	jobRotate    = "rotate"
+	jobOptimize  = "optimize"
 )
 
 // newJobs makes the jobs that there is work for.
@@ -31,6 +32,7 @@ func (g *gateway) newJobs(c *config.Config) error {
 			{Name: jobBackup, Help: "back up the state to storage.backup_dir", Run: g.backup},
 		}
 	}
+	list = append(list, jobs.Job{Name: jobOptimize, Help: "have the optimizer look at what has come in, decide, and put it in force", Run: g.optimize})
 	if file := g.logFile; file != nil {
 		list = append(list, jobs.Job{Name: jobRotate, Help: "begin a new access log file", Run: func(context.Context) error { return g.rotate(file) }})
 	}
@@ -48,14 +50,24 @@ func scheduleOf(c *config.Config) (jobs.Schedule, error) {
 	if err != nil {
 		return jobs.Schedule{}, fmt.Errorf("%w: schedule.timezone: %w", errUsage, err)
 	}
+	optimize := s.Optimize
+	if !c.Optimizer.Enabled {
+		optimize = ""
+	}
 	backup := s.Backup
 	if c.Storage.BackupDir == "" {
 		backup = "" // nowhere to put one
 	}
 	return jobs.Schedule{
 		Location: location, Jitter: s.Jitter, Timeout: s.Timeout,
-		Cron: map[string]string{jobRollup: s.Rollup, jobRetention: s.Retention, jobBackup: backup, jobRotate: s.Rotate},
+		Cron: map[string]string{jobRollup: s.Rollup, jobRetention: s.Retention, jobBackup: backup, jobRotate: s.Rotate, jobOptimize: optimize},
 	}, nil
+}
+
+// optimize runs a cycle of the optimizer.
+func (g *gateway) optimize(ctx context.Context) error {
+	_, err := g.optimizer.Cycle(ctx)
+	return err
 }
 
 var errNoBackupDir = errors.New("storage.backup_dir is empty")

@@ -54,7 +54,7 @@ func (a *admin) GetStatus(_ context.Context, req *controlpb.GetStatusRequest) (*
 		ProxyUrl:      a.options.ProxyURL,
 		AdminUrl:      a.options.AdminURL,
 		Ready:         true,
-		Mode:          a.options.Mode().proto(),
+		Mode:          modeProto(a.options.Mode()),
 		PolicyVersion: a.options.Policy.Load().Version,
 	}
 	if err := a.options.Ready(); err != nil {

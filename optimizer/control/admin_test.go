@@ -13,6 +13,7 @@ import (
 
 	"llm-auto-optimizer/analysis/window"
 	"llm-auto-optimizer/config"
+	"llm-auto-optimizer/optimizer"
 	"llm-auto-optimizer/optimizer/control/controlpb"
 	"llm-auto-optimizer/proxy/policy"
 )
@@ -42,7 +43,7 @@ func TestAdmin_GetStatusInEveryProtocol(t *testing.T) {
 	t.Parallel()
 	o := testOptions()
 	o.Windows = traffic()
-	o.Mode = func() Mode { return Canary }
+	o.Mode = func() optimizer.Mode { return optimizer.Canary }
 	o.Policy = policy.NewHolder(policy.Snapshot{})
 	if _, err := o.Policy.Publish(o.Policy.Load(), policy.Snapshot{}); err != nil {
 		t.Fatal(err)

@@ -7,7 +7,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"llm-auto-optimizer/config"
-	"llm-auto-optimizer/optimizer/control/controlpb"
+	"llm-auto-optimizer/optimizer"
 	"llm-auto-optimizer/proxy/policy"
 )
 
@@ -18,19 +18,6 @@ type Version struct {
 	Date    string `json:"date"`    // of the commit, RFC 3339; empty when unknown
 	Go      string `json:"go"`      // release of the toolchain
 }
-
-// Mode is how far a tuner may go.
-type Mode uint8
-
-// The modes, from the most careful. The zero value observes.
-const (
-	Observe Mode = iota
-	Recommend
-	Canary
-	Auto
-)
-
-func (m Mode) proto() controlpb.Mode { return controlpb.Mode(m) + controlpb.Mode_MODE_OBSERVE }
 
 // Options are what the service shows and how it is guarded. Functions and pointers must be safe for concurrent use and
 // must not block for long.
@@ -45,13 +32,14 @@ type Options struct {
 
 	Providers func() map[string]config.Provider // those in force, by name; a map that was returned never changes
 	Policy    *policy.Holder
-	Mode      func() Mode     // nil: Observe
-	Ready     func() error    // nil when the server can serve, else why not; nil function: always ready. The reason is public
-	Notices   func() []string // troubles that do not keep the server from serving; nil: none. They are public
+	Mode      func() optimizer.Mode // how far any tuner may go; nil: observe
+	Ready     func() error          // nil when the server can serve, else why not; nil function: always ready. The reason is public
+	Notices   func() []string       // troubles that do not keep the server from serving; nil: none. They are public
 	Windows   Windows
 	Jobs      Jobs           // nil: none
 	State     State          // nil: nothing is stored
 	Routes    Routes         // nil: none
+	Optimizer Optimizer      // nil: none
 	Metrics   []*metrics.Set // shown at /metrics besides the process's and the service's own
 	Log       zerolog.Logger
 

@@ -8,11 +8,13 @@ import (
 	stdlog "log"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"connectrpc.com/connect"
 	"github.com/VictoriaMetrics/metrics"
 
+	"llm-auto-optimizer/optimizer"
 	"llm-auto-optimizer/optimizer/control/controlpb"
 )
 
@@ -39,6 +41,7 @@ type Server struct {
 	own     *metrics.Set
 	http    *http.Server
 	errors  *connect.ErrorWriter // in the protocol of the request
+	ending  chan struct{}        // closed when the shutdown begins
 }
 
 // New makes the service. It serves nothing until Serve.
@@ -53,9 +56,9 @@ func New(o Options) *Server {
 		o.Notices = func() []string { return nil }
 	}
 	if o.Mode == nil {
-		o.Mode = func() Mode { return Observe }
+		o.Mode = func() optimizer.Mode { return optimizer.Observe }
 	}
-	s := &Server{options: o, started: o.Now(), own: metrics.NewSet(), errors: connect.NewErrorWriter()}
+	s := &Server{options: o, started: o.Now(), own: metrics.NewSet(), errors: connect.NewErrorWriter(), ending: make(chan struct{})}
 	s.own.NewGauge(fmt.Sprintf("llmopt_build_info{version=%q,commit=%q,go=%q}", o.Version.Version, o.Version.Commit, o.Version.Go),
 		func() float64 { return 1 })
 	s.own.NewGauge("llmopt_policy_version", func() float64 { return float64(o.Policy.Load().Version) })
@@ -70,6 +73,7 @@ func New(o Options) *Server {
 		ErrorLog:          stdlog.New(o.Log.With().Str("server", "admin").Logger(), "", 0),
 		Protocols:         new(http.Protocols),
 	}
+	s.http.RegisterOnShutdown(sync.OnceFunc(func() { close(s.ending) }))
 	s.http.Protocols.SetHTTP1(true)
 	s.http.Protocols.SetHTTP2(true)
 	s.http.Protocols.SetUnencryptedHTTP2(true) // gRPC
@@ -79,8 +83,8 @@ func New(o Options) *Server {
 // routes builds the handler of the whole service.
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle(controlpb.NewAdminHandler(&admin{s},
-		connect.WithReadMaxBytes(maxMessage), connect.WithCompressMinBytes(compressFrom)))
+	path, api := controlpb.NewAdminHandler(&admin{s}, connect.WithReadMaxBytes(maxMessage), connect.WithCompressMinBytes(compressFrom))
+	mux.Handle(path, unhurried(api))
 	mux.HandleFunc("GET /{$}", s.index)
 	mux.HandleFunc("GET /metrics", s.metrics)
 	mux.HandleFunc("GET /version", s.version)

@@ -19,6 +19,7 @@ import (
 
 	"llm-auto-optimizer/analysis/window"
 	"llm-auto-optimizer/config"
+	"llm-auto-optimizer/optimizer"
 	"llm-auto-optimizer/optimizer/control/controlpb"
 	"llm-auto-optimizer/proxy/policy"
 )
@@ -264,7 +265,7 @@ func TestServer_CrossOriginCallsAreRefused(t *testing.T) {
 func TestServer_PanicCostsOneRequest(t *testing.T) {
 	t.Parallel()
 	o := testOptions()
-	o.Mode = func() Mode { panic("boom") }
+	o.Mode = func() optimizer.Mode { panic("boom") }
 	o.Ready = func() error { panic("boom") }
 	base, _ := serve(t, o)
 	if status, body, _ := ask(t, "GET", base+"/readyz", ""); status != 500 || strings.Contains(body, "boom") {

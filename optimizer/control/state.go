@@ -41,8 +41,6 @@ type State interface {
 const (
 	pathBackup  = "/state/backup"
 	pathRestore = "/state/restore"
-
-	defaultJournal, maxJournal = 50, 1000
 )
 
 var errNoState = errors.New("no state is stored: storage.dir is empty")
@@ -124,30 +122,6 @@ func (a *admin) CompactState(ctx context.Context, _ *controlpb.CompactStateReque
 		return nil, connect.NewError(connect.CodeUnavailable, err)
 	}
 	res.FileBytes = st.Size()
-	return res, nil
-}
-
-func (a *admin) ListJournal(ctx context.Context, req *controlpb.ListJournalRequest) (*controlpb.ListJournalResponse, error) {
-	st, err := a.stored()
-	if err != nil {
-		return nil, err
-	}
-	limit := int(req.GetLimit())
-	if limit == 0 {
-		limit = defaultJournal
-	}
-	if limit > maxJournal {
-		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("limit %d: at most %d", limit, maxJournal))
-	}
-	res := &controlpb.ListJournalResponse{}
-	err = st.Journal(ctx, req.GetBefore(), limit, func(number uint64, e state.Entry) {
-		res.Entries = append(res.Entries, &controlpb.JournalEntry{
-			Number: number, At: timestamppb.New(e.At), Kind: e.Kind, Reason: e.Reason, From: e.From, To: e.To, Changed: e.Changed,
-		})
-	})
-	if err != nil {
-		return nil, connect.NewError(connect.CodeUnavailable, err)
-	}
 	return res, nil
 }
 

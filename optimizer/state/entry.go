@@ -14,6 +14,8 @@ type Entry struct {
 	From    uint64    `json:"from"`              // policy version before
 	To      uint64    `json:"to"`                // and after
 	Changed []string  `json:"changed,omitempty"` // settings
+
+	Decision json.RawMessage `json:"decision,omitempty"` // of the optimizer, whole
 }
 
 // entryFormat is the present format.
@@ -24,6 +26,7 @@ const (
 	KindConfiguration = "configuration" // an operator's settings
 	KindRestore       = "restore"       // stored state was replaced by a backup
 	KindTarget        = "target"        // an operator has drained, ejected or restored a target
+	KindDecision      = "decision"      // of the optimizer, or of an operator by it
 )
 
 func (e Entry) encode() []byte {

@@ -28,6 +28,7 @@ type Options struct {
 	Policy  *policy.Holder
 	Totals  Totals
 	Keep    func() Retention // in force
+	Tuned   func() bool      // what was tuned is taken over from an earlier run
 	Log     zerolog.Logger
 	Now     func() time.Time // nil: time.Now
 }
@@ -71,7 +72,7 @@ type hourKey struct {
 
 // journaled is a change to be journalled, or a mark that tells when all before it are.
 type journaled struct {
-	entry    Entry
+	entry    Entry // of no kind: there is none
 	snapshot *policy.Snapshot
 	mark     chan<- struct{}
 }
@@ -272,6 +273,22 @@ func (k *Keeper) Journal(e Entry, inForce *policy.Snapshot) {
 	k.journal <- journaled{entry: e, snapshot: inForce}
 }
 
+// Keep stores a snapshot that is in force though no entry explains it: a step of a decision that is in the journal already. It never waits; a step
+// that there is no room for is left out.
+func (k *Keeper) Keep(inForce *policy.Snapshot) {
+	k.waiting.Add(1)
+	select {
+	case k.journal <- journaled{snapshot: inForce}:
+	default:
+		k.waiting.Add(-1)
+	}
+}
+
+// MarkGood notes that a snapshot has proved itself: it is what a later run goes back to where the one in force can't be read.
+func (k *Keeper) MarkGood(ctx context.Context, version uint64) error {
+	return step(ctx, func(ctx context.Context) error { return k.options.Store.MarkGood(ctx, version) })
+}
+
 // Restored tells the keeper that the store now holds a backup. What is in force and in memory stays, and is noted as a change.
 func (k *Keeper) Restored(ctx context.Context) error {
 	stored, err := k.options.Store.Current(ctx)
@@ -312,7 +329,11 @@ func (k *Keeper) append(ctx context.Context, j journaled) error {
 	if err != nil {
 		return err
 	}
-	_, err = k.options.Store.Append(ctx, &Snapshot{j.snapshot.Version, data}, j.entry.encode())
+	var entries [][]byte
+	if j.entry.Kind != "" {
+		entries = append(entries, j.entry.encode())
+	}
+	_, err = k.options.Store.Append(ctx, &Snapshot{j.snapshot.Version, data}, entries...)
 	return err
 }
 

@@ -113,10 +113,9 @@ func (k *Keeper) restore(ctx context.Context) error {
 // restorePolicy counts policy versions on from the last run's. What the configuration asks for is in force already; where that differs
 // from what was in force, it is a change of the operator's.
 func (k *Keeper) restorePolicy(ctx context.Context) error {
-	mine := k.options.Policy.Load()
 	stored, err := k.options.Store.Current(ctx)
 	if k.options.Store.NotFound(err) {
-		k.journalStart(0, mine)
+		k.journalStart(0, k.options.Policy.Load())
 		return nil
 	}
 	if err != nil {
@@ -126,15 +125,33 @@ func (k *Keeper) restorePolicy(ctx context.Context) error {
 	if err := last.UnmarshalBinary(stored.Data); err != nil {
 		k.stats.refused.Add(1)
 		k.options.Log.Error().Err(err).Uint64("policy", stored.Version).Msg("stored policy snapshot refused")
-		k.journalStart(stored.Version, k.options.Policy.Resume(stored.Version+1))
-		return nil
+		if good, err := k.options.Store.Good(ctx); err != nil || last.UnmarshalBinary(good.Data) != nil {
+			k.journalStart(stored.Version, k.options.Policy.Resume(stored.Version+1))
+			return nil
+		}
+		k.options.Log.Warn().Uint64("policy", last.Version).Msg("the last good policy snapshot takes its place")
 	}
-	if last.Same(mine) {
+	if mine := k.adopt(&last); last.Same(mine) {
 		k.options.Policy.Resume(stored.Version)
 		return nil
 	}
 	k.journalStart(stored.Version, k.options.Policy.Resume(stored.Version+1))
 	return nil
+}
+
+// adopt takes over what an earlier run has tuned, of routes that are set up as they were then. It returns the snapshot in force.
+func (k *Keeper) adopt(last *policy.Snapshot) *policy.Snapshot {
+	for {
+		mine := k.options.Policy.Load()
+		next, adopted := mine.Adopt(last)
+		if adopted == 0 || k.options.Tuned == nil || !k.options.Tuned() {
+			return mine
+		}
+		if now, err := k.options.Policy.Publish(mine, next); err == nil {
+			k.options.Log.Info().Int("routes", adopted).Uint64("policy", last.Version).Msg("routes are as they were tuned before")
+			return now
+		}
+	}
 }
 
 func (k *Keeper) journalStart(from uint64, now *policy.Snapshot) {

@@ -25,16 +25,16 @@ var (
 
 // memory is a store that can be away. What is stored outlives it being away.
 type memory struct {
-	mu      sync.Mutex
-	away    func(call string) bool // nil: never
-	slots   map[string]Slot
-	totals  map[string]Total
-	flush   uint64
-	entries [][]byte
-	current *Snapshot
-	values  map[string][]byte
-	share   float64
-	compact int
+	mu            sync.Mutex
+	away          func(call string) bool // nil: never
+	slots         map[string]Slot
+	totals        map[string]Total
+	flush         uint64
+	entries       [][]byte
+	current, good *Snapshot
+	values        map[string][]byte
+	share         float64
+	compact       int
 }
 
 func newMemory() *memory {
@@ -148,6 +148,22 @@ func (m *memory) Current(context.Context) (s Snapshot, err error) {
 		return nil
 	})
 	return s, err
+}
+
+func (m *memory) Good(context.Context) (s Snapshot, err error) {
+	if m.good == nil {
+		return s, errMissing
+	}
+	return *m.good, nil
+}
+
+func (m *memory) MarkGood(_ context.Context, version uint64) error {
+	if m.current == nil || m.current.Version != version {
+		return errMissing
+	}
+	good := *m.current
+	m.good = &good
+	return nil
 }
 
 func (m *memory) DropSnapshots(context.Context, uint64) (int64, error) { return 0, nil }

@@ -40,6 +40,8 @@ type Store interface {
 
 	Append(ctx context.Context, inForce *Snapshot, entries ...[]byte) (last uint64, err error)
 	Current(ctx context.Context) (Snapshot, error)
+	Good(ctx context.Context) (Snapshot, error)
+	MarkGood(ctx context.Context, version uint64) error
 	DropSnapshots(ctx context.Context, keep uint64) (deleted int64, err error)
 	DropEntries(ctx context.Context, old func(entry []byte) bool) (deleted int64, err error)
 

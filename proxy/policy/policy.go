@@ -4,6 +4,7 @@ package policy
 
 import (
 	"errors"
+	"reflect"
 	"sync/atomic"
 	"time"
 )
@@ -54,6 +55,22 @@ type Timeouts struct {
 	FirstByte time.Duration `json:"first_byte_ns"` // from the request's last byte to the answer's head
 	Idle      time.Duration `json:"idle_ns"`       // between two reads of the answer's body
 	Total     time.Duration `json:"total_ns"`      // of the whole attempt
+}
+
+// Adopt takes over from an earlier snapshot what was tuned of routes whose own settings are still the same. A trial is not: its time is over. The
+// snapshot given stays as it is.
+func (s *Snapshot) Adopt(earlier *Snapshot) (next Snapshot, routes int) {
+	next = *s
+	next.Routes = make(map[string]Route, len(s.Routes))
+	for name, r := range s.Routes {
+		e, known := earlier.Routes[name]
+		if known && r.Static == nil && e.Static != nil && reflect.DeepEqual(*e.Static, r.Parameters) {
+			r = Route{Parameters: e.Parameters, Static: e.Static, Holdback: e.Holdback}
+			routes++
+		}
+		next.Routes[name] = r
+	}
+	return next, routes
 }
 
 // Holder holds the snapshot in force. It is safe for concurrent use.

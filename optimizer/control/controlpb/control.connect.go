@@ -61,6 +61,16 @@ const (
 	AdminListRoutesProcedure = "/llmopt.control.v1.Admin/ListRoutes"
 	// AdminSetTargetProcedure is the fully-qualified name of the Admin's SetTarget RPC.
 	AdminSetTargetProcedure = "/llmopt.control.v1.Admin/SetTarget"
+	// AdminGetOptimizerProcedure is the fully-qualified name of the Admin's GetOptimizer RPC.
+	AdminGetOptimizerProcedure = "/llmopt.control.v1.Admin/GetOptimizer"
+	// AdminOrderOptimizerProcedure is the fully-qualified name of the Admin's OrderOptimizer RPC.
+	AdminOrderOptimizerProcedure = "/llmopt.control.v1.Admin/OrderOptimizer"
+	// AdminRunCycleProcedure is the fully-qualified name of the Admin's RunCycle RPC.
+	AdminRunCycleProcedure = "/llmopt.control.v1.Admin/RunCycle"
+	// AdminWatchDecisionsProcedure is the fully-qualified name of the Admin's WatchDecisions RPC.
+	AdminWatchDecisionsProcedure = "/llmopt.control.v1.Admin/WatchDecisions"
+	// AdminWatchStatusProcedure is the fully-qualified name of the Admin's WatchStatus RPC.
+	AdminWatchStatusProcedure = "/llmopt.control.v1.Admin/WatchStatus"
 	// AdminExplainProcedure is the fully-qualified name of the Admin's Explain RPC.
 	AdminExplainProcedure = "/llmopt.control.v1.Admin/Explain"
 )
@@ -87,6 +97,16 @@ type AdminClient interface {
 	ListRoutes(context.Context, *ListRoutesRequest) (*ListRoutesResponse, error)
 	// SetTarget drains, ejects or restores a target of a route by hand. NOT_FOUND for an unknown one.
 	SetTarget(context.Context, *SetTargetRequest) (*SetTargetResponse, error)
+	// GetOptimizer says how far the optimizer may go, what is under way, and what operators have ordered. UNAVAILABLE while it does not answer.
+	GetOptimizer(context.Context, *GetOptimizerRequest) (*GetOptimizerResponse, error)
+	// OrderOptimizer has the optimizer do what an operator wants, which always wins over its own decisions. INVALID_ARGUMENT for what can't be.
+	OrderOptimizer(context.Context, *OrderOptimizerRequest) (*OrderOptimizerResponse, error)
+	// RunCycle runs a cycle of the optimizer now and gives its decisions, those to change nothing included.
+	RunCycle(context.Context, *RunCycleRequest) (*connect.ServerStreamForClient[RunCycleResponse], error)
+	// WatchDecisions gives the optimizer's decisions as they come, until the client leaves.
+	WatchDecisions(context.Context, *WatchDecisionsRequest) (*connect.ServerStreamForClient[WatchDecisionsResponse], error)
+	// WatchStatus gives what GetStatus does, again and again, until the client leaves.
+	WatchStatus(context.Context, *WatchStatusRequest) (*connect.ServerStreamForClient[WatchStatusResponse], error)
 	// Explain says which target a request would go to now, and why, without sending anything. INVALID_ARGUMENT for a request that the proxy would refuse.
 	Explain(context.Context, *ExplainRequest) (*ExplainResponse, error)
 }
@@ -169,6 +189,37 @@ func NewAdminClient(httpClient connect.HTTPClient, baseURL string, opts ...conne
 			connect.WithSchema(adminMethods.ByName("SetTarget")),
 			connect.WithClientOptions(opts...),
 		),
+		getOptimizer: connect.NewClient[GetOptimizerRequest, GetOptimizerResponse](
+			httpClient,
+			baseURL+AdminGetOptimizerProcedure,
+			connect.WithSchema(adminMethods.ByName("GetOptimizer")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		orderOptimizer: connect.NewClient[OrderOptimizerRequest, OrderOptimizerResponse](
+			httpClient,
+			baseURL+AdminOrderOptimizerProcedure,
+			connect.WithSchema(adminMethods.ByName("OrderOptimizer")),
+			connect.WithClientOptions(opts...),
+		),
+		runCycle: connect.NewClient[RunCycleRequest, RunCycleResponse](
+			httpClient,
+			baseURL+AdminRunCycleProcedure,
+			connect.WithSchema(adminMethods.ByName("RunCycle")),
+			connect.WithClientOptions(opts...),
+		),
+		watchDecisions: connect.NewClient[WatchDecisionsRequest, WatchDecisionsResponse](
+			httpClient,
+			baseURL+AdminWatchDecisionsProcedure,
+			connect.WithSchema(adminMethods.ByName("WatchDecisions")),
+			connect.WithClientOptions(opts...),
+		),
+		watchStatus: connect.NewClient[WatchStatusRequest, WatchStatusResponse](
+			httpClient,
+			baseURL+AdminWatchStatusProcedure,
+			connect.WithSchema(adminMethods.ByName("WatchStatus")),
+			connect.WithClientOptions(opts...),
+		),
 		explain: connect.NewClient[ExplainRequest, ExplainResponse](
 			httpClient,
 			baseURL+AdminExplainProcedure,
@@ -181,17 +232,22 @@ func NewAdminClient(httpClient connect.HTTPClient, baseURL string, opts ...conne
 
 // adminClient implements AdminClient.
 type adminClient struct {
-	getVersion   *connect.Client[GetVersionRequest, GetVersionResponse]
-	getStatus    *connect.Client[GetStatusRequest, GetStatusResponse]
-	getSeries    *connect.Client[GetSeriesRequest, GetSeriesResponse]
-	listJobs     *connect.Client[ListJobsRequest, ListJobsResponse]
-	runJob       *connect.Client[RunJobRequest, RunJobResponse]
-	getState     *connect.Client[GetStateRequest, GetStateResponse]
-	compactState *connect.Client[CompactStateRequest, CompactStateResponse]
-	listJournal  *connect.Client[ListJournalRequest, ListJournalResponse]
-	listRoutes   *connect.Client[ListRoutesRequest, ListRoutesResponse]
-	setTarget    *connect.Client[SetTargetRequest, SetTargetResponse]
-	explain      *connect.Client[ExplainRequest, ExplainResponse]
+	getVersion     *connect.Client[GetVersionRequest, GetVersionResponse]
+	getStatus      *connect.Client[GetStatusRequest, GetStatusResponse]
+	getSeries      *connect.Client[GetSeriesRequest, GetSeriesResponse]
+	listJobs       *connect.Client[ListJobsRequest, ListJobsResponse]
+	runJob         *connect.Client[RunJobRequest, RunJobResponse]
+	getState       *connect.Client[GetStateRequest, GetStateResponse]
+	compactState   *connect.Client[CompactStateRequest, CompactStateResponse]
+	listJournal    *connect.Client[ListJournalRequest, ListJournalResponse]
+	listRoutes     *connect.Client[ListRoutesRequest, ListRoutesResponse]
+	setTarget      *connect.Client[SetTargetRequest, SetTargetResponse]
+	getOptimizer   *connect.Client[GetOptimizerRequest, GetOptimizerResponse]
+	orderOptimizer *connect.Client[OrderOptimizerRequest, OrderOptimizerResponse]
+	runCycle       *connect.Client[RunCycleRequest, RunCycleResponse]
+	watchDecisions *connect.Client[WatchDecisionsRequest, WatchDecisionsResponse]
+	watchStatus    *connect.Client[WatchStatusRequest, WatchStatusResponse]
+	explain        *connect.Client[ExplainRequest, ExplainResponse]
 }
 
 // GetVersion calls llmopt.control.v1.Admin.GetVersion.
@@ -284,6 +340,39 @@ func (c *adminClient) SetTarget(ctx context.Context, req *SetTargetRequest) (*Se
 	return nil, err
 }
 
+// GetOptimizer calls llmopt.control.v1.Admin.GetOptimizer.
+func (c *adminClient) GetOptimizer(ctx context.Context, req *GetOptimizerRequest) (*GetOptimizerResponse, error) {
+	response, err := c.getOptimizer.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// OrderOptimizer calls llmopt.control.v1.Admin.OrderOptimizer.
+func (c *adminClient) OrderOptimizer(ctx context.Context, req *OrderOptimizerRequest) (*OrderOptimizerResponse, error) {
+	response, err := c.orderOptimizer.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// RunCycle calls llmopt.control.v1.Admin.RunCycle.
+func (c *adminClient) RunCycle(ctx context.Context, req *RunCycleRequest) (*connect.ServerStreamForClient[RunCycleResponse], error) {
+	return c.runCycle.CallServerStream(ctx, connect.NewRequest(req))
+}
+
+// WatchDecisions calls llmopt.control.v1.Admin.WatchDecisions.
+func (c *adminClient) WatchDecisions(ctx context.Context, req *WatchDecisionsRequest) (*connect.ServerStreamForClient[WatchDecisionsResponse], error) {
+	return c.watchDecisions.CallServerStream(ctx, connect.NewRequest(req))
+}
+
+// WatchStatus calls llmopt.control.v1.Admin.WatchStatus.
+func (c *adminClient) WatchStatus(ctx context.Context, req *WatchStatusRequest) (*connect.ServerStreamForClient[WatchStatusResponse], error) {
+	return c.watchStatus.CallServerStream(ctx, connect.NewRequest(req))
+}
+
 // Explain calls llmopt.control.v1.Admin.Explain.
 func (c *adminClient) Explain(ctx context.Context, req *ExplainRequest) (*ExplainResponse, error) {
 	response, err := c.explain.CallUnary(ctx, connect.NewRequest(req))
@@ -315,6 +404,16 @@ type AdminHandler interface {
 	ListRoutes(context.Context, *ListRoutesRequest) (*ListRoutesResponse, error)
 	// SetTarget drains, ejects or restores a target of a route by hand. NOT_FOUND for an unknown one.
 	SetTarget(context.Context, *SetTargetRequest) (*SetTargetResponse, error)
+	// GetOptimizer says how far the optimizer may go, what is under way, and what operators have ordered. UNAVAILABLE while it does not answer.
+	GetOptimizer(context.Context, *GetOptimizerRequest) (*GetOptimizerResponse, error)
+	// OrderOptimizer has the optimizer do what an operator wants, which always wins over its own decisions. INVALID_ARGUMENT for what can't be.
+	OrderOptimizer(context.Context, *OrderOptimizerRequest) (*OrderOptimizerResponse, error)
+	// RunCycle runs a cycle of the optimizer now and gives its decisions, those to change nothing included.
+	RunCycle(context.Context, *RunCycleRequest, *connect.ServerStream[RunCycleResponse]) error
+	// WatchDecisions gives the optimizer's decisions as they come, until the client leaves.
+	WatchDecisions(context.Context, *WatchDecisionsRequest, *connect.ServerStream[WatchDecisionsResponse]) error
+	// WatchStatus gives what GetStatus does, again and again, until the client leaves.
+	WatchStatus(context.Context, *WatchStatusRequest, *connect.ServerStream[WatchStatusResponse]) error
 	// Explain says which target a request would go to now, and why, without sending anything. INVALID_ARGUMENT for a request that the proxy would refuse.
 	Explain(context.Context, *ExplainRequest) (*ExplainResponse, error)
 }
@@ -393,6 +492,37 @@ func NewAdminHandler(svc AdminHandler, opts ...connect.HandlerOption) (string, h
 		connect.WithSchema(adminMethods.ByName("SetTarget")),
 		connect.WithHandlerOptions(opts...),
 	)
+	adminGetOptimizerHandler := connect.NewUnaryHandlerSimple(
+		AdminGetOptimizerProcedure,
+		svc.GetOptimizer,
+		connect.WithSchema(adminMethods.ByName("GetOptimizer")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminOrderOptimizerHandler := connect.NewUnaryHandlerSimple(
+		AdminOrderOptimizerProcedure,
+		svc.OrderOptimizer,
+		connect.WithSchema(adminMethods.ByName("OrderOptimizer")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminRunCycleHandler := connect.NewServerStreamHandlerSimple(
+		AdminRunCycleProcedure,
+		svc.RunCycle,
+		connect.WithSchema(adminMethods.ByName("RunCycle")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminWatchDecisionsHandler := connect.NewServerStreamHandlerSimple(
+		AdminWatchDecisionsProcedure,
+		svc.WatchDecisions,
+		connect.WithSchema(adminMethods.ByName("WatchDecisions")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminWatchStatusHandler := connect.NewServerStreamHandlerSimple(
+		AdminWatchStatusProcedure,
+		svc.WatchStatus,
+		connect.WithSchema(adminMethods.ByName("WatchStatus")),
+		connect.WithHandlerOptions(opts...),
+	)
 	adminExplainHandler := connect.NewUnaryHandlerSimple(
 		AdminExplainProcedure,
 		svc.Explain,
@@ -422,6 +552,16 @@ func NewAdminHandler(svc AdminHandler, opts ...connect.HandlerOption) (string, h
 			adminListRoutesHandler.ServeHTTP(w, r)
 		case AdminSetTargetProcedure:
 			adminSetTargetHandler.ServeHTTP(w, r)
+		case AdminGetOptimizerProcedure:
+			adminGetOptimizerHandler.ServeHTTP(w, r)
+		case AdminOrderOptimizerProcedure:
+			adminOrderOptimizerHandler.ServeHTTP(w, r)
+		case AdminRunCycleProcedure:
+			adminRunCycleHandler.ServeHTTP(w, r)
+		case AdminWatchDecisionsProcedure:
+			adminWatchDecisionsHandler.ServeHTTP(w, r)
+		case AdminWatchStatusProcedure:
+			adminWatchStatusHandler.ServeHTTP(w, r)
 		case AdminExplainProcedure:
 			adminExplainHandler.ServeHTTP(w, r)
 		default:
@@ -471,6 +611,26 @@ func (UnimplementedAdminHandler) ListRoutes(context.Context, *ListRoutesRequest)
 
 func (UnimplementedAdminHandler) SetTarget(context.Context, *SetTargetRequest) (*SetTargetResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("llmopt.control.v1.Admin.SetTarget is not implemented"))
+}
+
+func (UnimplementedAdminHandler) GetOptimizer(context.Context, *GetOptimizerRequest) (*GetOptimizerResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("llmopt.control.v1.Admin.GetOptimizer is not implemented"))
+}
+
+func (UnimplementedAdminHandler) OrderOptimizer(context.Context, *OrderOptimizerRequest) (*OrderOptimizerResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("llmopt.control.v1.Admin.OrderOptimizer is not implemented"))
+}
+
+func (UnimplementedAdminHandler) RunCycle(context.Context, *RunCycleRequest, *connect.ServerStream[RunCycleResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("llmopt.control.v1.Admin.RunCycle is not implemented"))
+}
+
+func (UnimplementedAdminHandler) WatchDecisions(context.Context, *WatchDecisionsRequest, *connect.ServerStream[WatchDecisionsResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("llmopt.control.v1.Admin.WatchDecisions is not implemented"))
+}
+
+func (UnimplementedAdminHandler) WatchStatus(context.Context, *WatchStatusRequest, *connect.ServerStream[WatchStatusResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("llmopt.control.v1.Admin.WatchStatus is not implemented"))
 }
 
 func (UnimplementedAdminHandler) Explain(context.Context, *ExplainRequest) (*ExplainResponse, error) {

@@ -19,6 +19,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	structpb "google.golang.org/protobuf/types/known/structpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -1610,8 +1611,15 @@ func (x *CompactStateResponse) GetFileBytes() int64 {
 
 type ListJournalRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Before        uint64                 `protobuf:"varint,1,opt,name=before,proto3" json:"before,omitempty"` // only entries with lower numbers; 0: the newest
-	Limit         uint32                 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`   // default 50, at most 1000
+	Before        uint64                 `protobuf:"varint,1,opt,name=before,proto3" json:"before,omitempty"`    // only entries with lower numbers; 0: the newest
+	Limit         uint32                 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`      // default 50, at most 1000
+	Kind          string                 `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`         // only entries of this kind; empty: all
+	Route         string                 `protobuf:"bytes,4,opt,name=route,proto3" json:"route,omitempty"`       // only decisions about this route
+	Tuner         string                 `protobuf:"bytes,5,opt,name=tuner,proto3" json:"tuner,omitempty"`       // only decisions of this tuner
+	Verdict       string                 `protobuf:"bytes,6,opt,name=verdict,proto3" json:"verdict,omitempty"`   // only decisions with this verdict
+	Since         *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=since,proto3" json:"since,omitempty"`       // only entries that are not older
+	Records       bool                   `protobuf:"varint,8,opt,name=records,proto3" json:"records,omitempty"`  // with all that decisions follow from
+	Decision      string                 `protobuf:"bytes,9,opt,name=decision,proto3" json:"decision,omitempty"` // only what became of this decision
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1658,6 +1666,55 @@ func (x *ListJournalRequest) GetLimit() uint32 {
 		return x.Limit
 	}
 	return 0
+}
+
+func (x *ListJournalRequest) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *ListJournalRequest) GetRoute() string {
+	if x != nil {
+		return x.Route
+	}
+	return ""
+}
+
+func (x *ListJournalRequest) GetTuner() string {
+	if x != nil {
+		return x.Tuner
+	}
+	return ""
+}
+
+func (x *ListJournalRequest) GetVerdict() string {
+	if x != nil {
+		return x.Verdict
+	}
+	return ""
+}
+
+func (x *ListJournalRequest) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *ListJournalRequest) GetRecords() bool {
+	if x != nil {
+		return x.Records
+	}
+	return false
+}
+
+func (x *ListJournalRequest) GetDecision() string {
+	if x != nil {
+		return x.Decision
+	}
+	return ""
 }
 
 type ListJournalResponse struct {
@@ -1711,9 +1768,11 @@ type JournalEntry struct {
 	At            *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
 	Kind          string                 `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`
 	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
-	From          uint64                 `protobuf:"varint,5,opt,name=from,proto3" json:"from,omitempty"`      // policy version before
-	To            uint64                 `protobuf:"varint,6,opt,name=to,proto3" json:"to,omitempty"`          // and after
-	Changed       []string               `protobuf:"bytes,7,rep,name=changed,proto3" json:"changed,omitempty"` // settings
+	From          uint64                 `protobuf:"varint,5,opt,name=from,proto3" json:"from,omitempty"`        // policy version before
+	To            uint64                 `protobuf:"varint,6,opt,name=to,proto3" json:"to,omitempty"`            // and after
+	Changed       []string               `protobuf:"bytes,7,rep,name=changed,proto3" json:"changed,omitempty"`   // settings
+	Decision      *Decision              `protobuf:"bytes,8,opt,name=decision,proto3" json:"decision,omitempty"` // of the optimizer, where the entry is of one
+	Record        *structpb.Struct       `protobuf:"bytes,9,opt,name=record,proto3" json:"record,omitempty"`     // all that the decision follows from; only where asked for
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1793,6 +1852,20 @@ func (x *JournalEntry) GetTo() uint64 {
 func (x *JournalEntry) GetChanged() []string {
 	if x != nil {
 		return x.Changed
+	}
+	return nil
+}
+
+func (x *JournalEntry) GetDecision() *Decision {
+	if x != nil {
+		return x.Decision
+	}
+	return nil
+}
+
+func (x *JournalEntry) GetRecord() *structpb.Struct {
+	if x != nil {
+		return x.Record
 	}
 	return nil
 }
@@ -2565,11 +2638,1150 @@ func (x *Chain) GetTargets() []string {
 	return nil
 }
 
+type GetOptimizerRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetOptimizerRequest) Reset() {
+	*x = GetOptimizerRequest{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetOptimizerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetOptimizerRequest) ProtoMessage() {}
+
+func (x *GetOptimizerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetOptimizerRequest.ProtoReflect.Descriptor instead.
+func (*GetOptimizerRequest) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{35}
+}
+
+type GetOptimizerResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Enabled       bool                   `protobuf:"varint,1,opt,name=enabled,proto3" json:"enabled,omitempty"`
+	Routes        []*OptimizedRoute      `protobuf:"bytes,2,rep,name=routes,proto3" json:"routes,omitempty"` // by name; those that the optimizer has seen
+	Frozen        []*Standing            `protobuf:"bytes,3,rep,name=frozen,proto3" json:"frozen,omitempty"`
+	Pins          []*Standing            `protobuf:"bytes,4,rep,name=pins,proto3" json:"pins,omitempty"`
+	Modes         []*Standing            `protobuf:"bytes,5,rep,name=modes,proto3" json:"modes,omitempty"`
+	Pending       []*Decision            `protobuf:"bytes,6,rep,name=pending,proto3" json:"pending,omitempty"` // recommendations that wait for an answer, oldest first
+	Fences        []*Fence               `protobuf:"bytes,7,rep,name=fences,proto3" json:"fences,omitempty"`   // tuners that have failed and are left out
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetOptimizerResponse) Reset() {
+	*x = GetOptimizerResponse{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetOptimizerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetOptimizerResponse) ProtoMessage() {}
+
+func (x *GetOptimizerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetOptimizerResponse.ProtoReflect.Descriptor instead.
+func (*GetOptimizerResponse) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *GetOptimizerResponse) GetEnabled() bool {
+	if x != nil {
+		return x.Enabled
+	}
+	return false
+}
+
+func (x *GetOptimizerResponse) GetRoutes() []*OptimizedRoute {
+	if x != nil {
+		return x.Routes
+	}
+	return nil
+}
+
+func (x *GetOptimizerResponse) GetFrozen() []*Standing {
+	if x != nil {
+		return x.Frozen
+	}
+	return nil
+}
+
+func (x *GetOptimizerResponse) GetPins() []*Standing {
+	if x != nil {
+		return x.Pins
+	}
+	return nil
+}
+
+func (x *GetOptimizerResponse) GetModes() []*Standing {
+	if x != nil {
+		return x.Modes
+	}
+	return nil
+}
+
+func (x *GetOptimizerResponse) GetPending() []*Decision {
+	if x != nil {
+		return x.Pending
+	}
+	return nil
+}
+
+func (x *GetOptimizerResponse) GetFences() []*Fence {
+	if x != nil {
+		return x.Fences
+	}
+	return nil
+}
+
+type OptimizedRoute struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Modes         map[string]Mode        `protobuf:"bytes,2,rep,name=modes,proto3" json:"modes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value,enum=llmopt.control.v1.Mode"` // by tuner
+	Tuned         bool                   `protobuf:"varint,3,opt,name=tuned,proto3" json:"tuned,omitempty"`                                                                                                       // what is in force differs from what is configured
+	Holdback      float64                `protobuf:"fixed64,4,opt,name=holdback,proto3" json:"holdback,omitempty"`                                                                                                // share of the sessions that stay on what is configured
+	Trial         *Trial                 `protobuf:"bytes,5,opt,name=trial,proto3" json:"trial,omitempty"`                                                                                                        // unset: none
+	Changes       []*Change              `protobuf:"bytes,6,rep,name=changes,proto3" json:"changes,omitempty"`                                                                                                    // from what is configured to what is in force
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OptimizedRoute) Reset() {
+	*x = OptimizedRoute{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OptimizedRoute) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OptimizedRoute) ProtoMessage() {}
+
+func (x *OptimizedRoute) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OptimizedRoute.ProtoReflect.Descriptor instead.
+func (*OptimizedRoute) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *OptimizedRoute) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *OptimizedRoute) GetModes() map[string]Mode {
+	if x != nil {
+		return x.Modes
+	}
+	return nil
+}
+
+func (x *OptimizedRoute) GetTuned() bool {
+	if x != nil {
+		return x.Tuned
+	}
+	return false
+}
+
+func (x *OptimizedRoute) GetHoldback() float64 {
+	if x != nil {
+		return x.Holdback
+	}
+	return 0
+}
+
+func (x *OptimizedRoute) GetTrial() *Trial {
+	if x != nil {
+		return x.Trial
+	}
+	return nil
+}
+
+func (x *OptimizedRoute) GetChanges() []*Change {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+// Trial is a change that is tried on part of the sessions.
+type Trial struct {
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	Decision          string                 `protobuf:"bytes,1,opt,name=decision,proto3" json:"decision,omitempty"`
+	Share             float64                `protobuf:"fixed64,2,opt,name=share,proto3" json:"share,omitempty"` // of the sessions
+	Exchanges         float64                `protobuf:"fixed64,3,opt,name=exchanges,proto3" json:"exchanges,omitempty"`
+	ControlExchanges  float64                `protobuf:"fixed64,4,opt,name=control_exchanges,json=controlExchanges,proto3" json:"control_exchanges,omitempty"`
+	Failures          float64                `protobuf:"fixed64,5,opt,name=failures,proto3" json:"failures,omitempty"` // shares
+	ControlFailures   float64                `protobuf:"fixed64,6,opt,name=control_failures,json=controlFailures,proto3" json:"control_failures,omitempty"`
+	Violations        float64                `protobuf:"fixed64,7,opt,name=violations,proto3" json:"violations,omitempty"`
+	ControlViolations float64                `protobuf:"fixed64,8,opt,name=control_violations,json=controlViolations,proto3" json:"control_violations,omitempty"`
+	CostRatio         float64                `protobuf:"fixed64,9,opt,name=cost_ratio,json=costRatio,proto3" json:"cost_ratio,omitempty"`                   // to the control, per token of work; 0: not known
+	CostRatioError    float64                `protobuf:"fixed64,10,opt,name=cost_ratio_error,json=costRatioError,proto3" json:"cost_ratio_error,omitempty"` // 1.96 standard errors
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *Trial) Reset() {
+	*x = Trial{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Trial) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Trial) ProtoMessage() {}
+
+func (x *Trial) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Trial.ProtoReflect.Descriptor instead.
+func (*Trial) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *Trial) GetDecision() string {
+	if x != nil {
+		return x.Decision
+	}
+	return ""
+}
+
+func (x *Trial) GetShare() float64 {
+	if x != nil {
+		return x.Share
+	}
+	return 0
+}
+
+func (x *Trial) GetExchanges() float64 {
+	if x != nil {
+		return x.Exchanges
+	}
+	return 0
+}
+
+func (x *Trial) GetControlExchanges() float64 {
+	if x != nil {
+		return x.ControlExchanges
+	}
+	return 0
+}
+
+func (x *Trial) GetFailures() float64 {
+	if x != nil {
+		return x.Failures
+	}
+	return 0
+}
+
+func (x *Trial) GetControlFailures() float64 {
+	if x != nil {
+		return x.ControlFailures
+	}
+	return 0
+}
+
+func (x *Trial) GetViolations() float64 {
+	if x != nil {
+		return x.Violations
+	}
+	return 0
+}
+
+func (x *Trial) GetControlViolations() float64 {
+	if x != nil {
+		return x.ControlViolations
+	}
+	return 0
+}
+
+func (x *Trial) GetCostRatio() float64 {
+	if x != nil {
+		return x.CostRatio
+	}
+	return 0
+}
+
+func (x *Trial) GetCostRatioError() float64 {
+	if x != nil {
+		return x.CostRatioError
+	}
+	return 0
+}
+
+// Standing is an operator's order in force.
+type Standing struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Route         string                 `protobuf:"bytes,1,opt,name=route,proto3" json:"route,omitempty"` // empty: all
+	Tuner         string                 `protobuf:"bytes,2,opt,name=tuner,proto3" json:"tuner,omitempty"`
+	Parameter     string                 `protobuf:"bytes,3,opt,name=parameter,proto3" json:"parameter,omitempty"`
+	Value         float64                `protobuf:"fixed64,4,opt,name=value,proto3" json:"value,omitempty"`
+	Mode          Mode                   `protobuf:"varint,5,opt,name=mode,proto3,enum=llmopt.control.v1.Mode" json:"mode,omitempty"`
+	By            string                 `protobuf:"bytes,6,opt,name=by,proto3" json:"by,omitempty"`
+	Why           string                 `protobuf:"bytes,7,opt,name=why,proto3" json:"why,omitempty"`
+	Until         *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=until,proto3" json:"until,omitempty"` // unset: for good
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Standing) Reset() {
+	*x = Standing{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Standing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Standing) ProtoMessage() {}
+
+func (x *Standing) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Standing.ProtoReflect.Descriptor instead.
+func (*Standing) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *Standing) GetRoute() string {
+	if x != nil {
+		return x.Route
+	}
+	return ""
+}
+
+func (x *Standing) GetTuner() string {
+	if x != nil {
+		return x.Tuner
+	}
+	return ""
+}
+
+func (x *Standing) GetParameter() string {
+	if x != nil {
+		return x.Parameter
+	}
+	return ""
+}
+
+func (x *Standing) GetValue() float64 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
+}
+
+func (x *Standing) GetMode() Mode {
+	if x != nil {
+		return x.Mode
+	}
+	return Mode_MODE_UNSPECIFIED
+}
+
+func (x *Standing) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *Standing) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *Standing) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+type Fence struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Tuner         string                 `protobuf:"bytes,1,opt,name=tuner,proto3" json:"tuner,omitempty"`
+	Why           string                 `protobuf:"bytes,2,opt,name=why,proto3" json:"why,omitempty"`
+	Until         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Fence) Reset() {
+	*x = Fence{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Fence) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Fence) ProtoMessage() {}
+
+func (x *Fence) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Fence.ProtoReflect.Descriptor instead.
+func (*Fence) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *Fence) GetTuner() string {
+	if x != nil {
+		return x.Tuner
+	}
+	return ""
+}
+
+func (x *Fence) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *Fence) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+// Decision is a proposal of a tuner, or an operator's order, and what became of it.
+type Decision struct {
+	state              protoimpl.MessageState `protogen:"open.v1"`
+	Id                 string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // the same for all that becomes of a proposal; empty: nothing can be done about it
+	At                 *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	Route              string                 `protobuf:"bytes,3,opt,name=route,proto3" json:"route,omitempty"`
+	Tuner              string                 `protobuf:"bytes,4,opt,name=tuner,proto3" json:"tuner,omitempty"`
+	Mode               Mode                   `protobuf:"varint,5,opt,name=mode,proto3,enum=llmopt.control.v1.Mode" json:"mode,omitempty"`
+	Verdict            string                 `protobuf:"bytes,6,opt,name=verdict,proto3" json:"verdict,omitempty"` // applied, recommended, refused, held, trying, promoted, rolled_back, fenced, ordered, measured
+	Reason             string                 `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	Why                string                 `protobuf:"bytes,8,opt,name=why,proto3" json:"why,omitempty"` // the verdict is what it is
+	By                 string                 `protobuf:"bytes,9,opt,name=by,proto3" json:"by,omitempty"`   // the operator
+	Expires            *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=expires,proto3" json:"expires,omitempty"`
+	Changes            []*Change              `protobuf:"bytes,11,rep,name=changes,proto3" json:"changes,omitempty"`
+	ExpectedCost       float64                `protobuf:"fixed64,12,opt,name=expected_cost,json=expectedCost,proto3" json:"expected_cost,omitempty"`                   // US dollars per exchange, below 0: cheaper
+	ExpectedRelative   float64                `protobuf:"fixed64,13,opt,name=expected_relative,json=expectedRelative,proto3" json:"expected_relative,omitempty"`       // the same, as a part of what an exchange costs
+	ExpectedViolations float64                `protobuf:"fixed64,14,opt,name=expected_violations,json=expectedViolations,proto3" json:"expected_violations,omitempty"` // part of the exchanges
+	Trial              *Trial                 `protobuf:"bytes,15,opt,name=trial,proto3" json:"trial,omitempty"`
+	Sentence           string                 `protobuf:"bytes,16,opt,name=sentence,proto3" json:"sentence,omitempty"` // all of it
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *Decision) Reset() {
+	*x = Decision{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Decision) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Decision) ProtoMessage() {}
+
+func (x *Decision) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Decision.ProtoReflect.Descriptor instead.
+func (*Decision) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *Decision) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Decision) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *Decision) GetRoute() string {
+	if x != nil {
+		return x.Route
+	}
+	return ""
+}
+
+func (x *Decision) GetTuner() string {
+	if x != nil {
+		return x.Tuner
+	}
+	return ""
+}
+
+func (x *Decision) GetMode() Mode {
+	if x != nil {
+		return x.Mode
+	}
+	return Mode_MODE_UNSPECIFIED
+}
+
+func (x *Decision) GetVerdict() string {
+	if x != nil {
+		return x.Verdict
+	}
+	return ""
+}
+
+func (x *Decision) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Decision) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *Decision) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *Decision) GetExpires() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Expires
+	}
+	return nil
+}
+
+func (x *Decision) GetChanges() []*Change {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *Decision) GetExpectedCost() float64 {
+	if x != nil {
+		return x.ExpectedCost
+	}
+	return 0
+}
+
+func (x *Decision) GetExpectedRelative() float64 {
+	if x != nil {
+		return x.ExpectedRelative
+	}
+	return 0
+}
+
+func (x *Decision) GetExpectedViolations() float64 {
+	if x != nil {
+		return x.ExpectedViolations
+	}
+	return 0
+}
+
+func (x *Decision) GetTrial() *Trial {
+	if x != nil {
+		return x.Trial
+	}
+	return nil
+}
+
+func (x *Decision) GetSentence() string {
+	if x != nil {
+		return x.Sentence
+	}
+	return ""
+}
+
+type Change struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Parameter     string                 `protobuf:"bytes,1,opt,name=parameter,proto3" json:"parameter,omitempty"`
+	From          float64                `protobuf:"fixed64,2,opt,name=from,proto3" json:"from,omitempty"`
+	To            float64                `protobuf:"fixed64,3,opt,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Change) Reset() {
+	*x = Change{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Change) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Change) ProtoMessage() {}
+
+func (x *Change) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Change.ProtoReflect.Descriptor instead.
+func (*Change) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *Change) GetParameter() string {
+	if x != nil {
+		return x.Parameter
+	}
+	return ""
+}
+
+func (x *Change) GetFrom() float64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *Change) GetTo() float64 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
+type OrderOptimizerRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Action        string                 `protobuf:"bytes,1,opt,name=action,proto3" json:"action,omitempty"`                          // freeze, thaw, mode, pin, unpin, approve, reject, undo, reset
+	Route         string                 `protobuf:"bytes,2,opt,name=route,proto3" json:"route,omitempty"`                            // empty, with freeze, thaw and mode: all
+	Tuner         string                 `protobuf:"bytes,3,opt,name=tuner,proto3" json:"tuner,omitempty"`                            // of mode
+	Mode          Mode                   `protobuf:"varint,4,opt,name=mode,proto3,enum=llmopt.control.v1.Mode" json:"mode,omitempty"` // of mode
+	Decision      string                 `protobuf:"bytes,5,opt,name=decision,proto3" json:"decision,omitempty"`                      // of approve, reject and undo
+	Parameter     string                 `protobuf:"bytes,6,opt,name=parameter,proto3" json:"parameter,omitempty"`                    // of pin and unpin
+	Value         float64                `protobuf:"fixed64,7,opt,name=value,proto3" json:"value,omitempty"`                          // of pin
+	For           *durationpb.Duration   `protobuf:"bytes,8,opt,name=for,proto3" json:"for,omitempty"`                                // unset: a day
+	By            string                 `protobuf:"bytes,9,opt,name=by,proto3" json:"by,omitempty"`                                  // who wants it
+	Why           string                 `protobuf:"bytes,10,opt,name=why,proto3" json:"why,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OrderOptimizerRequest) Reset() {
+	*x = OrderOptimizerRequest{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OrderOptimizerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OrderOptimizerRequest) ProtoMessage() {}
+
+func (x *OrderOptimizerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OrderOptimizerRequest.ProtoReflect.Descriptor instead.
+func (*OrderOptimizerRequest) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *OrderOptimizerRequest) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *OrderOptimizerRequest) GetRoute() string {
+	if x != nil {
+		return x.Route
+	}
+	return ""
+}
+
+func (x *OrderOptimizerRequest) GetTuner() string {
+	if x != nil {
+		return x.Tuner
+	}
+	return ""
+}
+
+func (x *OrderOptimizerRequest) GetMode() Mode {
+	if x != nil {
+		return x.Mode
+	}
+	return Mode_MODE_UNSPECIFIED
+}
+
+func (x *OrderOptimizerRequest) GetDecision() string {
+	if x != nil {
+		return x.Decision
+	}
+	return ""
+}
+
+func (x *OrderOptimizerRequest) GetParameter() string {
+	if x != nil {
+		return x.Parameter
+	}
+	return ""
+}
+
+func (x *OrderOptimizerRequest) GetValue() float64 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
+}
+
+func (x *OrderOptimizerRequest) GetFor() *durationpb.Duration {
+	if x != nil {
+		return x.For
+	}
+	return nil
+}
+
+func (x *OrderOptimizerRequest) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *OrderOptimizerRequest) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+type OrderOptimizerResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Decision      *Decision              `protobuf:"bytes,1,opt,name=decision,proto3" json:"decision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OrderOptimizerResponse) Reset() {
+	*x = OrderOptimizerResponse{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OrderOptimizerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OrderOptimizerResponse) ProtoMessage() {}
+
+func (x *OrderOptimizerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OrderOptimizerResponse.ProtoReflect.Descriptor instead.
+func (*OrderOptimizerResponse) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *OrderOptimizerResponse) GetDecision() *Decision {
+	if x != nil {
+		return x.Decision
+	}
+	return nil
+}
+
+type RunCycleRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunCycleRequest) Reset() {
+	*x = RunCycleRequest{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunCycleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunCycleRequest) ProtoMessage() {}
+
+func (x *RunCycleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunCycleRequest.ProtoReflect.Descriptor instead.
+func (*RunCycleRequest) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{45}
+}
+
+type RunCycleResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Decision      *Decision              `protobuf:"bytes,1,opt,name=decision,proto3" json:"decision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunCycleResponse) Reset() {
+	*x = RunCycleResponse{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunCycleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunCycleResponse) ProtoMessage() {}
+
+func (x *RunCycleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunCycleResponse.ProtoReflect.Descriptor instead.
+func (*RunCycleResponse) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *RunCycleResponse) GetDecision() *Decision {
+	if x != nil {
+		return x.Decision
+	}
+	return nil
+}
+
+type WatchDecisionsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Holds         bool                   `protobuf:"varint,1,opt,name=holds,proto3" json:"holds,omitempty"` // also decisions to change nothing
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchDecisionsRequest) Reset() {
+	*x = WatchDecisionsRequest{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchDecisionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchDecisionsRequest) ProtoMessage() {}
+
+func (x *WatchDecisionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchDecisionsRequest.ProtoReflect.Descriptor instead.
+func (*WatchDecisionsRequest) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *WatchDecisionsRequest) GetHolds() bool {
+	if x != nil {
+		return x.Holds
+	}
+	return false
+}
+
+type WatchDecisionsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Decision      *Decision              `protobuf:"bytes,1,opt,name=decision,proto3" json:"decision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchDecisionsResponse) Reset() {
+	*x = WatchDecisionsResponse{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchDecisionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchDecisionsResponse) ProtoMessage() {}
+
+func (x *WatchDecisionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchDecisionsResponse.ProtoReflect.Descriptor instead.
+func (*WatchDecisionsResponse) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *WatchDecisionsResponse) GetDecision() *Decision {
+	if x != nil {
+		return x.Decision
+	}
+	return nil
+}
+
+type WatchStatusRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Span          *durationpb.Duration   `protobuf:"bytes,1,opt,name=span,proto3" json:"span,omitempty"`   // as of GetStatus
+	Every         *durationpb.Duration   `protobuf:"bytes,2,opt,name=every,proto3" json:"every,omitempty"` // default 1 second, at least 100 ms
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchStatusRequest) Reset() {
+	*x = WatchStatusRequest{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchStatusRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchStatusRequest) ProtoMessage() {}
+
+func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchStatusRequest.ProtoReflect.Descriptor instead.
+func (*WatchStatusRequest) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *WatchStatusRequest) GetSpan() *durationpb.Duration {
+	if x != nil {
+		return x.Span
+	}
+	return nil
+}
+
+func (x *WatchStatusRequest) GetEvery() *durationpb.Duration {
+	if x != nil {
+		return x.Every
+	}
+	return nil
+}
+
+type WatchStatusResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Status        *GetStatusResponse     `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchStatusResponse) Reset() {
+	*x = WatchStatusResponse{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchStatusResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchStatusResponse) ProtoMessage() {}
+
+func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchStatusResponse.ProtoReflect.Descriptor instead.
+func (*WatchStatusResponse) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *WatchStatusResponse) GetStatus() *GetStatusResponse {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
 var File_optimizer_control_controlpb_control_proto protoreflect.FileDescriptor
 
 const file_optimizer_control_controlpb_control_proto_rawDesc = "" +
 	"\n" +
-	")optimizer/control/controlpb/control.proto\x12\x11llmopt.control.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x13\n" +
+	")optimizer/control/controlpb/control.proto\x12\x11llmopt.control.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x13\n" +
 	"\x11GetVersionRequest\"J\n" +
 	"\x12GetVersionResponse\x124\n" +
 	"\aversion\x18\x01 \x01(\v2\x1a.llmopt.control.v1.VersionR\aversion\"_\n" +
@@ -2685,12 +3897,19 @@ const file_optimizer_control_controlpb_control_proto_rawDesc = "" +
 	"\x14CompactStateResponse\x12*\n" +
 	"\x11file_bytes_before\x18\x01 \x01(\x03R\x0ffileBytesBefore\x12\x1d\n" +
 	"\n" +
-	"file_bytes\x18\x02 \x01(\x03R\tfileBytes\"B\n" +
+	"file_bytes\x18\x02 \x01(\x03R\tfileBytes\"\x84\x02\n" +
 	"\x12ListJournalRequest\x12\x16\n" +
 	"\x06before\x18\x01 \x01(\x04R\x06before\x12\x14\n" +
-	"\x05limit\x18\x02 \x01(\rR\x05limit\"P\n" +
+	"\x05limit\x18\x02 \x01(\rR\x05limit\x12\x12\n" +
+	"\x04kind\x18\x03 \x01(\tR\x04kind\x12\x14\n" +
+	"\x05route\x18\x04 \x01(\tR\x05route\x12\x14\n" +
+	"\x05tuner\x18\x05 \x01(\tR\x05tuner\x12\x18\n" +
+	"\averdict\x18\x06 \x01(\tR\averdict\x120\n" +
+	"\x05since\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x18\n" +
+	"\arecords\x18\b \x01(\bR\arecords\x12\x1a\n" +
+	"\bdecision\x18\t \x01(\tR\bdecision\"P\n" +
 	"\x13ListJournalResponse\x129\n" +
-	"\aentries\x18\x01 \x03(\v2\x1f.llmopt.control.v1.JournalEntryR\aentries\"\xbc\x01\n" +
+	"\aentries\x18\x01 \x03(\v2\x1f.llmopt.control.v1.JournalEntryR\aentries\"\xa6\x02\n" +
 	"\fJournalEntry\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12*\n" +
 	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
@@ -2698,7 +3917,9 @@ const file_optimizer_control_controlpb_control_proto_rawDesc = "" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x12\n" +
 	"\x04from\x18\x05 \x01(\x04R\x04from\x12\x0e\n" +
 	"\x02to\x18\x06 \x01(\x04R\x02to\x12\x18\n" +
-	"\achanged\x18\a \x03(\tR\achanged\"\x13\n" +
+	"\achanged\x18\a \x03(\tR\achanged\x127\n" +
+	"\bdecision\x18\b \x01(\v2\x1b.llmopt.control.v1.DecisionR\bdecision\x12/\n" +
+	"\x06record\x18\t \x01(\v2\x17.google.protobuf.StructR\x06record\"\x13\n" +
 	"\x11ListRoutesRequest\"F\n" +
 	"\x12ListRoutesResponse\x120\n" +
 	"\x06routes\x18\x01 \x03(\v2\x18.llmopt.control.v1.RouteR\x06routes\"\xf8\x01\n" +
@@ -2772,13 +3993,109 @@ const file_optimizer_control_controlpb_control_proto_rawDesc = "" +
 	"\x04note\x18\x05 \x01(\tR\x04note\"7\n" +
 	"\x05Chain\x12\x14\n" +
 	"\x05cause\x18\x01 \x01(\tR\x05cause\x12\x18\n" +
-	"\atargets\x18\x02 \x03(\tR\atargets*b\n" +
+	"\atargets\x18\x02 \x03(\tR\atargets\"\x15\n" +
+	"\x13GetOptimizerRequest\"\xed\x02\n" +
+	"\x14GetOptimizerResponse\x12\x18\n" +
+	"\aenabled\x18\x01 \x01(\bR\aenabled\x129\n" +
+	"\x06routes\x18\x02 \x03(\v2!.llmopt.control.v1.OptimizedRouteR\x06routes\x123\n" +
+	"\x06frozen\x18\x03 \x03(\v2\x1b.llmopt.control.v1.StandingR\x06frozen\x12/\n" +
+	"\x04pins\x18\x04 \x03(\v2\x1b.llmopt.control.v1.StandingR\x04pins\x121\n" +
+	"\x05modes\x18\x05 \x03(\v2\x1b.llmopt.control.v1.StandingR\x05modes\x125\n" +
+	"\apending\x18\x06 \x03(\v2\x1b.llmopt.control.v1.DecisionR\apending\x120\n" +
+	"\x06fences\x18\a \x03(\v2\x18.llmopt.control.v1.FenceR\x06fences\"\xd2\x02\n" +
+	"\x0eOptimizedRoute\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12B\n" +
+	"\x05modes\x18\x02 \x03(\v2,.llmopt.control.v1.OptimizedRoute.ModesEntryR\x05modes\x12\x14\n" +
+	"\x05tuned\x18\x03 \x01(\bR\x05tuned\x12\x1a\n" +
+	"\bholdback\x18\x04 \x01(\x01R\bholdback\x12.\n" +
+	"\x05trial\x18\x05 \x01(\v2\x18.llmopt.control.v1.TrialR\x05trial\x123\n" +
+	"\achanges\x18\x06 \x03(\v2\x19.llmopt.control.v1.ChangeR\achanges\x1aQ\n" +
+	"\n" +
+	"ModesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12-\n" +
+	"\x05value\x18\x02 \x01(\x0e2\x17.llmopt.control.v1.ModeR\x05value:\x028\x01\"\xe3\x02\n" +
+	"\x05Trial\x12\x1a\n" +
+	"\bdecision\x18\x01 \x01(\tR\bdecision\x12\x14\n" +
+	"\x05share\x18\x02 \x01(\x01R\x05share\x12\x1c\n" +
+	"\texchanges\x18\x03 \x01(\x01R\texchanges\x12+\n" +
+	"\x11control_exchanges\x18\x04 \x01(\x01R\x10controlExchanges\x12\x1a\n" +
+	"\bfailures\x18\x05 \x01(\x01R\bfailures\x12)\n" +
+	"\x10control_failures\x18\x06 \x01(\x01R\x0fcontrolFailures\x12\x1e\n" +
+	"\n" +
+	"violations\x18\a \x01(\x01R\n" +
+	"violations\x12-\n" +
+	"\x12control_violations\x18\b \x01(\x01R\x11controlViolations\x12\x1d\n" +
+	"\n" +
+	"cost_ratio\x18\t \x01(\x01R\tcostRatio\x12(\n" +
+	"\x10cost_ratio_error\x18\n" +
+	" \x01(\x01R\x0ecostRatioError\"\xeb\x01\n" +
+	"\bStanding\x12\x14\n" +
+	"\x05route\x18\x01 \x01(\tR\x05route\x12\x14\n" +
+	"\x05tuner\x18\x02 \x01(\tR\x05tuner\x12\x1c\n" +
+	"\tparameter\x18\x03 \x01(\tR\tparameter\x12\x14\n" +
+	"\x05value\x18\x04 \x01(\x01R\x05value\x12+\n" +
+	"\x04mode\x18\x05 \x01(\x0e2\x17.llmopt.control.v1.ModeR\x04mode\x12\x0e\n" +
+	"\x02by\x18\x06 \x01(\tR\x02by\x12\x10\n" +
+	"\x03why\x18\a \x01(\tR\x03why\x120\n" +
+	"\x05until\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"a\n" +
+	"\x05Fence\x12\x14\n" +
+	"\x05tuner\x18\x01 \x01(\tR\x05tuner\x12\x10\n" +
+	"\x03why\x18\x02 \x01(\tR\x03why\x120\n" +
+	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"\xad\x04\n" +
+	"\bDecision\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12*\n" +
+	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x14\n" +
+	"\x05route\x18\x03 \x01(\tR\x05route\x12\x14\n" +
+	"\x05tuner\x18\x04 \x01(\tR\x05tuner\x12+\n" +
+	"\x04mode\x18\x05 \x01(\x0e2\x17.llmopt.control.v1.ModeR\x04mode\x12\x18\n" +
+	"\averdict\x18\x06 \x01(\tR\averdict\x12\x16\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\x12\x10\n" +
+	"\x03why\x18\b \x01(\tR\x03why\x12\x0e\n" +
+	"\x02by\x18\t \x01(\tR\x02by\x124\n" +
+	"\aexpires\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\x123\n" +
+	"\achanges\x18\v \x03(\v2\x19.llmopt.control.v1.ChangeR\achanges\x12#\n" +
+	"\rexpected_cost\x18\f \x01(\x01R\fexpectedCost\x12+\n" +
+	"\x11expected_relative\x18\r \x01(\x01R\x10expectedRelative\x12/\n" +
+	"\x13expected_violations\x18\x0e \x01(\x01R\x12expectedViolations\x12.\n" +
+	"\x05trial\x18\x0f \x01(\v2\x18.llmopt.control.v1.TrialR\x05trial\x12\x1a\n" +
+	"\bsentence\x18\x10 \x01(\tR\bsentence\"J\n" +
+	"\x06Change\x12\x1c\n" +
+	"\tparameter\x18\x01 \x01(\tR\tparameter\x12\x12\n" +
+	"\x04from\x18\x02 \x01(\x01R\x04from\x12\x0e\n" +
+	"\x02to\x18\x03 \x01(\x01R\x02to\"\xa7\x02\n" +
+	"\x15OrderOptimizerRequest\x12\x16\n" +
+	"\x06action\x18\x01 \x01(\tR\x06action\x12\x14\n" +
+	"\x05route\x18\x02 \x01(\tR\x05route\x12\x14\n" +
+	"\x05tuner\x18\x03 \x01(\tR\x05tuner\x12+\n" +
+	"\x04mode\x18\x04 \x01(\x0e2\x17.llmopt.control.v1.ModeR\x04mode\x12\x1a\n" +
+	"\bdecision\x18\x05 \x01(\tR\bdecision\x12\x1c\n" +
+	"\tparameter\x18\x06 \x01(\tR\tparameter\x12\x14\n" +
+	"\x05value\x18\a \x01(\x01R\x05value\x12+\n" +
+	"\x03for\x18\b \x01(\v2\x19.google.protobuf.DurationR\x03for\x12\x0e\n" +
+	"\x02by\x18\t \x01(\tR\x02by\x12\x10\n" +
+	"\x03why\x18\n" +
+	" \x01(\tR\x03why\"Q\n" +
+	"\x16OrderOptimizerResponse\x127\n" +
+	"\bdecision\x18\x01 \x01(\v2\x1b.llmopt.control.v1.DecisionR\bdecision\"\x11\n" +
+	"\x0fRunCycleRequest\"K\n" +
+	"\x10RunCycleResponse\x127\n" +
+	"\bdecision\x18\x01 \x01(\v2\x1b.llmopt.control.v1.DecisionR\bdecision\"-\n" +
+	"\x15WatchDecisionsRequest\x12\x14\n" +
+	"\x05holds\x18\x01 \x01(\bR\x05holds\"Q\n" +
+	"\x16WatchDecisionsResponse\x127\n" +
+	"\bdecision\x18\x01 \x01(\v2\x1b.llmopt.control.v1.DecisionR\bdecision\"t\n" +
+	"\x12WatchStatusRequest\x12-\n" +
+	"\x04span\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x04span\x12/\n" +
+	"\x05every\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x05every\"S\n" +
+	"\x13WatchStatusResponse\x12<\n" +
+	"\x06status\x18\x01 \x01(\v2$.llmopt.control.v1.GetStatusResponseR\x06status*b\n" +
 	"\x04Mode\x12\x14\n" +
 	"\x10MODE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fMODE_OBSERVE\x10\x01\x12\x12\n" +
 	"\x0eMODE_RECOMMEND\x10\x02\x12\x0f\n" +
 	"\vMODE_CANARY\x10\x03\x12\r\n" +
-	"\tMODE_AUTO\x10\x042\xf7\a\n" +
+	"\tMODE_AUTO\x10\x042\xe4\v\n" +
 	"\x05Admin\x12^\n" +
 	"\n" +
 	"GetVersion\x12$.llmopt.control.v1.GetVersionRequest\x1a%.llmopt.control.v1.GetVersionResponse\"\x03\x90\x02\x01\x12[\n" +
@@ -2791,7 +4108,12 @@ const file_optimizer_control_controlpb_control_proto_rawDesc = "" +
 	"\vListJournal\x12%.llmopt.control.v1.ListJournalRequest\x1a&.llmopt.control.v1.ListJournalResponse\"\x03\x90\x02\x01\x12^\n" +
 	"\n" +
 	"ListRoutes\x12$.llmopt.control.v1.ListRoutesRequest\x1a%.llmopt.control.v1.ListRoutesResponse\"\x03\x90\x02\x01\x12V\n" +
-	"\tSetTarget\x12#.llmopt.control.v1.SetTargetRequest\x1a$.llmopt.control.v1.SetTargetResponse\x12U\n" +
+	"\tSetTarget\x12#.llmopt.control.v1.SetTargetRequest\x1a$.llmopt.control.v1.SetTargetResponse\x12d\n" +
+	"\fGetOptimizer\x12&.llmopt.control.v1.GetOptimizerRequest\x1a'.llmopt.control.v1.GetOptimizerResponse\"\x03\x90\x02\x01\x12e\n" +
+	"\x0eOrderOptimizer\x12(.llmopt.control.v1.OrderOptimizerRequest\x1a).llmopt.control.v1.OrderOptimizerResponse\x12U\n" +
+	"\bRunCycle\x12\".llmopt.control.v1.RunCycleRequest\x1a#.llmopt.control.v1.RunCycleResponse0\x01\x12g\n" +
+	"\x0eWatchDecisions\x12(.llmopt.control.v1.WatchDecisionsRequest\x1a).llmopt.control.v1.WatchDecisionsResponse0\x01\x12^\n" +
+	"\vWatchStatus\x12%.llmopt.control.v1.WatchStatusRequest\x1a&.llmopt.control.v1.WatchStatusResponse0\x01\x12U\n" +
 	"\aExplain\x12!.llmopt.control.v1.ExplainRequest\x1a\".llmopt.control.v1.ExplainResponse\"\x03\x90\x02\x01B:Z8llm-auto-optimizer/optimizer/control/controlpb;controlpbb\x06proto3"
 
 var (
@@ -2807,117 +4129,174 @@ func file_optimizer_control_controlpb_control_proto_rawDescGZIP() []byte {
 }
 
 var file_optimizer_control_controlpb_control_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_optimizer_control_controlpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_optimizer_control_controlpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
 var file_optimizer_control_controlpb_control_proto_goTypes = []any{
-	(Mode)(0),                     // 0: llmopt.control.v1.Mode
-	(SetTargetRequest_Action)(0),  // 1: llmopt.control.v1.SetTargetRequest.Action
-	(*GetVersionRequest)(nil),     // 2: llmopt.control.v1.GetVersionRequest
-	(*GetVersionResponse)(nil),    // 3: llmopt.control.v1.GetVersionResponse
-	(*Version)(nil),               // 4: llmopt.control.v1.Version
-	(*GetStatusRequest)(nil),      // 5: llmopt.control.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),     // 6: llmopt.control.v1.GetStatusResponse
-	(*Provider)(nil),              // 7: llmopt.control.v1.Provider
-	(*TargetStatus)(nil),          // 8: llmopt.control.v1.TargetStatus
-	(*Summary)(nil),               // 9: llmopt.control.v1.Summary
-	(*Quantiles)(nil),             // 10: llmopt.control.v1.Quantiles
-	(*GetSeriesRequest)(nil),      // 11: llmopt.control.v1.GetSeriesRequest
-	(*GetSeriesResponse)(nil),     // 12: llmopt.control.v1.GetSeriesResponse
-	(*Point)(nil),                 // 13: llmopt.control.v1.Point
-	(*ListJobsRequest)(nil),       // 14: llmopt.control.v1.ListJobsRequest
-	(*ListJobsResponse)(nil),      // 15: llmopt.control.v1.ListJobsResponse
-	(*Job)(nil),                   // 16: llmopt.control.v1.Job
-	(*RunJobRequest)(nil),         // 17: llmopt.control.v1.RunJobRequest
-	(*RunJobResponse)(nil),        // 18: llmopt.control.v1.RunJobResponse
-	(*GetStateRequest)(nil),       // 19: llmopt.control.v1.GetStateRequest
-	(*GetStateResponse)(nil),      // 20: llmopt.control.v1.GetStateResponse
-	(*StateSpace)(nil),            // 21: llmopt.control.v1.StateSpace
-	(*CompactStateRequest)(nil),   // 22: llmopt.control.v1.CompactStateRequest
-	(*CompactStateResponse)(nil),  // 23: llmopt.control.v1.CompactStateResponse
-	(*ListJournalRequest)(nil),    // 24: llmopt.control.v1.ListJournalRequest
-	(*ListJournalResponse)(nil),   // 25: llmopt.control.v1.ListJournalResponse
-	(*JournalEntry)(nil),          // 26: llmopt.control.v1.JournalEntry
-	(*ListRoutesRequest)(nil),     // 27: llmopt.control.v1.ListRoutesRequest
-	(*ListRoutesResponse)(nil),    // 28: llmopt.control.v1.ListRoutesResponse
-	(*Route)(nil),                 // 29: llmopt.control.v1.Route
-	(*RouteTarget)(nil),           // 30: llmopt.control.v1.RouteTarget
-	(*SetTargetRequest)(nil),      // 31: llmopt.control.v1.SetTargetRequest
-	(*SetTargetResponse)(nil),     // 32: llmopt.control.v1.SetTargetResponse
-	(*ExplainRequest)(nil),        // 33: llmopt.control.v1.ExplainRequest
-	(*ExplainResponse)(nil),       // 34: llmopt.control.v1.ExplainResponse
-	(*Candidate)(nil),             // 35: llmopt.control.v1.Candidate
-	(*Chain)(nil),                 // 36: llmopt.control.v1.Chain
-	nil,                           // 37: llmopt.control.v1.Summary.OutcomesEntry
-	nil,                           // 38: llmopt.control.v1.ExplainRequest.HeadersEntry
-	(*durationpb.Duration)(nil),   // 39: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 40: google.protobuf.Timestamp
+	(Mode)(0),                      // 0: llmopt.control.v1.Mode
+	(SetTargetRequest_Action)(0),   // 1: llmopt.control.v1.SetTargetRequest.Action
+	(*GetVersionRequest)(nil),      // 2: llmopt.control.v1.GetVersionRequest
+	(*GetVersionResponse)(nil),     // 3: llmopt.control.v1.GetVersionResponse
+	(*Version)(nil),                // 4: llmopt.control.v1.Version
+	(*GetStatusRequest)(nil),       // 5: llmopt.control.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),      // 6: llmopt.control.v1.GetStatusResponse
+	(*Provider)(nil),               // 7: llmopt.control.v1.Provider
+	(*TargetStatus)(nil),           // 8: llmopt.control.v1.TargetStatus
+	(*Summary)(nil),                // 9: llmopt.control.v1.Summary
+	(*Quantiles)(nil),              // 10: llmopt.control.v1.Quantiles
+	(*GetSeriesRequest)(nil),       // 11: llmopt.control.v1.GetSeriesRequest
+	(*GetSeriesResponse)(nil),      // 12: llmopt.control.v1.GetSeriesResponse
+	(*Point)(nil),                  // 13: llmopt.control.v1.Point
+	(*ListJobsRequest)(nil),        // 14: llmopt.control.v1.ListJobsRequest
+	(*ListJobsResponse)(nil),       // 15: llmopt.control.v1.ListJobsResponse
+	(*Job)(nil),                    // 16: llmopt.control.v1.Job
+	(*RunJobRequest)(nil),          // 17: llmopt.control.v1.RunJobRequest
+	(*RunJobResponse)(nil),         // 18: llmopt.control.v1.RunJobResponse
+	(*GetStateRequest)(nil),        // 19: llmopt.control.v1.GetStateRequest
+	(*GetStateResponse)(nil),       // 20: llmopt.control.v1.GetStateResponse
+	(*StateSpace)(nil),             // 21: llmopt.control.v1.StateSpace
+	(*CompactStateRequest)(nil),    // 22: llmopt.control.v1.CompactStateRequest
+	(*CompactStateResponse)(nil),   // 23: llmopt.control.v1.CompactStateResponse
+	(*ListJournalRequest)(nil),     // 24: llmopt.control.v1.ListJournalRequest
+	(*ListJournalResponse)(nil),    // 25: llmopt.control.v1.ListJournalResponse
+	(*JournalEntry)(nil),           // 26: llmopt.control.v1.JournalEntry
+	(*ListRoutesRequest)(nil),      // 27: llmopt.control.v1.ListRoutesRequest
+	(*ListRoutesResponse)(nil),     // 28: llmopt.control.v1.ListRoutesResponse
+	(*Route)(nil),                  // 29: llmopt.control.v1.Route
+	(*RouteTarget)(nil),            // 30: llmopt.control.v1.RouteTarget
+	(*SetTargetRequest)(nil),       // 31: llmopt.control.v1.SetTargetRequest
+	(*SetTargetResponse)(nil),      // 32: llmopt.control.v1.SetTargetResponse
+	(*ExplainRequest)(nil),         // 33: llmopt.control.v1.ExplainRequest
+	(*ExplainResponse)(nil),        // 34: llmopt.control.v1.ExplainResponse
+	(*Candidate)(nil),              // 35: llmopt.control.v1.Candidate
+	(*Chain)(nil),                  // 36: llmopt.control.v1.Chain
+	(*GetOptimizerRequest)(nil),    // 37: llmopt.control.v1.GetOptimizerRequest
+	(*GetOptimizerResponse)(nil),   // 38: llmopt.control.v1.GetOptimizerResponse
+	(*OptimizedRoute)(nil),         // 39: llmopt.control.v1.OptimizedRoute
+	(*Trial)(nil),                  // 40: llmopt.control.v1.Trial
+	(*Standing)(nil),               // 41: llmopt.control.v1.Standing
+	(*Fence)(nil),                  // 42: llmopt.control.v1.Fence
+	(*Decision)(nil),               // 43: llmopt.control.v1.Decision
+	(*Change)(nil),                 // 44: llmopt.control.v1.Change
+	(*OrderOptimizerRequest)(nil),  // 45: llmopt.control.v1.OrderOptimizerRequest
+	(*OrderOptimizerResponse)(nil), // 46: llmopt.control.v1.OrderOptimizerResponse
+	(*RunCycleRequest)(nil),        // 47: llmopt.control.v1.RunCycleRequest
+	(*RunCycleResponse)(nil),       // 48: llmopt.control.v1.RunCycleResponse
+	(*WatchDecisionsRequest)(nil),  // 49: llmopt.control.v1.WatchDecisionsRequest
+	(*WatchDecisionsResponse)(nil), // 50: llmopt.control.v1.WatchDecisionsResponse
+	(*WatchStatusRequest)(nil),     // 51: llmopt.control.v1.WatchStatusRequest
+	(*WatchStatusResponse)(nil),    // 52: llmopt.control.v1.WatchStatusResponse
+	nil,                            // 53: llmopt.control.v1.Summary.OutcomesEntry
+	nil,                            // 54: llmopt.control.v1.ExplainRequest.HeadersEntry
+	nil,                            // 55: llmopt.control.v1.OptimizedRoute.ModesEntry
+	(*durationpb.Duration)(nil),    // 56: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),  // 57: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),        // 58: google.protobuf.Struct
 }
 var file_optimizer_control_controlpb_control_proto_depIdxs = []int32{
 	4,  // 0: llmopt.control.v1.GetVersionResponse.version:type_name -> llmopt.control.v1.Version
-	39, // 1: llmopt.control.v1.GetStatusRequest.span:type_name -> google.protobuf.Duration
+	56, // 1: llmopt.control.v1.GetStatusRequest.span:type_name -> google.protobuf.Duration
 	4,  // 2: llmopt.control.v1.GetStatusResponse.version:type_name -> llmopt.control.v1.Version
-	40, // 3: llmopt.control.v1.GetStatusResponse.now:type_name -> google.protobuf.Timestamp
-	40, // 4: llmopt.control.v1.GetStatusResponse.started:type_name -> google.protobuf.Timestamp
+	57, // 3: llmopt.control.v1.GetStatusResponse.now:type_name -> google.protobuf.Timestamp
+	57, // 4: llmopt.control.v1.GetStatusResponse.started:type_name -> google.protobuf.Timestamp
 	0,  // 5: llmopt.control.v1.GetStatusResponse.mode:type_name -> llmopt.control.v1.Mode
 	7,  // 6: llmopt.control.v1.GetStatusResponse.providers:type_name -> llmopt.control.v1.Provider
-	39, // 7: llmopt.control.v1.GetStatusResponse.span:type_name -> google.protobuf.Duration
+	56, // 7: llmopt.control.v1.GetStatusResponse.span:type_name -> google.protobuf.Duration
 	8,  // 8: llmopt.control.v1.GetStatusResponse.targets:type_name -> llmopt.control.v1.TargetStatus
 	9,  // 9: llmopt.control.v1.GetStatusResponse.total:type_name -> llmopt.control.v1.Summary
 	29, // 10: llmopt.control.v1.GetStatusResponse.routes:type_name -> llmopt.control.v1.Route
 	9,  // 11: llmopt.control.v1.TargetStatus.summary:type_name -> llmopt.control.v1.Summary
-	37, // 12: llmopt.control.v1.Summary.outcomes:type_name -> llmopt.control.v1.Summary.OutcomesEntry
+	53, // 12: llmopt.control.v1.Summary.outcomes:type_name -> llmopt.control.v1.Summary.OutcomesEntry
 	10, // 13: llmopt.control.v1.Summary.ttft_seconds:type_name -> llmopt.control.v1.Quantiles
 	10, // 14: llmopt.control.v1.Summary.duration_seconds:type_name -> llmopt.control.v1.Quantiles
 	10, // 15: llmopt.control.v1.Summary.time_per_output_token_seconds:type_name -> llmopt.control.v1.Quantiles
-	39, // 16: llmopt.control.v1.GetSeriesRequest.span:type_name -> google.protobuf.Duration
-	39, // 17: llmopt.control.v1.GetSeriesRequest.step:type_name -> google.protobuf.Duration
-	39, // 18: llmopt.control.v1.GetSeriesResponse.step:type_name -> google.protobuf.Duration
+	56, // 16: llmopt.control.v1.GetSeriesRequest.span:type_name -> google.protobuf.Duration
+	56, // 17: llmopt.control.v1.GetSeriesRequest.step:type_name -> google.protobuf.Duration
+	56, // 18: llmopt.control.v1.GetSeriesResponse.step:type_name -> google.protobuf.Duration
 	13, // 19: llmopt.control.v1.GetSeriesResponse.points:type_name -> llmopt.control.v1.Point
-	40, // 20: llmopt.control.v1.Point.start:type_name -> google.protobuf.Timestamp
-	40, // 21: llmopt.control.v1.Point.end:type_name -> google.protobuf.Timestamp
+	57, // 20: llmopt.control.v1.Point.start:type_name -> google.protobuf.Timestamp
+	57, // 21: llmopt.control.v1.Point.end:type_name -> google.protobuf.Timestamp
 	9,  // 22: llmopt.control.v1.Point.summary:type_name -> llmopt.control.v1.Summary
 	16, // 23: llmopt.control.v1.ListJobsResponse.jobs:type_name -> llmopt.control.v1.Job
-	40, // 24: llmopt.control.v1.Job.next:type_name -> google.protobuf.Timestamp
-	40, // 25: llmopt.control.v1.Job.last:type_name -> google.protobuf.Timestamp
-	39, // 26: llmopt.control.v1.Job.took:type_name -> google.protobuf.Duration
-	39, // 27: llmopt.control.v1.RunJobResponse.took:type_name -> google.protobuf.Duration
+	57, // 24: llmopt.control.v1.Job.next:type_name -> google.protobuf.Timestamp
+	57, // 25: llmopt.control.v1.Job.last:type_name -> google.protobuf.Timestamp
+	56, // 26: llmopt.control.v1.Job.took:type_name -> google.protobuf.Duration
+	56, // 27: llmopt.control.v1.RunJobResponse.took:type_name -> google.protobuf.Duration
 	21, // 28: llmopt.control.v1.GetStateResponse.spaces:type_name -> llmopt.control.v1.StateSpace
-	26, // 29: llmopt.control.v1.ListJournalResponse.entries:type_name -> llmopt.control.v1.JournalEntry
-	40, // 30: llmopt.control.v1.JournalEntry.at:type_name -> google.protobuf.Timestamp
-	29, // 31: llmopt.control.v1.ListRoutesResponse.routes:type_name -> llmopt.control.v1.Route
-	30, // 32: llmopt.control.v1.Route.targets:type_name -> llmopt.control.v1.RouteTarget
-	39, // 33: llmopt.control.v1.RouteTarget.for:type_name -> google.protobuf.Duration
-	1,  // 34: llmopt.control.v1.SetTargetRequest.action:type_name -> llmopt.control.v1.SetTargetRequest.Action
-	30, // 35: llmopt.control.v1.SetTargetResponse.target:type_name -> llmopt.control.v1.RouteTarget
-	38, // 36: llmopt.control.v1.ExplainRequest.headers:type_name -> llmopt.control.v1.ExplainRequest.HeadersEntry
-	35, // 37: llmopt.control.v1.ExplainResponse.candidates:type_name -> llmopt.control.v1.Candidate
-	36, // 38: llmopt.control.v1.ExplainResponse.fallbacks:type_name -> llmopt.control.v1.Chain
-	2,  // 39: llmopt.control.v1.Admin.GetVersion:input_type -> llmopt.control.v1.GetVersionRequest
-	5,  // 40: llmopt.control.v1.Admin.GetStatus:input_type -> llmopt.control.v1.GetStatusRequest
-	11, // 41: llmopt.control.v1.Admin.GetSeries:input_type -> llmopt.control.v1.GetSeriesRequest
-	14, // 42: llmopt.control.v1.Admin.ListJobs:input_type -> llmopt.control.v1.ListJobsRequest
-	17, // 43: llmopt.control.v1.Admin.RunJob:input_type -> llmopt.control.v1.RunJobRequest
-	19, // 44: llmopt.control.v1.Admin.GetState:input_type -> llmopt.control.v1.GetStateRequest
-	22, // 45: llmopt.control.v1.Admin.CompactState:input_type -> llmopt.control.v1.CompactStateRequest
-	24, // 46: llmopt.control.v1.Admin.ListJournal:input_type -> llmopt.control.v1.ListJournalRequest
-	27, // 47: llmopt.control.v1.Admin.ListRoutes:input_type -> llmopt.control.v1.ListRoutesRequest
-	31, // 48: llmopt.control.v1.Admin.SetTarget:input_type -> llmopt.control.v1.SetTargetRequest
-	33, // 49: llmopt.control.v1.Admin.Explain:input_type -> llmopt.control.v1.ExplainRequest
-	3,  // 50: llmopt.control.v1.Admin.GetVersion:output_type -> llmopt.control.v1.GetVersionResponse
-	6,  // 51: llmopt.control.v1.Admin.GetStatus:output_type -> llmopt.control.v1.GetStatusResponse
-	12, // 52: llmopt.control.v1.Admin.GetSeries:output_type -> llmopt.control.v1.GetSeriesResponse
-	15, // 53: llmopt.control.v1.Admin.ListJobs:output_type -> llmopt.control.v1.ListJobsResponse
-	18, // 54: llmopt.control.v1.Admin.RunJob:output_type -> llmopt.control.v1.RunJobResponse
-	20, // 55: llmopt.control.v1.Admin.GetState:output_type -> llmopt.control.v1.GetStateResponse
-	23, // 56: llmopt.control.v1.Admin.CompactState:output_type -> llmopt.control.v1.CompactStateResponse
-	25, // 57: llmopt.control.v1.Admin.ListJournal:output_type -> llmopt.control.v1.ListJournalResponse
-	28, // 58: llmopt.control.v1.Admin.ListRoutes:output_type -> llmopt.control.v1.ListRoutesResponse
-	32, // 59: llmopt.control.v1.Admin.SetTarget:output_type -> llmopt.control.v1.SetTargetResponse
-	34, // 60: llmopt.control.v1.Admin.Explain:output_type -> llmopt.control.v1.ExplainResponse
-	50, // [50:61] is the sub-list for method output_type
-	39, // [39:50] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	57, // 29: llmopt.control.v1.ListJournalRequest.since:type_name -> google.protobuf.Timestamp
+	26, // 30: llmopt.control.v1.ListJournalResponse.entries:type_name -> llmopt.control.v1.JournalEntry
+	57, // 31: llmopt.control.v1.JournalEntry.at:type_name -> google.protobuf.Timestamp
+	43, // 32: llmopt.control.v1.JournalEntry.decision:type_name -> llmopt.control.v1.Decision
+	58, // 33: llmopt.control.v1.JournalEntry.record:type_name -> google.protobuf.Struct
+	29, // 34: llmopt.control.v1.ListRoutesResponse.routes:type_name -> llmopt.control.v1.Route
+	30, // 35: llmopt.control.v1.Route.targets:type_name -> llmopt.control.v1.RouteTarget
+	56, // 36: llmopt.control.v1.RouteTarget.for:type_name -> google.protobuf.Duration
+	1,  // 37: llmopt.control.v1.SetTargetRequest.action:type_name -> llmopt.control.v1.SetTargetRequest.Action
+	30, // 38: llmopt.control.v1.SetTargetResponse.target:type_name -> llmopt.control.v1.RouteTarget
+	54, // 39: llmopt.control.v1.ExplainRequest.headers:type_name -> llmopt.control.v1.ExplainRequest.HeadersEntry
+	35, // 40: llmopt.control.v1.ExplainResponse.candidates:type_name -> llmopt.control.v1.Candidate
+	36, // 41: llmopt.control.v1.ExplainResponse.fallbacks:type_name -> llmopt.control.v1.Chain
+	39, // 42: llmopt.control.v1.GetOptimizerResponse.routes:type_name -> llmopt.control.v1.OptimizedRoute
+	41, // 43: llmopt.control.v1.GetOptimizerResponse.frozen:type_name -> llmopt.control.v1.Standing
+	41, // 44: llmopt.control.v1.GetOptimizerResponse.pins:type_name -> llmopt.control.v1.Standing
+	41, // 45: llmopt.control.v1.GetOptimizerResponse.modes:type_name -> llmopt.control.v1.Standing
+	43, // 46: llmopt.control.v1.GetOptimizerResponse.pending:type_name -> llmopt.control.v1.Decision
+	42, // 47: llmopt.control.v1.GetOptimizerResponse.fences:type_name -> llmopt.control.v1.Fence
+	55, // 48: llmopt.control.v1.OptimizedRoute.modes:type_name -> llmopt.control.v1.OptimizedRoute.ModesEntry
+	40, // 49: llmopt.control.v1.OptimizedRoute.trial:type_name -> llmopt.control.v1.Trial
+	44, // 50: llmopt.control.v1.OptimizedRoute.changes:type_name -> llmopt.control.v1.Change
+	0,  // 51: llmopt.control.v1.Standing.mode:type_name -> llmopt.control.v1.Mode
+	57, // 52: llmopt.control.v1.Standing.until:type_name -> google.protobuf.Timestamp
+	57, // 53: llmopt.control.v1.Fence.until:type_name -> google.protobuf.Timestamp
+	57, // 54: llmopt.control.v1.Decision.at:type_name -> google.protobuf.Timestamp
+	0,  // 55: llmopt.control.v1.Decision.mode:type_name -> llmopt.control.v1.Mode
+	57, // 56: llmopt.control.v1.Decision.expires:type_name -> google.protobuf.Timestamp
+	44, // 57: llmopt.control.v1.Decision.changes:type_name -> llmopt.control.v1.Change
+	40, // 58: llmopt.control.v1.Decision.trial:type_name -> llmopt.control.v1.Trial
+	0,  // 59: llmopt.control.v1.OrderOptimizerRequest.mode:type_name -> llmopt.control.v1.Mode
+	56, // 60: llmopt.control.v1.OrderOptimizerRequest.for:type_name -> google.protobuf.Duration
+	43, // 61: llmopt.control.v1.OrderOptimizerResponse.decision:type_name -> llmopt.control.v1.Decision
+	43, // 62: llmopt.control.v1.RunCycleResponse.decision:type_name -> llmopt.control.v1.Decision
+	43, // 63: llmopt.control.v1.WatchDecisionsResponse.decision:type_name -> llmopt.control.v1.Decision
+	56, // 64: llmopt.control.v1.WatchStatusRequest.span:type_name -> google.protobuf.Duration
+	56, // 65: llmopt.control.v1.WatchStatusRequest.every:type_name -> google.protobuf.Duration
+	6,  // 66: llmopt.control.v1.WatchStatusResponse.status:type_name -> llmopt.control.v1.GetStatusResponse
+	0,  // 67: llmopt.control.v1.OptimizedRoute.ModesEntry.value:type_name -> llmopt.control.v1.Mode
+	2,  // 68: llmopt.control.v1.Admin.GetVersion:input_type -> llmopt.control.v1.GetVersionRequest
+	5,  // 69: llmopt.control.v1.Admin.GetStatus:input_type -> llmopt.control.v1.GetStatusRequest
+	11, // 70: llmopt.control.v1.Admin.GetSeries:input_type -> llmopt.control.v1.GetSeriesRequest
+	14, // 71: llmopt.control.v1.Admin.ListJobs:input_type -> llmopt.control.v1.ListJobsRequest
+	17, // 72: llmopt.control.v1.Admin.RunJob:input_type -> llmopt.control.v1.RunJobRequest
+	19, // 73: llmopt.control.v1.Admin.GetState:input_type -> llmopt.control.v1.GetStateRequest
+	22, // 74: llmopt.control.v1.Admin.CompactState:input_type -> llmopt.control.v1.CompactStateRequest
+	24, // 75: llmopt.control.v1.Admin.ListJournal:input_type -> llmopt.control.v1.ListJournalRequest
+	27, // 76: llmopt.control.v1.Admin.ListRoutes:input_type -> llmopt.control.v1.ListRoutesRequest
+	31, // 77: llmopt.control.v1.Admin.SetTarget:input_type -> llmopt.control.v1.SetTargetRequest
+	37, // 78: llmopt.control.v1.Admin.GetOptimizer:input_type -> llmopt.control.v1.GetOptimizerRequest
+	45, // 79: llmopt.control.v1.Admin.OrderOptimizer:input_type -> llmopt.control.v1.OrderOptimizerRequest
+	47, // 80: llmopt.control.v1.Admin.RunCycle:input_type -> llmopt.control.v1.RunCycleRequest
+	49, // 81: llmopt.control.v1.Admin.WatchDecisions:input_type -> llmopt.control.v1.WatchDecisionsRequest
+	51, // 82: llmopt.control.v1.Admin.WatchStatus:input_type -> llmopt.control.v1.WatchStatusRequest
+	33, // 83: llmopt.control.v1.Admin.Explain:input_type -> llmopt.control.v1.ExplainRequest
+	3,  // 84: llmopt.control.v1.Admin.GetVersion:output_type -> llmopt.control.v1.GetVersionResponse
+	6,  // 85: llmopt.control.v1.Admin.GetStatus:output_type -> llmopt.control.v1.GetStatusResponse
+	12, // 86: llmopt.control.v1.Admin.GetSeries:output_type -> llmopt.control.v1.GetSeriesResponse
+	15, // 87: llmopt.control.v1.Admin.ListJobs:output_type -> llmopt.control.v1.ListJobsResponse
+	18, // 88: llmopt.control.v1.Admin.RunJob:output_type -> llmopt.control.v1.RunJobResponse
+	20, // 89: llmopt.control.v1.Admin.GetState:output_type -> llmopt.control.v1.GetStateResponse
+	23, // 90: llmopt.control.v1.Admin.CompactState:output_type -> llmopt.control.v1.CompactStateResponse
+	25, // 91: llmopt.control.v1.Admin.ListJournal:output_type -> llmopt.control.v1.ListJournalResponse
+	28, // 92: llmopt.control.v1.Admin.ListRoutes:output_type -> llmopt.control.v1.ListRoutesResponse
+	32, // 93: llmopt.control.v1.Admin.SetTarget:output_type -> llmopt.control.v1.SetTargetResponse
+	38, // 94: llmopt.control.v1.Admin.GetOptimizer:output_type -> llmopt.control.v1.GetOptimizerResponse
+	46, // 95: llmopt.control.v1.Admin.OrderOptimizer:output_type -> llmopt.control.v1.OrderOptimizerResponse
+	48, // 96: llmopt.control.v1.Admin.RunCycle:output_type -> llmopt.control.v1.RunCycleResponse
+	50, // 97: llmopt.control.v1.Admin.WatchDecisions:output_type -> llmopt.control.v1.WatchDecisionsResponse
+	52, // 98: llmopt.control.v1.Admin.WatchStatus:output_type -> llmopt.control.v1.WatchStatusResponse
+	34, // 99: llmopt.control.v1.Admin.Explain:output_type -> llmopt.control.v1.ExplainResponse
+	84, // [84:100] is the sub-list for method output_type
+	68, // [68:84] is the sub-list for method input_type
+	68, // [68:68] is the sub-list for extension type_name
+	68, // [68:68] is the sub-list for extension extendee
+	0,  // [0:68] is the sub-list for field type_name
 }
 
 func init() { file_optimizer_control_controlpb_control_proto_init() }
@@ -2931,7 +4310,7 @@ func file_optimizer_control_controlpb_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_optimizer_control_controlpb_control_proto_rawDesc), len(file_optimizer_control_controlpb_control_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   37,
+			NumMessages:   54,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

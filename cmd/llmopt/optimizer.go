@@ -1,0 +1,242 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"sync/atomic"
+	"time"
+
+	"llm-auto-optimizer/config"
+	"llm-auto-optimizer/optimizer"
+	"llm-auto-optimizer/optimizer/runner"
+	"llm-auto-optimizer/optimizer/state"
+	"llm-auto-optimizer/proxy/pick"
+	"llm-auto-optimizer/proxy/policy"
+)
+
+// late is the part of the streams that may begin later than objective.ttft_p95, which is a 95th percentile.
+const late = .05
+
+// plant is the server as the optimizer's loop sees it.
+type plant struct {
+	g    *gateway
+	base atomic.Pointer[policy.Snapshot]     // what Known has told of
+	last atomic.Pointer[[2]*policy.Snapshot] // before and after the last change; nil: none yet
+}
+
+// Known implements optimizer.Plant.
+func (p *plant) Known(now time.Time) (all []optimizer.Known) {
+	base := p.g.policy.Load()
+	p.base.Store(base)
+	for _, r := range p.g.reload.current.Load().RouteList() {
+		in, known := base.Routes[r.Name]
+		if !known {
+			continue // the settings are being reloaded
+		}
+		k := optimizer.Known{
+			Name: r.Name, Objective: objectiveOf(&r.Objective), InForce: in.Parameters, Static: in.Parameters, Holdback: in.Holdback, Canary: in.Canary,
+		}
+		if in.Static != nil {
+			k.Static = *in.Static
+		}
+		for _, t := range r.TargetList() {
+			target := p.g.proxy.Target(r.Name, t.Name)
+			if target == nil {
+				continue
+			}
+			s := target.Status(now).State
+			k.Targets = append(k.Targets, optimizer.KnownTarget{
+				Name: t.Name, Available: s == pick.Healthy || s == pick.Full || s == pick.RateLimit, Returning: s == pick.SlowStart,
+			})
+		}
+		all = append(all, k)
+	}
+	return all
+}
+
+// objectiveOf is what the settings say of violations: answers that begin late, and those that fail.
+func objectiveOf(o *config.Objective) optimizer.Objective {
+	to := optimizer.Objective{TTFT: o.TTFTp95, Violations: float64(o.ErrorRate)}
+	if o.TTFTp95 > 0 {
+		to.Violations += late
+	}
+	return to
+}
+
+// Publish implements optimizer.Plant.
+func (p *plant) Publish(routes map[string]policy.Route) error {
+	base := p.base.Load()
+	next := *base
+	next.Routes = maps.Clone(base.Routes)
+	maps.Copy(next.Routes, routes)
+	now, err := p.g.policy.Publish(base, next)
+	if err != nil {
+		return err
+	}
+	p.last.Store(&[2]*policy.Snapshot{base, now})
+	if d := p.g.durable; d != nil {
+		d.keeper.Keep(now)
+	}
+	return nil
+}
+
+// untune puts all routes back to how they are configured.
+func (p *plant) untune() {
+	for {
+		base := p.g.policy.Load()
+		next := *base
+		next.Routes = maps.Clone(base.Routes)
+		tuned := false
+		for name, r := range next.Routes {
+			if r.Static != nil {
+				next.Routes[name], tuned = policy.Route{Parameters: *r.Static}, true
+			}
+		}
+		if !tuned {
+			return
+		}
+		if now, err := p.g.policy.Publish(base, next); err == nil {
+			p.g.log.Info().Msg("the optimizer is off: all routes are as configured")
+			p.journal(&optimizer.Decision{At: time.Now(), Tuner: "operator", Verdict: optimizer.Ordered, Proposal: optimizer.Proposal{Reason: "the optimizer is switched off: all routes are as configured"}}, base, now)
+			return
+		}
+	}
+}
+
+// journal stores a decision.
+func (p *plant) journal(d *optimizer.Decision, before, now *policy.Snapshot) {
+	if p.g.durable == nil {
+		return
+	}
+	raw, err := json.Marshal(d)
+	if err != nil {
+		p.g.log.Error().Err(err).Str("decision", d.ID).Msg("a decision can't be written down")
+	}
+	e := state.Entry{At: d.At, Kind: state.KindDecision, Reason: d.String(), From: before.Version, To: now.Version, Decision: raw}
+	for _, c := range d.Changes {
+		e.Changed = append(e.Changed, "routes."+d.Route+"."+c.Name)
+	}
+	p.g.durable.keeper.Journal(e, p.g.policy.Load())
+}
+
+// decided notes a decision.
+func (p *plant) decided(d *optimizer.Decision) {
+	before := p.g.policy.Load()
+	now := before
+	switch d.Verdict {
+	case optimizer.Applied, optimizer.Trying, optimizer.Promoted, optimizer.RolledBack, optimizer.Ordered:
+		if last := p.last.Load(); last != nil && last[1] == now {
+			before = last[0]
+		}
+	default:
+	}
+	p.journal(d, before, now)
+}
+
+const (
+	memoryNamespace = "optimizer"
+	memoryName      = "loop"
+	memoryTimeout   = 5 * time.Second
+	// memoryWait is how long the optimizer waits for what it knew before.
+	memoryWait = 10 * time.Second
+)
+
+// recall is what the optimizer knew in an earlier run.
+func (g *gateway) recall(ctx context.Context) []byte {
+	if g.durable == nil {
+		return nil
+	}
+	select {
+	case <-g.durable.keeper.Ready():
+	case <-ctx.Done():
+		return nil
+	case <-time.After(memoryWait):
+		g.log.Warn().Dur("waited", memoryWait).Msg("what the optimizer knew can't be read: it begins anew")
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, memoryTimeout)
+	defer cancel()
+	b, err := g.durable.store.Value(ctx, memoryNamespace, memoryName)
+	if err != nil {
+		return nil // there is none
+	}
+	return b
+}
+
+// remember keeps what the optimizer knows for the next run.
+func (g *gateway) remember(b []byte) {
+	if g.durable == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(g.stopping), memoryTimeout)
+	defer cancel()
+	if err := g.durable.store.PutValue(ctx, memoryNamespace, memoryName, b, 0); err != nil {
+		g.log.Warn().Err(err).Msg("what the optimizer knows is not stored")
+	}
+}
+
+// newOptimizer makes the optimizer of the server.
+func (g *gateway) newOptimizer(c *config.Config) {
+	g.plant = &plant{g: g}
+	g.optimizer = runner.New(runner.Options{
+		Plant: g.plant, Ring: g.ring, Config: optimizerOf(c), Journal: g.plant.decided, Load: g.recall, Save: g.remember, Off: g.plant.untune,
+		Log: g.logs.of(logOptimizer),
+	})
+}
+
+// optimizerOf is what the settings say of the optimizer.
+func optimizerOf(c *config.Config) runner.Config {
+	o := &c.Optimizer
+	bounds, trials := optimizer.DefaultBounds, optimizer.DefaultTrials
+	bounds.Step, bounds.Most, bounds.Least = float64(o.MaxStep), float64(o.MaxMove), float64(o.MinMove)
+	bounds.CoolDown, bounds.PerHour = o.CoolDown, o.PerHour
+	trials.Least, trials.Requests, trials.Longest = o.Canary.Time, float64(o.Canary.Requests), o.Canary.Longest
+	trials.Failures, trials.Violations = float64(o.Canary.Failures), float64(o.Canary.Violations)
+	routing := optimizer.Routing{
+		MinShare: float64(o.Routing.MinShare), MaxShare: float64(o.Routing.MaxShare), Confidence: float64(o.Routing.Confidence),
+		MinCount: float64(o.Routing.MinCount), MinSaving: float64(o.Routing.MinSaving),
+	}
+	r := runner.Config{
+		Enabled: o.Enabled, Deadline: o.Deadline, Tuners: []optimizer.Tuner{routing},
+		Settings: optimizer.Settings{
+			Bounds: bounds, Trials: trials, Holdback: float64(o.Holdback),
+			Modes:  map[string]optimizer.Mode{routing.Name(): modeOf(o.Routing.Mode)},
+			Routes: map[string]map[string]optimizer.Mode{},
+		},
+	}
+	for name, route := range c.Routes {
+		own := map[string]optimizer.Mode{}
+		if route.Optimizer.Routing != "" {
+			own[routing.Name()] = modeOf(route.Optimizer.Routing)
+		}
+		r.Settings.Routes[name] = own
+	}
+	return r
+}
+
+// mode is how far any tuner may go.
+func (g *gateway) mode() (most optimizer.Mode) {
+	c := optimizerOf(g.reload.current.Load())
+	if !c.Enabled {
+		return optimizer.Observe
+	}
+	for _, m := range c.Settings.Modes {
+		most = max(most, m)
+	}
+	for _, own := range c.Settings.Routes {
+		for _, m := range own {
+			most = max(most, m)
+		}
+	}
+	return most
+}
+
+// modeOf is a mode that was checked.
+func modeOf(name string) optimizer.Mode {
+	m, ok := optimizer.ParseMode(name)
+	if !ok {
+		panic("BUG: mode was checked: " + name)
+	}
+	return m
+}

@@ -1,0 +1,97 @@
+package optimizer
+
+import (
+	"fmt"
+	"math"
+	"reflect"
+	"time"
+)
+
+// Fence is why a tuner is left out, and for how long.
+type Fence struct {
+	Why   string    `json:"why"`
+	Until time.Time `json:"until"`
+}
+
+// fencedFor is how long a tuner that has failed is left out.
+const fencedFor = time.Hour
+
+// Fence leaves a tuner out, because it has failed.
+func (l *Loop) Fence(now time.Time, tuner, route, why string) Decision {
+	l.fences[tuner] = Fence{why, now.Add(fencedFor)}
+	return Decision{At: now, Route: route, Tuner: tuner, Mode: Observe, Verdict: Fenced, Why: why, Expires: now.Add(fencedFor)}
+}
+
+// Fences are the tuners that are left out.
+func (l *Loop) Fences() map[string]Fence { return l.fences }
+
+// propose asks a tuner; failed says what is wrong with the tuner where it can't be trusted.
+func propose(t Tuner, e *RouteEvidence) (p Proposal, failed string) {
+	defer func() {
+		if v := recover(); v != nil {
+			p, failed = Proposal{}, fmt.Sprintf("the tuner panicked: %v", v)
+		}
+	}()
+	p = t.Propose(e)
+	for _, v := range []float64{p.Expected.Cost, p.Expected.Relative, p.Expected.Violations, p.Evidence.Value, p.Evidence.Threshold} {
+		if !finite(v) {
+			return Proposal{}, "the tuner expects what is no number"
+		}
+	}
+	for _, c := range p.Changes {
+		if !finite(c.To) {
+			return Proposal{}, fmt.Sprintf("the tuner wants %s to be %v", c.Name, c.To)
+		}
+	}
+	return p, ""
+}
+
+func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
+
+// unusable says what of the evidence is no number, or can't be; empty: all is well.
+func (e *RouteEvidence) unusable() string { return unusable(reflect.ValueOf(e).Elem(), "") }
+
+func unusable(v reflect.Value, name string) string {
+	switch v.Kind() {
+	case reflect.Float64:
+		if f := v.Float(); !finite(f) {
+			return fmt.Sprintf("%s is %v", name, f)
+		}
+	case reflect.Struct:
+		switch s := v.Interface().(type) {
+		case time.Time:
+			return ""
+		case Cell:
+			if s.Count < 0 || s.Violations < 0 || s.Violations > s.Count+1e-9 || s.Unit < 0 {
+				return fmt.Sprintf("%s is %+v", name, s)
+			}
+		case Load:
+			if s.Rate < 0 || s.Input < 0 || s.Output < 0 {
+				return fmt.Sprintf("%s is %+v", name, s)
+			}
+		}
+		for i := range v.NumField() {
+			if why := unusable(v.Field(i), v.Type().Field(i).Name); why != "" {
+				return why
+			}
+		}
+	case reflect.Slice, reflect.Array:
+		for i := range v.Len() {
+			if why := unusable(v.Index(i), name); why != "" {
+				return why
+			}
+		}
+	case reflect.Map:
+		for it := v.MapRange(); it.Next(); {
+			if why := unusable(it.Value(), name); why != "" {
+				return why
+			}
+		}
+	case reflect.Pointer:
+		if !v.IsNil() {
+			return unusable(v.Elem(), name)
+		}
+	default:
+	}
+	return ""
+}

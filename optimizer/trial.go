@@ -1,0 +1,356 @@
+package optimizer
+
+import (
+	"fmt"
+	"hash/fnv"
+	"math"
+	"time"
+
+	"llm-auto-optimizer/analysis/learn"
+	"llm-auto-optimizer/analysis/window"
+	"llm-auto-optimizer/proxy/policy"
+)
+
+// Trials is how changes are tried on part of the traffic, beside a control that is as large.
+type Trials struct {
+	Stages     []float64     // shares of the sessions, rising, at most a half
+	Least      time.Duration // of a stage
+	Requests   float64       // that each of the two must have had in a stage
+	Longest    time.Duration // of a trial; then it is rolled back
+	Harm       float64       // e-value of harm from which on it is rolled back
+	Failures   float64       // share of exchanges that may fail more often, at most, at a half of the traffic; with less traffic more in proportion
+	Violations float64       // the same of violations of the objective
+	Cost       float64       // times what was planned, from which on it is rolled back
+}
+
+// DefaultTrials are the settings of trials.
+var DefaultTrials = Trials{
+	Stages: []float64{.01, .05, .25, .5}, Least: 2 * time.Minute, Requests: 300, Longest: 24 * time.Hour, Harm: 100, Failures: .003, Violations: .005, Cost: 1.25,
+}
+
+// urgentStage is the share from which on a change is tried that ends harm.
+const urgentStage = .25
+
+// trial is a change that is tried.
+type trial struct {
+	Trials
+	decision Decision
+	salt     uint64
+	next     policy.Parameters
+	began    time.Time
+	stepped  time.Time // when the share was last raised
+	stage    int
+	stageAt  time.Time // when its share was reached
+	share    float64
+	paused   bool
+	fails    learn.Harm
+	violates learn.Harm
+	over     *learn.Bet // against the objective being kept; nil: there is none
+	arms     [2]armSums // control, trial; of the whole trial
+	before   [2]float64 // exchanges at the begin of the stage
+}
+
+// armSums sum up what an arm has come to. Cost is per token of work, so that an odd long exchange counts for what it is.
+type armSums struct {
+	n, failed, violated                        float64
+	priced, cost, work, cost2, costWork, work2 float64
+}
+
+// TrialReport is how a trial is doing.
+type TrialReport struct {
+	Decision   string     `json:"decision"`
+	Share      float64    `json:"share"`                      // of the sessions
+	Exchanges  [2]float64 `json:"exchanges"`                  // control, trial
+	Failures   [2]float64 `json:"failures"`                   // shares
+	Violations [2]float64 `json:"violations"`                 // shares
+	Harm       [2]float64 `json:"log_e_value"`                // of failures and of violations: natural logarithms of the e-values of harm
+	Cost       float64    `json:"cost_ratio,omitempty"`       // of the trial to the control, per token of work; 0: not known
+	CostError  float64    `json:"cost_ratio_error,omitempty"` // 1.96 standard errors of it
+}
+
+// String is the report as part of a sentence.
+func (r *TrialReport) String() string {
+	s := fmt.Sprintf("%.3g %% of the sessions, %.0f exchanges against %.0f: failures %.2f %% against %.2f %%, violations %.2f %% against %.2f %%",
+		100*r.Share, r.Exchanges[1], r.Exchanges[0], 100*r.Failures[1], 100*r.Failures[0], 100*r.Violations[1], 100*r.Violations[0])
+	if r.Cost > 0 {
+		s += fmt.Sprintf(", cost %+.1f ± %.1f %%", 100*(r.Cost-1), 100*r.CostError)
+	}
+	return s
+}
+
+func (t *trial) report() *TrialReport {
+	r := &TrialReport{Decision: t.decision.ID, Share: t.share, Harm: [2]float64{t.fails.Log(), t.violates.Log()}}
+	for i := range t.arms {
+		a := &t.arms[i]
+		r.Exchanges[i], r.Failures[i], r.Violations[i] = a.n, a.failed/max(a.n, 1), a.violated/max(a.n, 1)
+	}
+	if ratio, se, ok := t.ratio(); ok {
+		r.Cost, r.CostError = ratio, 1.96*se
+	}
+	return r
+}
+
+// begin starts a trial of a decision.
+func (l *Loop) begin(now time.Time, r *routeLoop, c *change, d Decision) Decision {
+	next, err := apply(c.next, d.Changes)
+	if err != nil {
+		d.Verdict, d.Why = Refused, err.Error()
+		return d
+	}
+	d.ID, d.Verdict, d.Expires = l.nextID(), Trying, now.Add(l.settings.Trials.Longest)
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%s %s %d", r.name, d.ID, now.UnixNano())
+	t := &trial{Trials: l.settings.Trials, decision: d, salt: h.Sum64(), next: next, began: now, stepped: now, stageAt: now}
+	t.decision.Evidence, t.decision.Settings, t.decision.Guard, t.decision.Bounds = nil, nil, nil, nil
+	if d.Urgent {
+		for t.stage < len(t.Stages)-1 && t.Stages[t.stage] < urgentStage {
+			t.stage++
+		}
+	}
+	t.share = t.Stages[t.stage]
+	if v := c.known.Objective.Violations; v > 0 {
+		t.over = learn.NewBet(v)
+	}
+	c.canary, c.changed = t.canary(), true
+	c.commits = append(c.commits, func() {
+		r.trial = t
+		l.guard(now, r, d.Tuner).note(now, &d.Proposal)
+	})
+	return d
+}
+
+func (t *trial) canary() *policy.Canary {
+	return &policy.Canary{Parameters: t.next, Share: t.share, Salt: t.salt}
+}
+
+func (t *trial) observe(x *window.Exchange) {
+	arm := 0
+	switch policy.Arm(x.Arm) {
+	case policy.Trial:
+		arm = 1
+	case policy.Control:
+	default:
+		return
+	}
+	if t.paused {
+		return
+	}
+	bad := func(v bool) float64 {
+		if v {
+			return 1
+		}
+		return 0
+	}
+	failed, violated := bad(x.Failed), bad(x.Violation)
+	t.fails.Add(arm == 1, failed)
+	t.violates.Add(arm == 1, violated)
+	if arm == 1 && t.over != nil {
+		t.over.Add(violated)
+	}
+	a := &t.arms[arm]
+	a.n, a.failed, a.violated = a.n+1, a.failed+failed, a.violated+violated
+	if w := work(float64(x.Input), float64(x.Output)); x.CostNanoUSD > 0 && !x.Unpriced && w > 0 {
+		cost := float64(x.CostNanoUSD) / 1e9
+		a.priced, a.cost, a.work = a.priced+1, a.cost+cost, a.work+w
+		a.cost2, a.costWork, a.work2 = a.cost2+cost*cost, a.costWork+cost*w, a.work2+w*w
+	}
+}
+
+// ratio is what a token of work costs in the trial, by what it costs in the control, with its standard error by linearisation (Cochran, Sampling
+// Techniques, 1977, section 6.4).
+func (t *trial) ratio() (ratio, se float64, ok bool) {
+	variance := 0.
+	var unit [2]float64
+	for i := range t.arms {
+		a := &t.arms[i]
+		if a.priced < 50 || a.work <= 0 || a.cost <= 0 {
+			return 0, 0, false
+		}
+		unit[i] = a.cost / a.work
+		residual := max(0, a.cost2-2*unit[i]*a.costWork+unit[i]*unit[i]*a.work2)
+		variance += residual / (a.cost * a.cost)
+	}
+	ratio = unit[1] / unit[0]
+	return ratio, ratio * math.Sqrt(variance), true
+}
+
+// stepTrial judges the trial of a route.
+func (l *Loop) stepTrial(now time.Time, r *routeLoop, c *change) []Decision {
+	t := r.trial
+	if t == nil {
+		if c.canary != nil { // of a run before, or of somebody who is no more
+			c.canary, c.changed = nil, true
+		}
+		return nil
+	}
+	if c.known.Canary == nil || c.known.Canary.Salt != t.salt {
+		r.trial = nil
+		return []Decision{t.decided(now, RolledBack, "somebody else has changed the policy")}
+	}
+	t.paused = false
+	for _, k := range c.known.Targets {
+		t.paused = t.paused || !k.Available && !k.Returning
+	}
+	if l.mode(r.name, t.decision.Tuner) < Canary {
+		return []Decision{l.endTrial(now, r, c, RolledBack, "the tuner's mode does not allow it any more")}
+	}
+	if why := t.harmful(now); why != "" {
+		return []Decision{l.endTrial(now, r, c, RolledBack, why)}
+	}
+	dt := now.Sub(t.stepped)
+	t.stepped = now
+	switch {
+	case t.paused:
+		t.stageAt = now // learning waits, and the stage begins anew
+	case t.share < t.Stages[t.stage]:
+		far := distance(&c.next, t.decision.Changes)
+		g := l.guard(now, r, t.decision.Tuner)
+		rise := g.Step * g.elapsed(dt)
+		if far > 0 {
+			rise /= far
+		}
+		t.share = min(t.Stages[t.stage], t.share+rise)
+		t.stageAt = now
+		t.before = [2]float64{t.arms[0].n, t.arms[1].n}
+		c.canary, c.changed = t.canary(), true
+	case !t.passed(now, c.known.Objective.Violations):
+	case t.stage < len(t.Stages)-1:
+		t.stage++
+		return []Decision{t.decided(now, Trying, fmt.Sprintf("no harm at %.3g %%: on to %.3g %%", 100*t.share, 100*t.Stages[t.stage]))}
+	case t.worthless():
+		return []Decision{l.endTrial(now, r, c, RolledBack, "it does not save what it was to save")}
+	case !t.pays():
+	default:
+		return []Decision{l.endTrial(now, r, c, Promoted, "no harm at a half of the traffic")}
+	}
+	return nil
+}
+
+// decided is what becomes of the trial's decision.
+func (t *trial) decided(now time.Time, v Verdict, why string) Decision {
+	d := t.decision
+	d.At, d.Verdict, d.Why, d.Trial = now, v, why, t.report()
+	return d
+}
+
+// endTrial puts the change in force, or gives it up.
+func (l *Loop) endTrial(now time.Time, r *routeLoop, c *change, v Verdict, why string) Decision {
+	t := r.trial
+	d := t.decided(now, v, why)
+	c.canary, c.changed = nil, true
+	if v != Promoted {
+		c.commits = append(c.commits, func() {
+			r.trial = nil
+			r.backOff(now, t.decision.Tuner, t.decision.Changes, "it was rolled back: "+why)
+		})
+		return d
+	}
+	half := make([]Change, 0, len(d.Changes))
+	for _, ch := range d.Changes { // the traffic stays as it is: half of it had the change already
+		if isWeight(ch.Name) {
+			ch.To = ch.From + t.share*(ch.To-ch.From)
+		}
+		half = append(half, ch)
+	}
+	next, err := apply(c.next, half)
+	if err != nil {
+		d.Verdict, d.Why = RolledBack, err.Error()
+		c.commits = append(c.commits, func() { r.trial = nil })
+		return d
+	}
+	c.next = next
+	c.commits = append(c.commits, func() {
+		r.trial = nil
+		delete(r.backed, d.Tuner)
+		r.goals[d.Tuner] = &goal{ID: d.ID, At: now, Moved: now, Changes: d.Changes}
+		l.made(now, &d)
+	})
+	return d
+}
+
+// harmful says why the trial is to be given up; empty: it may go on.
+func (t *trial) harmful(now time.Time) string {
+	control, tried := &t.arms[0], &t.arms[1]
+	limit := math.Log(t.Harm)
+	switch r := t.report(); {
+	case t.fails.Log() >= limit:
+		return fmt.Sprintf("failures: log e-value %.1f, %.1f is too much", t.fails.Log(), limit)
+	case t.violates.Log() >= limit && (t.over == nil || t.over.Log() >= limit):
+		return fmt.Sprintf("violations: log e-value %.1f, %.1f is too much", t.violates.Log(), limit)
+	case tried.n >= 50 && control.n >= 50 && r.Failures[1] >= 2*r.Failures[0] && r.Failures[1] >= r.Failures[0]+.02:
+		return fmt.Sprintf("failures are %.1f %% in place of %.1f %%", 100*r.Failures[1], 100*r.Failures[0])
+	case r.Cost > 0 && r.Cost-r.CostError > t.Cost*(1+t.decision.Expected.Relative):
+		return fmt.Sprintf("cost is %+.1f %% in place of %+.1f %%", 100*(r.Cost-1), 100*t.decision.Expected.Relative)
+	case now.After(t.decision.Expires):
+		return fmt.Sprintf("it came to no end in %v", t.Longest)
+	}
+	return ""
+}
+
+// passed tells whether a stage has shown that the next one does little harm at most: the more traffic has the change, the surer that must be.
+func (t *trial) passed(now time.Time, objective float64) bool {
+	control, tried := &t.arms[0], &t.arms[1]
+	if now.Sub(t.stageAt) < t.Least || control.n-t.before[0] < t.Requests || tried.n-t.before[1] < t.Requests {
+		return false
+	}
+	room := t.Stages[len(t.Stages)-1] / t.share
+	if excess(tried.failed, tried.n, control.failed, control.n) > t.Failures*room {
+		return false
+	}
+	within := excess(tried.violated, tried.n, 0, 0) <= objective
+	return within || excess(tried.violated, tried.n, control.violated, control.n) <= t.Violations*room
+}
+
+// excess is the upper 95 % bound of how much larger one share is than another, by the adjusted Wald interval (Agresti and Caffo, The American
+// Statistician 2000); of the share itself where there is no other.
+func excess(bad, n, bad0, n0 float64) float64 {
+	const z = 1.645
+	p, variance := (bad+1)/(n+2), 0.
+	variance = p * (1 - p) / (n + 2)
+	if n0 > 0 {
+		q := (bad0 + 1) / (n0 + 2)
+		p, variance = p-q, variance+q*(1-q)/(n0+2)
+	}
+	return p + z*math.Sqrt(variance)
+}
+
+// pays tells whether the trial saves a quarter at least of what it was to save.
+func (t *trial) pays() bool {
+	planned := t.decision.Expected.Relative
+	if planned >= 0 || t.decision.Urgent {
+		return true
+	}
+	ratio, _, ok := t.ratio()
+	return ok && ratio <= 1+planned/4
+}
+
+// worthless tells whether that has become certain enough.
+func (t *trial) worthless() bool {
+	ratio, se, ok := t.ratio()
+	return !t.pays() && (ok && ratio-2*se > 1+t.decision.Expected.Relative/4 || t.arms[1].n > 20*t.Requests)
+}
+
+// backOff keeps a tuner from trying again what has failed.
+type backOff struct {
+	why        string
+	until      time.Time
+	directions map[string]float64
+	times      int
+}
+
+const (
+	backOffFirst = time.Hour
+	backOffLast  = 24 * time.Hour
+)
+
+// backOff has a tuner wait before it tries the like again, twice as long each time.
+func (r *routeLoop) backOff(now time.Time, tuner string, changes []Change, why string) {
+	b := r.backed[tuner]
+	if b == nil {
+		b = &backOff{}
+		r.backed[tuner] = b
+	}
+	wait := min(backOffFirst<<min(b.times, 8), backOffLast)
+	b.times++
+	b.why, b.until, b.directions = why, now.Add(wait), directions(changes)
+}

@@ -1,0 +1,64 @@
+package proxy
+
+import (
+	"encoding/binary"
+	"math"
+	"time"
+
+	"llm-auto-optimizer/analysis/window"
+	"llm-auto-optimizer/proxy/pick"
+)
+
+// tale is what is remembered of an exchange's way over the targets of its route.
+type tale struct {
+	first    string // target that was chosen first
+	forced   bool   // it was no choice
+	repeats  int    // attempts that were given up for another one
+	late     bool   // one of them at the bound of the first byte
+	hedgeWon bool
+}
+
+// choseFirst notes the first choice.
+func (t *tale) choseFirst(c *pick.Choice) {
+	t.first = c.Target.Name()
+	t.forced = c.Why == pick.ByPin || c.Why == pick.LastResort || c.Why == pick.ByFallback || c.Why == pick.ByProbe
+}
+
+// report tells whoever follows single exchanges what this one came to.
+func (x *Exchange) report(now time.Time, o window.Outcome) {
+	if x.route == nil || x.p.ring == nil {
+		return
+	}
+	e := window.Exchange{
+		At: now, Route: x.route.name, Target: x.tale.first, Session: binary.LittleEndian.Uint64(x.session[:]), Class: uint8(x.class), Arm: uint8(x.arm),
+		Attempts: uint8(min(x.attempts, math.MaxUint8)), Forced: x.tale.forced, Late: x.tale.late, Hedged: x.hedged, HedgeWon: x.tale.hedgeWon, //nolint:gosec // bounded
+		Unpriced: x.unpriced, Input: x.usage.InputTotal(), Output: x.usage.OutputTotal(), CostNanoUSD: int64(x.total), LostNanoUSD: int64(x.lost),
+	}
+	switch o {
+	case window.OK:
+		e.Rescued = x.tale.repeats > 0
+	case window.ClientError, window.Canceled:
+	default:
+		e.Failed, e.Violation = true, true
+	}
+	if o == window.OK && !x.isStream() {
+		e.Wait = now.Sub(x.start)
+	}
+	if x.request.Stream {
+		begun := x.attempt.content
+		if !begun.IsZero() {
+			e.Wait = begun.Sub(x.start)
+		}
+		if slo := x.route.config.Objective.TTFTp95; slo > 0 {
+			waited := e.Wait
+			if begun.IsZero() && o == window.Canceled { // it may have left because it had to wait
+				waited = now.Sub(x.start)
+			}
+			e.Violation = e.Violation || waited > slo
+		}
+		if n := e.Output; n > 1 && o == window.OK && x.attempts == 1 && !begun.IsZero() {
+			e.PerToken = now.Sub(begun) / time.Duration(n-1)
+		}
+	}
+	x.p.ring.Put(&e)
+}
