@@ -40,7 +40,10 @@ type targetSums struct {
 	away     time.Time
 }
 
-type cellSums struct{ count, bad, work, cost float64 }
+type cellSums struct {
+	count, bad, work, cost float64
+	prices                 priceSums
+}
 
 const (
 	rateTau     = 30 * time.Second
@@ -68,6 +71,9 @@ func (c *Collector) Observe(x *window.Exchange) {
 	if x.CostNanoUSD > 0 && !x.Unpriced && output > 0 {
 		keep := 1 - 1./costMemory
 		cell.work, cell.cost = cell.work*keep+work(input, output), cell.cost*keep+float64(x.CostNanoUSD)/1e9
+		if x.Attempts <= 1 { // what others charged for repetitions is no price of this one
+			cell.prices.add(keep, input, output, float64(x.CostNanoUSD)/1e9)
+		}
 	}
 	if x.Forced || !t.away.IsZero() && x.At.Sub(t.away) < settleDown { // incidents are the reflexes' business
 		return
@@ -202,6 +208,7 @@ func (c *Collector) Evidence(now time.Time, known *Known) RouteEvidence {
 			te.Cells[class] = Cell{Count: s.count, Violations: s.bad}
 			if s.work > 0 {
 				te.Cells[class].Unit = s.cost / s.work
+				te.Cells[class].In, te.Cells[class].Out = s.prices.of()
 			}
 		}
 		e.Targets = append(e.Targets, te)

@@ -56,6 +56,8 @@ type Cell struct {
 	Count      float64 `json:"count"`      // exchanges, faded
 	Violations float64 `json:"violations"` // of them
 	Unit       float64 `json:"unit"`       // US dollars per token of work, see work; 0: not known
+	In         float64 `json:"in"`         // US dollars per input token
+	Out        float64 `json:"out"`        // and per output token; 0: not known, Unit counts
 }
 
 // Attempts is what a cycle knows of repetitions, given up attempts and hedges: of treated exchanges since the parameters that bound them were last changed.
@@ -97,7 +99,10 @@ const outputWeight = 5
 
 // Cost is what an exchange of the class is expected to cost at the target, in US dollars; known is false where nothing is known.
 func (r *RouteEvidence) Cost(target, class int) (cost float64, known bool) {
-	unit := r.Targets[target].Cells[class].Unit
-	load := &r.Classes[class]
+	cell, load := &r.Targets[target].Cells[class], &r.Classes[class]
+	if cell.Out > 0 {
+		return cell.In*load.Input + cell.Out*load.Output, true
+	}
+	unit := cell.Unit
 	return unit * work(load.Input, load.Output), unit > 0
 }
