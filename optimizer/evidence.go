@@ -49,6 +49,7 @@ type TargetEvidence struct {
 	Capacity  float64       `json:"capacity"`  // exchanges a second that it is believed to take; 0: not known
 	Slowness  float64       `json:"slowness"`  // time per output token, as a factor of its own usual one; 0: not known
 	Cells     [classes]Cell `json:"cells"`
+	Regime    *Regime       `json:"regime,omitempty"` // last change of how it serves, where that is new
 }
 
 // Cell is what is known of exchanges of a class that were sent to a target first.

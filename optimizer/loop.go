@@ -141,6 +141,11 @@ type change struct {
 func (l *Loop) Step(now time.Time) (decisions []Decision) {
 	l.settings.Phase(PhaseCollect, "")
 	changes := map[string]*change{}
+	for _, c := range l.Collector.Changed() {
+		decisions = append(decisions, Decision{
+			At: now, Route: c.Route, Tuner: "analysis", Verdict: Noticed, Proposal: Proposal{Reason: fmt.Sprintf("%s's %s", c.Target, &c.Regime), Evidence: c.Reason},
+		})
+	}
 	for _, known := range l.plant.Known(now) {
 		r := l.route(now, &known)
 		c := &change{known: &known, next: known.InForce, canary: known.Canary}

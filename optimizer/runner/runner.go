@@ -218,7 +218,14 @@ func (r *Runner) feed(ctx context.Context) {
 		r.options.Ring.Drain(func(*window.Exchange) {})
 		return
 	}
-	_ = r.perform(ctx, func(l *optimizer.Loop, _ time.Time) { r.options.Ring.Drain(l.Observe) })
+	_ = r.serve(ctx, &call{
+		do: func(l *optimizer.Loop, _ time.Time) { r.options.Ring.Drain(l.Observe) },
+		after: func() {
+			if r.loop.Alarmed() {
+				r.Alarm()
+			}
+		},
+	})
 }
 
 // perform does something with the loop. Where that panics or takes too long, another loop takes its place.
