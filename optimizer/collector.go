@@ -10,7 +10,8 @@ import (
 
 // Collector adds exchanges up to evidence. It is not safe for concurrent use.
 type Collector struct {
-	routes map[string]*routeSums
+	routes  map[string]*routeSums
+	tallies []tally // memory to work in
 }
 
 // NewCollector returns one that knows nothing.
@@ -179,7 +180,7 @@ const (
 func (c *Collector) Evidence(now time.Time, known *Known) RouteEvidence {
 	r := c.route(known.Name)
 	e := RouteEvidence{Name: known.Name, Objective: known.Objective, InForce: known.InForce, Static: known.Static}
-	e.Attempts = r.attempts.evidence(now, known)
+	e.Attempts = r.attempts.evidence(now, known, &c.tallies)
 	for class := range e.Classes {
 		e.Classes[class] = r.classes[class].load(now)
 	}

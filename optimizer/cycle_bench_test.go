@@ -1,9 +1,12 @@
+//go:build unix
+
 package optimizer
 
 import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"syscall"
 	"testing"
 	"time"
 
@@ -99,15 +102,29 @@ func BenchmarkLoop_Step(b *testing.B) {
 				}
 				b.ReportAllocs()
 				b.ResetTimer()
+				var spent time.Duration
 				for range b.N {
 					b.StopTimer()
 					feed(10 * n.routes)
+					before := processorTime(b)
 					b.StartTimer()
 					l.Step(now)
+					spent += processorTime(b) - before
 				}
+				b.ReportMetric(float64(spent)/float64(time.Millisecond)/float64(b.N), "CPU-ms/op")
 			})
 		}
 	}
+}
+
+// processorTime is what this process has used, collecting garbage included.
+func processorTime(b *testing.B) time.Duration {
+	b.Helper()
+	var r syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
 // BenchmarkLoop_Observe is taking in one exchange, of a route that has a hold-back.
