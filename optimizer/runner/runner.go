@@ -59,6 +59,8 @@ const (
 	// failuresAllowed within failuresWithin; then the optimizer rests for as long.
 	failuresAllowed = 3
 	failuresWithin  = 10 * time.Minute
+	// lastWait is how long what is under way may still take when the runner is to end.
+	lastWait = time.Second
 )
 
 // Runner runs a loop. Its methods are safe for concurrent use.
@@ -80,7 +82,7 @@ type Runner struct {
 
 // call is something to be done with the loop.
 type call struct {
-	do    func(*optimizer.Loop, time.Time) // on a goroutine that may be given up
+	do    func(*optimizer.Loop, time.Time) // on a goroutine that may be given up; nil: nothing, which goes well also while the loop rests
 	after func()                           // if that went well; nil: nothing
 	done  chan error
 }
@@ -108,6 +110,14 @@ func (p *leash) isCut() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.cut
+}
+
+// Known implements optimizer.Plant.
+func (p *leash) Known(now time.Time) []optimizer.Known {
+	if p.isCut() {
+		return nil // the plant remembers for whom it was asked last
+	}
+	return p.Plant.Known(now)
 }
 
 // Publish implements optimizer.Plant.
@@ -142,7 +152,7 @@ func (r *Runner) Run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			r.options.Ring.Drain(r.loop.Observe)
+			r.feed(ctx)
 			r.keepProof()
 			return
 		case <-keep.C:
@@ -166,7 +176,10 @@ func (r *Runner) Run(ctx context.Context) {
 }
 
 func (r *Runner) serve(ctx context.Context, c *call) error {
-	err := r.perform(ctx, c.do)
+	var err error
+	if c.do != nil {
+		err = r.perform(ctx, c.do)
+	}
 	if err == nil && c.after != nil {
 		c.after()
 	}
@@ -245,10 +258,16 @@ func (r *Runner) perform(ctx context.Context, do func(*optimizer.Loop, time.Time
 	var err error
 	select {
 	case err = <-done:
-	case <-ctx.Done():
-		return ctx.Err()
 	case <-deadline.C:
 		err = ErrLate
+	case <-ctx.Done(): // the loop is still looked at when all ends: nobody else may be at it then
+		last := time.NewTimer(lastWait)
+		defer last.Stop()
+		select {
+		case err = <-done:
+		case <-last.C:
+			err = ErrLate
+		}
 	}
 	if err != nil {
 		r.failed(now, err)
@@ -417,7 +436,7 @@ func (r *Runner) Order(ctx context.Context, o optimizer.Order) (optimizer.Decisi
 // Change puts another configuration in force.
 func (r *Runner) Change(ctx context.Context, c Config) {
 	was := r.config.Swap(&c)
-	_ = r.ask(ctx, &call{do: func(*optimizer.Loop, time.Time) {}, after: func() {
+	_ = r.ask(ctx, &call{after: func() {
 		r.loop.Change(r.settings(&c), c.Tuners...)
 		if was.Enabled && !c.Enabled && r.options.Off != nil {
 			r.options.Off()
@@ -427,5 +446,5 @@ func (r *Runner) Change(ctx context.Context, c Config) {
 
 // Inspect calls look with the loop, which must not be changed or kept.
 func (r *Runner) Inspect(ctx context.Context, look func(l *optimizer.Loop, now time.Time)) error {
-	return r.ask(ctx, &call{do: func(*optimizer.Loop, time.Time) {}, after: func() { look(r.loop, time.Now()) }})
+	return r.ask(ctx, &call{after: func() { look(r.loop, time.Now()) }})
 }
