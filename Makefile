@@ -22,7 +22,7 @@ BUF  := bin/buf-$(BUF_VERSION)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run demo build test test-sdk race vet lint fmt fmt-check check check-long fuzz crash soak scenarios bench compare compare-state compare-routes performance bench-stats calibrate calibration gate gate-record generate generate-check image clean
+.PHONY: help run demo build test test-sdk race vet lint fmt fmt-check check check-long fuzz crash soak scenarios bench compare compare-state compare-routes compare-optimizer performance bench-stats calibrate calibration gate gate-record generate generate-check image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,6 +87,9 @@ compare-state: build ## what the state on disk costs: llmopt with and without it
 
 compare-routes: build ## what routes cost: llmopt with and without one, twenty rounds, six minutes
 	bin/llmopt bench compare --only llmopt --only llmopt-routes --rounds 20 --scenario "1 KB" --results bench/results/routes $(ARGS)
+
+compare-optimizer: build ## what the optimizer costs: a route of three targets with and without it, twenty rounds, five minutes
+	bin/llmopt bench compare --only llmopt-optimizer --only llmopt-untuned --rounds 20 --scenario "1 KB" --results bench/results/optimizer $(ARGS)
 
 performance: build ## write docs/performance.md from the newest comparison
 	bin/llmopt bench report --out docs/performance.md

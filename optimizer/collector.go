@@ -13,6 +13,7 @@ type Collector struct {
 	routes  map[string]*routeSums
 	watched int       // targets whose regimes are watched
 	changed []Changed // since Changed was last called
+	tallies []tally   // memory to work in
 }
 
 // NewCollector returns one that knows nothing.
@@ -195,7 +196,7 @@ const (
 func (c *Collector) Evidence(now time.Time, known *Known) RouteEvidence {
 	r := c.route(known.Name)
 	e := RouteEvidence{Name: known.Name, Objective: known.Objective, InForce: known.InForce, Static: known.Static}
-	e.Attempts = r.attempts.evidence(now, known)
+	e.Attempts = r.attempts.evidence(now, known, &c.tallies)
 	for class := range e.Classes {
 		e.Classes[class] = r.classes[class].load(now)
 	}

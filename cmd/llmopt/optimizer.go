@@ -83,6 +83,21 @@ func (p *plant) Publish(routes map[string]policy.Route) error {
 	return nil
 }
 
+// good notes that what is in force has proved itself.
+func (p *plant) good() {
+	if p.g.durable == nil {
+		return
+	}
+	version := p.g.policy.Load().Version
+	p.g.background.Go(func() {
+		ctx, cancel := context.WithTimeout(p.g.stopping, memoryTimeout)
+		defer cancel()
+		if err := p.g.durable.keeper.MarkGood(ctx, version); err != nil && p.g.stopping.Err() == nil {
+			p.g.log.Warn().Err(err).Uint64("policy", version).Msg("a policy that has proved itself can't be marked")
+		}
+	})
+}
+
 // untune puts all routes back to how they are configured.
 func (p *plant) untune() {
 	for {
@@ -191,7 +206,7 @@ func (g *gateway) newOptimizer(c *config.Config) {
 	g.plant = &plant{g: g}
 	g.optimizer = runner.New(runner.Options{
 		Plant: g.plant, Ring: g.ring, Config: optimizerOf(c), Journal: g.plant.decided, Load: g.recall(memoryName), Save: g.remember(memoryName),
-		LoadProof: g.recall(proofName), SaveProof: g.remember(proofName), Off: g.plant.untune,
+		LoadProof: g.recall(proofName), SaveProof: g.remember(proofName), Good: g.plant.good, Off: g.plant.untune,
 		Log: g.logs.of(logOptimizer),
 	})
 }

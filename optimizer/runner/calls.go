@@ -72,7 +72,7 @@ func (r *Runner) Order(ctx context.Context, o optimizer.Order) (optimizer.Decisi
 // Change puts another configuration in force.
 func (r *Runner) Change(ctx context.Context, c Config) {
 	was := r.config.Swap(&c)
-	_ = r.ask(ctx, &call{do: func(*optimizer.Loop, time.Time) {}, after: func() {
+	_ = r.ask(ctx, &call{after: func() {
 		r.loop.Change(r.settings(&c), c.Tuners...)
 		if was.Enabled && !c.Enabled && r.options.Off != nil {
 			r.options.Off()
@@ -82,5 +82,5 @@ func (r *Runner) Change(ctx context.Context, c Config) {
 
 // Inspect calls look with the loop, which must not be changed or kept.
 func (r *Runner) Inspect(ctx context.Context, look func(l *optimizer.Loop, now time.Time)) error {
-	return r.ask(ctx, &call{do: func(*optimizer.Loop, time.Time) {}, after: func() { look(r.loop, time.Now()) }})
+	return r.ask(ctx, &call{after: func() { look(r.loop, time.Now()) }})
 }

@@ -34,10 +34,16 @@ func (r *Runner) perform(ctx context.Context, do func(*optimizer.Loop, time.Time
 	var err error
 	select {
 	case err = <-done:
-	case <-ctx.Done():
-		return ctx.Err()
 	case <-deadline.C:
 		err = ErrLate
+	case <-ctx.Done(): // the loop is still looked at when all ends: nobody else may be at it then
+		last := time.NewTimer(lastWait)
+		defer last.Stop()
+		select {
+		case err = <-done:
+		case <-last.C:
+			err = ErrLate
+		}
 	}
 	if err != nil {
 		r.failed(now, err)
@@ -47,6 +53,7 @@ func (r *Runner) perform(ctx context.Context, do func(*optimizer.Loop, time.Time
 	after := plant.published
 	plant.mu.Unlock()
 	if after != before {
+		r.changed = now
 		r.save()
 	}
 	return nil

@@ -44,6 +44,7 @@ type Options struct {
 	// The same for what was measured of savings, which is larger, and kept from time to time.
 	LoadProof func(context.Context) []byte
 	SaveProof func([]byte)
+	Good      func() // what is in force has proved itself; must not wait
 	Off       func() // undoes what was tuned; called when the runner is switched off
 	Log       zerolog.Logger
 }
@@ -52,11 +53,15 @@ const (
 	feedEvery = time.Second
 	// proofEvery is how often what was measured is kept: as much is lost in a crash.
 	proofEvery = 5 * time.Minute
+	// goodAfter is how long what was put in force must have stood, with nothing on trial, to count as proved.
+	goodAfter = 10 * time.Minute
 	// alarmQuiet is how long an alarm waits for others, so that they are looked at together.
 	alarmQuiet = 500 * time.Millisecond
 	// failuresAllowed within failuresWithin; then the optimizer rests for as long.
 	failuresAllowed = 3
 	failuresWithin  = 10 * time.Minute
+	// lastWait is how long what is under way may still take when the runner is to end.
+	lastWait = time.Second
 )
 
 // Runner runs a loop. Its methods are safe for concurrent use.
@@ -72,13 +77,14 @@ type Runner struct {
 	loop     *optimizer.Loop
 	plant    *leash
 	memory   []byte
+	changed  time.Time // when something was last put in force that has not proved itself yet; zero: nothing
 	failures []time.Time
 	rest     time.Time
 }
 
 // call is something to be done with the loop.
 type call struct {
-	do    func(*optimizer.Loop, time.Time) // on a goroutine that may be given up
+	do    func(*optimizer.Loop, time.Time) // on a goroutine that may be given up; nil: nothing, which goes well also while the loop rests
 	after func()                           // if that went well; nil: nothing
 	done  chan error
 }
@@ -106,6 +112,14 @@ func (p *leash) isCut() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.cut
+}
+
+// Known implements optimizer.Plant.
+func (p *leash) Known(now time.Time) []optimizer.Known {
+	if p.isCut() {
+		return nil // the plant remembers for whom it was asked last
+	}
+	return p.Plant.Known(now)
 }
 
 // Publish implements optimizer.Plant.
@@ -140,7 +154,7 @@ func (r *Runner) Run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			r.options.Ring.Drain(r.loop.Observe)
+			r.feed(ctx)
 			r.keepProof()
 			return
 		case <-keep.C:
@@ -164,7 +178,10 @@ func (r *Runner) Run(ctx context.Context) {
 }
 
 func (r *Runner) serve(ctx context.Context, c *call) error {
-	err := r.perform(ctx, c.do)
+	var err error
+	if c.do != nil {
+		err = r.perform(ctx, c.do)
+	}
 	if err == nil && c.after != nil {
 		c.after()
 	}
@@ -239,6 +256,10 @@ func (r *Runner) cycle(out *[]optimizer.Decision) *call {
 		},
 		after: func() {
 			*out = decisions
+			if !r.changed.IsZero() && time.Since(r.changed) >= goodAfter && len(r.loop.Trials()) == 0 && r.options.Good != nil {
+				r.changed = time.Time{}
+				r.options.Good()
+			}
 			r.stats.ran(took, r.loop)
 			r.tell(decisions)
 		},
