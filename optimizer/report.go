@@ -120,7 +120,7 @@ func (r *report) why() {
 		rows = append(rows, []string{"size", e.Effect})
 	}
 	if d.Expected != (Effect{}) {
-		rows = append(rows, []string{"expected", strings.TrimPrefix(d.Expected.String(), "expected ") + fmt.Sprintf("; $%.3g an exchange", d.Expected.Cost)})
+		rows = append(rows, []string{"expected", strings.TrimPrefix(d.Expected.String(), "expected ") + fmt.Sprintf("; $%s for 1,000 exchanges", signed(1000*d.Expected.Cost, max(2, digitsOf(1000*d.Expected.Cost))))})
 	}
 	w := tabwriter.NewWriter(&r.b, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
@@ -237,7 +237,7 @@ func (r *report) end() {
 		case Recommended:
 			row("by hand", "llmopt optimizer approve "+d.ID+", or reject "+d.ID)
 		case Trying:
-			row("rolls back", "by itself when it does harm beside its control, costs more than planned, does not save what it was to save, or comes to no end")
+			row("rolls back", "by itself on harm beside its control, more cost than planned, too small a saving, or no end in time")
 			row("by hand", "llmopt optimizer undo "+d.ID)
 		case Applied, Promoted, Verified:
 			row("rolls back", fmt.Sprintf("by itself when the hold-back is better off (e-value of harm ≥ %d)", HarmLimit))

@@ -178,7 +178,7 @@ func rangeOf(values []float64) (low, high float64) {
 func save(name string, panels ...*plot.Plot) error { return saveBeside(name, nil, panels...) }
 
 // legendWidth is what legends beside panels take.
-const legendWidth = 1.7 * vg.Inch
+const legendWidth = 1.4 * vg.Inch
 
 // saveBeside is save with legends of their own on the right of panels, one each; nil: none.
 func saveBeside(name string, legends []plot.Legend, panels ...*plot.Plot) error {

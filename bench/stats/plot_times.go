@@ -68,9 +68,12 @@ func PlotTimes(name, title string, from, to time.Time, panels []TimePanel, marks
 		} else if to.Sub(from) < 10*time.Minute {
 			layout = "15:04:05"
 		}
+		if i < len(panels)-1 {
+			layout = " "
+		}
 		p.X.Tick.Marker = plot.TimeTicks{Format: layout, Ticker: timeTicks{from}, Time: func(v float64) time.Time { return time.Unix(int64(v), 0).In(from.Location()) }}
 		p.X.Min, p.X.Max = seconds(from), seconds(to)
-		p.Y.Label.Text, p.Y.Label.TextStyle.Font.Size, p.Y.Tick.Marker = panels[i].Label, 10, fewTicks{}
+		p.Y.Label.Text, p.Y.Label.TextStyle.Font.Size, p.Y.Tick.Marker = panels[i].Label, 10, fewTicks{math.Inf(1)}
 		if i == len(panels)-1 {
 			p.X.Label.Text, p.X.Label.TextStyle.Font.Size = "time, "+zoneName(from), 10
 		}
@@ -108,6 +111,9 @@ func drawPanel(p *plot.Plot, legend *plot.Legend, panel *TimePanel, marks []Time
 		high = 1
 	}
 	p.Y.Min, p.Y.Max = 0, high*1.08
+	if p.Title.Text != "" && len(marks) > 0 { // there is room for their names
+		p.Y.Max, p.Y.Tick.Marker = high*1.3, fewTicks{high}
+	}
 	for i, m := range marks {
 		l, err := plotter.NewLine(plotter.XYs{{X: seconds(m.At), Y: 0}, {X: seconds(m.At), Y: p.Y.Max}})
 		if err != nil {
@@ -136,7 +142,7 @@ func drawPanel(p *plot.Plot, legend *plot.Legend, panel *TimePanel, marks []Time
 
 // nameMark writes what happened beside its line, each on a line of its own.
 func nameMark(p *plot.Plot, m TimeMark, row int) error {
-	labels, err := plotter.NewLabels(plotter.XYLabels{XYs: plotter.XYs{{X: seconds(m.At), Y: p.Y.Max * (.94 - .1*float64(row%6))}}, Labels: []string{m.Name}})
+	labels, err := plotter.NewLabels(plotter.XYLabels{XYs: plotter.XYs{{X: seconds(m.At), Y: p.Y.Max * (.93 - .09*float64(row%3))}}, Labels: []string{m.Name}})
 	if err != nil {
 		return err
 	}
@@ -221,16 +227,17 @@ func (t timeTicks) Ticks(low, high float64) (ticks []plot.Tick) {
 	return ticks
 }
 
-// fewTicks are three to five round values.
-type fewTicks struct{}
+// fewTicks are three to five round values, of which none is above most.
+type fewTicks struct{ most float64 }
 
 // Ticks implements plot.Ticker.
-func (fewTicks) Ticks(low, high float64) (ticks []plot.Tick) {
+func (t fewTicks) Ticks(low, high float64) (ticks []plot.Tick) {
+	high = min(high, t.most)
 	if !(high > low) {
 		return nil
 	}
 	step := math.Pow(10, math.Floor(math.Log10(high-low)))
-	for _, part := range []float64{.1, .2, .25, .5, 1} {
+	for _, part := range []float64{.25, .5, 1, 2} {
 		if (high-low)/(step*part) <= 5 {
 			step *= part
 			break

@@ -28,10 +28,13 @@ var plotArms = []struct {
 	name   string
 	color  int
 	stroke stats.Stroke
-}{{policy.Treated, "treated", 0, stats.Solid}, {policy.Holdback, "hold-back", 1, stats.Dashed}, {policy.Trial, "on trial", 2, stats.Dotted}}
+}{{policy.Treated, "treated", dark, stats.Solid}, {policy.Holdback, "hold-back", 3, stats.Dashed}, {policy.Trial, "on trial", 5, stats.Dotted}}
 
-// grey is the colour of what stands for all targets.
-const grey = 7
+// dark is the colour of what stands for all targets.
+const dark = 7
+
+// leastAttempts is how many a point must have: fewer say nothing.
+const leastAttempts = 5
 
 // plot draws what the route of the entries' decision did around it.
 func (c *journalShowCmd) plot(env *environment, entries []*controlpb.JournalEntry) error {
@@ -200,7 +203,7 @@ func (p *decisionPlot) panels() ([]stats.TimePanel, error) {
 			continue
 		}
 		if a.arm != policy.Treated {
-			share.Lines = append(share.Lines, stats.TimeLine{Name: a.name, Color: grey, Stroke: a.stroke})
+			share.Lines = append(share.Lines, stats.TimeLine{Name: a.name, Color: dark, Stroke: a.stroke})
 		}
 		line := func(of func(s *controlpb.Summary) float64) stats.TimeLine {
 			return p.line(a.name, all, a.color, a.stroke, func(i int) float64 { return of(all[i].GetSummary()) })
@@ -243,7 +246,7 @@ func (p *decisionPlot) panels() ([]stats.TimePanel, error) {
 // has tells whether a point is drawn.
 func (p *decisionPlot) has(x *controlpb.Point) bool {
 	at := middle(x)
-	return x.GetSummary().GetRequests() > 0 && !at.Before(p.from) && !at.After(p.to)
+	return x.GetSummary().GetRequests() >= leastAttempts && !at.Before(p.from) && !at.After(p.to)
 }
 
 func middle(x *controlpb.Point) time.Time {
