@@ -266,11 +266,13 @@ func (r *report) measured(became []Decision) {
 	}
 }
 
-// Wrap breaks a line at spaces, so that none is wider than that many characters; all but the first begin with an indent, which also the first has before it.
+// Wrap breaks a line at spaces, though not before a percent sign, so that none is wider than that many characters; all but the first begin with an indent,
+// which also the first has before it.
 func Wrap(s string, width, indent int) string {
 	var b strings.Builder
 	at := indent
-	for i, word := range strings.Fields(s) {
+	for i, word := range strings.Fields(strings.ReplaceAll(s, " %", "\u2060%")) {
+		word = strings.ReplaceAll(word, "\u2060%", " %")
 		n := len([]rune(word))
 		switch {
 		case i == 0:

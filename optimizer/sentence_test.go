@@ -76,6 +76,21 @@ func TestDecision_IsOneSentence(t *testing.T) {
 	check("chat: refused: a test (frozen by ann)", Refused, func(d *Decision) { d.Proposal, d.Why = Proposal{Reason: "a test"}, "frozen by ann" })
 }
 
+func TestWrap(t *testing.T) {
+	t.Parallel()
+	check := func(s string, width, indent int, want string) {
+		t.Helper()
+		if got := Wrap(s, width, indent); got != want {
+			t.Errorf("Wrap(%q, %d, %d): got %q, want %q", s, width, indent, got, want)
+		}
+	}
+	check("", 10, 2, "")
+	check("one two  three", 9, 2, "one two\n  three")
+	check("cost −31 %, so", 11, 2, "cost\n  −31 %, so")
+	check("on 5 % or", 6, 0, "on 5 %\nor")
+	check("longerthanall x", 5, 1, "longerthanall\n x")
+}
+
 // A move of one class alone is told as that, in its own percentage.
 func TestRouting_NamesTheClassThatMoves(t *testing.T) {
 	t.Parallel()
