@@ -19,7 +19,7 @@ import (
 const (
 	plotBefore, plotAfter = 30 * time.Minute, time.Hour
 	plotFew               = 10 // hours or minutes before and after that there must be at least
-	plotHours             = 12 * time.Hour
+	plotWide              = 12 * time.Hour
 )
 
 // plotArms are the arms that are drawn, with how.
@@ -60,7 +60,9 @@ func (c *journalShowCmd) plot(env *environment, entries []*controlpb.JournalEntr
 		d := e.GetDecision()
 		name := d.GetVerdict()
 		if t := d.GetTrial(); t != nil && name == "trying" {
-			name = fmt.Sprintf("trial, %.3g %%", 100*t.GetShare())
+			if name = fmt.Sprintf("trial, %.3g %%", 100*t.GetShare()); d.GetWhy() != "" {
+				name = fmt.Sprintf("passed %.3g %%", 100*t.GetShare())
+			}
 		}
 		if at := d.GetAt().AsTime(); name != "measured" && name != "refused" && !at.Before(p.from) && !at.After(p.to) {
 			marks = append(marks, stats.TimeMark{At: at, Name: spaced(name)})
@@ -89,7 +91,7 @@ func timeframeOf(at, last, now time.Time) timeframe {
 		w.span = time.Hour
 	}
 	if at.Sub(w.from) < plotFew*time.Minute {
-		w = timeframe{from: at.Add(-plotHours), to: last.Add(plotHours), span: now.Sub(at) + plotHours, step: time.Hour}
+		w = timeframe{from: at.Add(-plotWide), to: last.Add(plotWide), span: now.Sub(at) + plotWide, step: time.Hour}
 		if week := 7 * 24 * time.Hour; w.span > week {
 			w.from, w.span = now.Add(-week), week
 		}
