@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"llm-auto-optimizer/config"
 	"llm-auto-optimizer/proxy/policy"
 )
 
@@ -91,7 +92,7 @@ func (g *guard) check(now time.Time, in *policy.Parameters, p *Proposal) (why st
 	case len(g.Decided) > 0 && len(g.Decided)+g.Others+g.Reserved >= g.PerHour, g.Others >= g.PerHour:
 		return fmt.Sprintf("%d decisions within an hour: frozen", len(g.Decided)+g.Others)
 	case g.cooling(now, p):
-		return fmt.Sprintf("the last decision is less than %v ago", g.CoolDown)
+		return "the last decision is less than " + config.FormatDuration(g.CoolDown) + " ago"
 	}
 	return ""
 }

@@ -36,7 +36,7 @@ func (l *Loop) orderDecision(now time.Time, o *Order, d *Decision) error {
 		if o.Action == Approve {
 			return fmt.Errorf("%w: decision %s is on trial already, and promoted when that shows no harm", ErrOrder, o.Decision)
 		}
-		d.Route, d.Tuner, d.Reason = r.name, r.trial.decision.Tuner, "ended the trial of "+o.Decision+": "+r.trial.decision.Reason
+		d.Route, d.Tuner, d.Reason = r.name, r.trial.decision.Tuner, "ended the trial of "+o.Decision+r.trial.decision.what()
 		return l.force(now, r.name, func(c *change) error {
 			l.endTrial(now, r, c, RolledBack, "an operator has ended it"+reasonOf(o.Why))
 			return nil
@@ -50,10 +50,10 @@ func (l *Loop) orderDecision(now time.Time, o *Order, d *Decision) error {
 		case r == nil:
 			return fmt.Errorf("%w: route %s is no more, or set up anew", ErrOrder, p.Route)
 		case o.Action == Reject:
-			d.Reason = "rejected " + o.Decision + ": " + p.Reason
+			d.Reason = "rejected " + o.Decision + p.what()
 			r.backed[p.Tuner] = &backOff{why: "an operator has rejected the like" + reasonOf(o.Why), until: now.Add(o.For), directions: directions(p.Changes)}
 		default:
-			d.Reason, d.Expected, d.Changes, d.Verdict = "approved "+o.Decision+": "+p.Reason, p.Expected, p.Changes, Applied
+			d.Reason, d.Expected, d.Changes, d.Verdict = "approved "+o.Decision+p.what(), p.Expected, p.Changes, Applied
 			g := l.guard(now, r, p.Tuner)
 			r.goals[p.Tuner] = &goal{ID: p.ID, At: now.Add(-g.StepEvery), Moved: now, Changes: p.Changes}
 			g.note(now, &p.Proposal)
@@ -68,7 +68,7 @@ func (l *Loop) orderDecision(now time.Time, o *Order, d *Decision) error {
 			Approve: "approved: it was never recommended, or is too old", Reject: "rejected: it is neither recommended nor on trial", Undo: "undone: it is not in force",
 		}[o.Action])
 	}
-	d.Route, d.Tuner, d.Reason = m.Route, m.Tuner, "undid "+o.Decision+": "+m.Reason
+	d.Route, d.Tuner, d.Reason = m.Route, m.Tuner, "undid "+o.Decision+m.what()
 	return l.force(now, m.Route, func(c *change) error {
 		back := make([]Change, 0, len(m.Changes))
 		for _, ch := range m.Changes {
@@ -125,17 +125,17 @@ func (l *Loop) orderStanding(now time.Time, o *Order, d *Decision) error {
 		}
 		l.orders.setMode(s)
 		delete(l.fences, o.Tuner)
-		d.Reason = fmt.Sprintf("tuner %s of %s set to %s", o.Tuner, where, o.Mode)
+		d.Reason = fmt.Sprintf("set tuner %s of %s to %s", o.Tuner, where, o.Mode)
 	case Freeze:
 		l.orders.Frozen = append(slices.DeleteFunc(l.orders.Frozen, same), s)
-		d.Reason = where + " frozen"
+		d.Reason = "froze " + where
 	default:
 		before := len(l.orders.Frozen)
 		l.orders.Frozen = slices.DeleteFunc(l.orders.Frozen, func(x Standing) bool { return o.Route == "" || x.Route == o.Route })
 		if len(l.orders.Frozen) == before {
 			return fmt.Errorf("%w: %s is not frozen", ErrOrder, where)
 		}
-		d.Reason, d.Expires = where+" thawed", time.Time{}
+		d.Reason, d.Expires = "thawed "+where, time.Time{}
 	}
 	return nil
 }
@@ -155,13 +155,13 @@ func (l *Loop) orderParameters(now time.Time, o *Order, d *Decision) error {
 		if l.orders.Pins = slices.DeleteFunc(l.orders.Pins, same); len(l.orders.Pins) == before {
 			return fmt.Errorf("%w: %s of route %s is not pinned", ErrOrder, o.Parameter, o.Route)
 		}
-		d.Reason = o.Parameter + " unpinned"
+		d.Reason = "unpinned " + o.Parameter
 		return nil
 	}
 	if o.Action == Pin {
-		d.Reason = fmt.Sprintf("%s pinned to %g", o.Parameter, o.Value)
+		d.Reason = fmt.Sprintf("pinned %s to %g", o.Parameter, o.Value)
 	} else {
-		d.Reason = "back to the operator's own settings"
+		d.Reason = "put the route back to the operator's own settings"
 	}
 	return l.force(now, o.Route, func(c *change) error {
 		r := l.routes[o.Route]

@@ -8,6 +8,7 @@ import (
 
 	"llm-auto-optimizer/analysis/learn"
 	"llm-auto-optimizer/analysis/window"
+	"llm-auto-optimizer/config"
 	"llm-auto-optimizer/proxy/policy"
 )
 
@@ -70,10 +71,10 @@ type TrialReport struct {
 
 // String is the report as part of a sentence.
 func (r *TrialReport) String() string {
-	s := fmt.Sprintf("%.3g %% of the sessions, %.0f exchanges against %.0f: failures %.2f %% against %.2f %%, violations %.2f %% against %.2f %%",
+	s := fmt.Sprintf("at %.3g %% of the sessions %.0f exchanges against %.0f: failures %.2f %% against %.2f %%, violations %.2f %% against %.2f %%",
 		100*r.Share, r.Exchanges[1], r.Exchanges[0], 100*r.Failures[1], 100*r.Failures[0], 100*r.Violations[1], 100*r.Violations[0])
 	if r.Cost > 0 {
-		s += fmt.Sprintf(", cost %+.1f ± %.1f %%", 100*(r.Cost-1), 100*r.CostError)
+		s += fmt.Sprintf(", cost %s ± %.1f %%", signed(100*(r.Cost-1), 1), 100*r.CostError)
 	}
 	return s
 }
@@ -111,6 +112,7 @@ func (l *Loop) begin(now time.Time, r *routeLoop, c *change, d Decision) Decisio
 	if v := c.known.Objective.Violations; v > 0 {
 		t.over = learn.NewBet(v)
 	}
+	d.Trial = t.report()
 	c.canary, c.changed = t.canary(), true
 	c.commits = append(c.commits, func() {
 		r.trial = t
@@ -216,7 +218,7 @@ func (l *Loop) stepTrial(now time.Time, r *routeLoop, c *change) []Decision {
 	case !t.passed(now, c.known.Objective.Violations):
 	case t.stage < len(t.Stages)-1:
 		t.stage++
-		return []Decision{t.decided(now, Trying, fmt.Sprintf("no harm at %.3g %%: on to %.3g %%", 100*t.share, 100*t.Stages[t.stage]))}
+		return []Decision{t.decided(now, Trying, fmt.Sprintf("no harm at %.3g %%, on to %.3g %%", 100*t.share, 100*t.Stages[t.stage]))}
 	case t.worthless():
 		return []Decision{l.endTrial(now, r, c, RolledBack, "it does not save what it was to save")}
 	case !t.pays():
@@ -274,15 +276,15 @@ func (t *trial) harmful(now time.Time) string {
 	limit := math.Log(t.Harm)
 	switch r := t.report(); {
 	case t.fails.Log() >= limit:
-		return fmt.Sprintf("failures: log e-value %.1f, %.1f is too much", t.fails.Log(), limit)
+		return fmt.Sprintf("more failures than in the control (log e-value %.1f > %.1f)", t.fails.Log(), limit)
 	case t.violates.Log() >= limit && (t.over == nil || t.over.Log() >= limit):
-		return fmt.Sprintf("violations: log e-value %.1f, %.1f is too much", t.violates.Log(), limit)
+		return fmt.Sprintf("more violations than in the control (log e-value %.1f > %.1f)", t.violates.Log(), limit)
 	case tried.n >= 50 && control.n >= 50 && r.Failures[1] >= 2*r.Failures[0] && r.Failures[1] >= r.Failures[0]+.02:
-		return fmt.Sprintf("failures are %.1f %% in place of %.1f %%", 100*r.Failures[1], 100*r.Failures[0])
+		return fmt.Sprintf("failures are %.1f %% against %.1f %%", 100*r.Failures[1], 100*r.Failures[0])
 	case r.Cost > 0 && r.Cost-r.CostError > t.Cost*(1+t.decision.Expected.Relative):
-		return fmt.Sprintf("cost is %+.1f %% in place of %+.1f %%", 100*(r.Cost-1), 100*t.decision.Expected.Relative)
+		return fmt.Sprintf("cost is %s %% in place of %s %%", signed(100*(r.Cost-1), 1), signed(100*t.decision.Expected.Relative, 1))
 	case now.After(t.decision.Expires):
-		return fmt.Sprintf("it came to no end in %v", t.Longest)
+		return "it came to no end in " + config.FormatDuration(t.Longest)
 	}
 	return ""
 }

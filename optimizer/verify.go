@@ -1,8 +1,9 @@
 package optimizer
 
 import (
-	"fmt"
 	"time"
+
+	"llm-auto-optimizer/config"
 )
 
 // reviews are how long after a decision its effect is told, if it is known by then.
@@ -47,7 +48,7 @@ const harmHeld = 24 * time.Hour
 func (l *Loop) stopHarm(now time.Time, r *routeLoop, c *change, h Harm) []Decision {
 	d := Decision{At: now, Route: r.name, Tuner: "loop", Verdict: RolledBack, Expires: now.Add(harmHeld)}
 	d.Changes = Differences(&c.next, &c.known.Static)
-	d.Reason = fmt.Sprintf("back to the operator's own settings, and tuners observe for %v", harmHeld)
+	d.Reason = "back to the operator's own settings, and its tuners observe for " + config.FormatDuration(harmHeld)
 	d.Why = "the hold-back is better off: " + h.Reason.String()
 	d.Proposal.Evidence = h.Reason
 	c.next, c.changed, c.canary = c.known.Static, true, nil
