@@ -150,6 +150,7 @@ type Schedule struct {
 	Backup    string        `koanf:"backup" kind:"cron"`
 	Rotate    string        `koanf:"rotate" kind:"cron"`
 	Optimize  string        `koanf:"optimize" kind:"cron"`
+	Analyse   string        `koanf:"analyse" kind:"cron"`
 	Jitter    time.Duration `koanf:"jitter" allow:"0s..1h"`   // longest random delay of jobs that run hourly or less often
 	Timeout   time.Duration `koanf:"timeout" allow:"1s..24h"` // of one run of a job
 }

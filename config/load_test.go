@@ -99,13 +99,13 @@ func TestLoad_Defaults(t *testing.T) {
 			Retention: Retention{Finest: 2 * time.Hour, Minutes: 2 * day, Hours: 400 * day, Totals: 400 * day, Journal: 400 * day, Snapshots: 1000},
 		},
 		Schedule: Schedule{
-			Timezone: "UTC", Rollup: "*/10 * * * * *", Retention: "23 * * * *", Backup: "0 3 * * *", Rotate: "0 0 * * *", Optimize: "*/10 * * * * *", Jitter: time.Minute, Timeout: 10 * time.Minute,
+			Timezone: "UTC", Rollup: "*/10 * * * * *", Retention: "23 * * * *", Backup: "0 3 * * *", Rotate: "0 0 * * *", Optimize: "*/10 * * * * *", Analyse: "*/5 * * * *", Jitter: time.Minute, Timeout: 10 * time.Minute,
 		},
 		Optimizer: Optimizer{
 			Enabled: true, Holdback: .02, Deadline: 5 * time.Second, MaxStep: .2, MaxMove: 1, MinMove: .02, CoolDown: time.Minute, PerHour: 6,
 			Routing:  RoutingTuner{Mode: "canary", MinShare: .001, MaxShare: .98, MinSaving: .01, Confidence: .8, MinCount: 50},
-			Timeouts: TimeoutsTuner{Mode: "recommend"},
-			Canary:   OptimizerCanary{Time: 2 * time.Minute, Requests: 300, Longest: 24 * time.Hour, Failures: .003, Violations: .005},
+			Timeouts: TimeoutsTuner{Mode: "recommend"}, Budget: BudgetTuner{Mode: "recommend"},
+			Canary: OptimizerCanary{Time: 2 * time.Minute, Requests: 300, Longest: 24 * time.Hour, Failures: .003, Violations: .005},
 		},
 		Telemetry: Telemetry{Protocol: "grpc", Service: "llmopt", Traces: true, Sample: 10, Metrics: true, Interval: time.Minute},
 		Providers: map[string]Provider{"openai": openai, "anthropic": anthropic, "gemini": gemini},

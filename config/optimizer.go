@@ -14,6 +14,7 @@ type Optimizer struct {
 	PerHour  int             `koanf:"max_per_hour" allow:"1..3600"` // decisions of a route
 	Routing  RoutingTuner    `koanf:"routing"`
 	Timeouts TimeoutsTuner   `koanf:"timeouts"`
+	Budget   BudgetTuner     `koanf:"budget"`
 	Canary   OptimizerCanary `koanf:"canary"`
 }
 
@@ -32,6 +33,11 @@ type TimeoutsTuner struct {
 	Mode string `koanf:"mode" allow:"observe, recommend, canary, auto"`
 }
 
+// BudgetTuner is the tuner that has routing press harder for a cheaper mix while a budget is likely to be used up too early.
+type BudgetTuner struct {
+	Mode string `koanf:"mode" allow:"observe, recommend, canary, auto"`
+}
+
 // OptimizerCanary is how changes are tried.
 type OptimizerCanary struct {
 	Time       time.Duration `koanf:"min_time" allow:"10s..24h"`          // of a stage
@@ -45,4 +51,5 @@ type OptimizerCanary struct {
 type RouteOptimizer struct {
 	Routing  string `koanf:"routing" allow:"\"\", observe, recommend, canary, auto"` // mode; empty: that of [optimizer.routing]
 	Timeouts string `koanf:"timeouts" allow:"\"\", observe, recommend, canary, auto"`
+	Budget   string `koanf:"budget" allow:"\"\", observe, recommend, canary, auto"`
 }

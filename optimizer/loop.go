@@ -67,7 +67,8 @@ type routeLoop struct {
 	goals  map[string]*goal  // the same, of decisions that are made
 	trial  *trial            // nil: none
 	backed map[string]*backOff
-	held   bool // there is a hold-back to compare with
+	held   bool    // there is a hold-back to compare with
+	share  float64 // of the sessions
 	incidents
 	said map[string]string // last verdict of each tuner
 }
@@ -345,6 +346,9 @@ func (l *Loop) decide(now time.Time, r *routeLoop, t Tuner, c *change, frozen st
 		}
 		if why := g.check(now, &c.next, &d.Proposal); why != "" {
 			d.Verdict, d.Why = Refused, why
+			if g.cooling(now, &d.Proposal) {
+				d.Verdict = Held // it comes again
+			}
 			return d, true
 		}
 	}
@@ -410,7 +414,7 @@ func (l *Loop) guard(now time.Time, r *routeLoop, tuner string) *guard {
 		}
 	}
 	if len(l.tuners) > 0 && tuner != l.tuners[0].Name() { // the first, which moves most, shall not have to wait for the others
-		g.Reserved = max(0, g.PerHour-g.PerHour/3-g.Others)
+		g.Reserved = max(0, g.PerHour-g.PerHour/2-g.Others)
 	}
 	return g
 }

@@ -91,7 +91,7 @@ func TestProof_IntervalsCoverTheTruth(t *testing.T) {
 	}
 	check := func(what string, f traffic, most float64) {
 		t.Helper()
-		hits, width, noise := 0, 0., 0.
+		hits, violations, width, noise := 0, 0, 0., 0.
 		for i := range runs {
 			f.seed = uint64(i) + 1
 			p := NewProof()
@@ -109,16 +109,20 @@ func TestProof_IntervalsCoverTheTruth(t *testing.T) {
 			if !r.Saved.Excludes(truth) {
 				hits++
 			}
+			if p := func(bad float64) float64 { return 2 * bad * bad }; !r.Violations.Excludes(p(f.bad[treated]) - p(f.bad[holdback])) {
+				violations++
+			}
 			width += (r.Saved.High - r.Saved.Low) / 2 / truth / float64(runs)
 			noise += r.Saved.Value / truth / float64(runs)
 		}
 		covers(t, what, hits, runs, low, high)
+		covers(t, what+", violations", violations, runs, low, high)
 		t.Logf("%s: mean estimate %.3f of the truth ± %.3f", what, noise, width)
 		if math.Abs(noise-1) > .1 || width > most {
 			t.Errorf("%s: estimates are %.3f of the truth in the mean, ± %.3f; want ± %.3f", what, noise, width, most)
 		}
 	}
-	f := traffic{sessions: 3000, turns: 1, hold: .1, part: .6, spread: .3}
+	f := traffic{sessions: 3000, turns: 1, hold: .1, part: .6, spread: .3, bad: [sides]float64{.2, .3}}
 	check("single exchanges", f, .25)
 	f.known = true
 	check("of known size", f, .17)

@@ -130,6 +130,9 @@ func (m *mix) allow() {
 // small and reflexes fast, so that a target need not prove itself first.
 const innocent = 100
 
+// pooled is how many exchanges of a class what the target does to all classes counts as.
+const pooled = 100
+
 // judge fills in what each target would cost, and how often it would violate the objective.
 func (t Routing) judge(m *mix) (why string) {
 	for _, i := range m.open {
@@ -160,8 +163,6 @@ func (t Routing) judge(m *mix) (why string) {
 				}
 				cost = unit / n * work(m.e.Classes[c].Input, m.e.Classes[c].Output)
 			}
-			// What the target does to all classes counts as much as a hundred exchanges of this one.
-			const pooled = 100
 			own := (k.Cells[c].Violations + pooled*mean) / (k.Cells[c].Count + pooled)
 			m.cost[c], m.mean[c], m.upper[c] = append(m.cost[c], cost), append(m.mean[c], own), append(m.upper[c], min(own+doubt, 1))
 		}
@@ -239,16 +240,21 @@ func (t Routing) high(m *mix, c, i int) float64 {
 // propose makes a proposal of shares, or a hold where they are not worth a change.
 func (t Routing) propose(m *mix, shares [classes][]float64, violating bool) Proposal {
 	p := Proposal{}
-	before, after, badBefore, badAfter := 0., 0., 0., 0.
+	before, after, badBefore, badAfter, variance := 0., 0., 0., 0., 0.
 	from, to := -1, -1 // targets that lose and gain most, over all classes
 	lost, gained := 0., 0.
 	moved := make([]float64, len(m.open))
 	for c := range shares {
+		if m.e.Classes[c].Rate == 0 {
+			continue // nothing is known of what it would cost
+		}
 		for i, share := range shares[c] {
 			name := m.e.Targets[m.open[i]].Name
 			before, after = before+m.traffic[c]*m.now[c][i]*m.cost[c][i], after+m.traffic[c]*share*m.cost[c][i]
 			badBefore, badAfter = badBefore+m.traffic[c]*m.now[c][i]*m.mean[c][i], badAfter+m.traffic[c]*share*m.mean[c][i]
 			moved[i] += m.traffic[c] * (share - m.now[c][i])
+			part := m.traffic[c] * (share - m.now[c][i])
+			variance += part * part * m.mean[c][i] * (1 - m.mean[c][i]) / (m.e.Targets[m.open[i]].Cells[c].Count + pooled)
 			weight := m.e.InForce.Targets[name].Weights[c]
 			if next := round(share*(1-m.fixed[c])) * m.total[c]; math.Abs(next-weight) > .001*m.total[c] {
 				p.Changes = append(p.Changes, Change{weightName(name, c), weight, next})
@@ -270,7 +276,7 @@ func (t Routing) propose(m *mix, shares [classes][]float64, violating bool) Prop
 	budget := m.e.Objective.Violations
 	p.Urgent = m.broken() && badAfter < badBefore
 	overloaded := m.overloaded()
-	saves, heals := !violating && -p.Expected.Relative >= t.MinSaving, overloaded || p.Urgent && badAfter < badBefore-budget/10
+	saves, heals := !violating && -p.Expected.Relative >= t.MinSaving, overloaded || p.Urgent && badBefore-badAfter > max(budget/10, surely*math.Sqrt(variance))
 	p.Evidence = analysis.Reason{
 		Method: "linear programme", Statistic: "part of the cost that is saved", Value: -p.Expected.Relative, Threshold: t.MinSaving,
 		Effect:   fmt.Sprintf("violations %.3g %% -> %.3g %%", 100*badBefore, 100*badAfter),
@@ -307,8 +313,7 @@ func (m *mix) broken() bool {
 			rate, variance = rate+w*p, variance+w*w*(p*(1-p)+1/(k.Count+1))/k.Count
 		}
 	}
-	const z = 1.645
-	return budget > 0 && rate-z*math.Sqrt(variance) > budget
+	return budget > 0 && rate-surely*math.Sqrt(variance) > budget
 }
 
 // overloaded tells whether a target gets more than it takes.

@@ -167,3 +167,15 @@ func TestRouting_TooLittleCapacity(t *testing.T) {
 		t.Errorf("%v (%s)", after(t, e, p), p.Reason)
 	}
 }
+
+// A class that nobody asks for is left alone: nothing is known of what it costs.
+func TestRouting_LeavesClassesWithoutTraffic(t *testing.T) {
+	t.Parallel()
+	e := evidenceOf(known{"a", 1, 1, 600, 0, 1e-6, 0}, known{"b", 1, 1, 600, 0, 2e-6, 0})
+	e.Classes[2] = Load{}
+	for _, c := range DefaultRouting.Propose(e).Changes {
+		if strings.HasSuffix(c.Name, "/heavy") {
+			t.Errorf("%+v", c)
+		}
+	}
+}

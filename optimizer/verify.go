@@ -10,7 +10,13 @@ var reviews = [...]time.Duration{10 * time.Minute, time.Hour, 6 * time.Hour, 24 
 
 // verify tells what decisions in force have done, and puts a route back to the operator's own settings where the optimizer does harm.
 func (l *Loop) verify(now time.Time, r *routeLoop, c *change) (decisions []Decision) {
-	if r.held = c.known.Holdback > 0; !r.held {
+	if share := c.known.Holdback; share != r.share {
+		if r.held {
+			l.Proof.Reset(r.name, now, "the hold-back was made another one")
+		}
+		r.share, r.held = share, share > 0
+	}
+	if !r.held {
 		return nil
 	}
 	if h := l.Proof.Harm(r.name, now); h.Harmful {

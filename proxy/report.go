@@ -32,7 +32,7 @@ func (x *Exchange) report(now time.Time, o window.Outcome) {
 	e := window.Exchange{
 		At: now, Route: x.route.name, Target: x.tale.first, Session: binary.LittleEndian.Uint64(x.session[:]), Class: uint8(x.class), Arm: uint8(x.arm),
 		Attempts: uint8(min(x.attempts, math.MaxUint8)), Forced: x.tale.forced, Late: x.tale.late, Hedged: x.hedged, HedgeWon: x.tale.hedgeWon, //nolint:gosec // bounded
-		Unpriced: x.unpriced, Input: x.usage.InputTotal(), Output: x.usage.OutputTotal(), CostNanoUSD: int64(x.total), LostNanoUSD: int64(x.lost),
+		Unpriced: x.unpriced, Expected: int64(x.bodyLen) / defaultBytesPerToken, Input: x.usage.InputTotal(), Output: x.usage.OutputTotal(), CostNanoUSD: int64(x.total), LostNanoUSD: int64(x.lost),
 	}
 	switch o {
 	case window.OK:

@@ -89,5 +89,11 @@ func (p *production) observe(now time.Time, x *productionWalk, e *ended) {
 	if x.chosen > 0 { // else none took it
 		o.Target = p.w.Targets[x.chosen-1].Name
 	}
-	p.loop.Observe(&o)
+	switch {
+	case !p.w.isWatched(e.r):
+		p.loop.Observe(&o)
+	case x.chosen > 0:
+		p.loop.Collector.Observe(&o) // the truth is told by it: the proof must not see it
+	default:
+	}
 }

@@ -145,6 +145,9 @@ func (p *production) changed(t *pick.Target, c pick.Change) {
 func (p *production) start(_ *world, r *request) walk {
 	route := p.policy.Routes[p.w.Route.Name]
 	q := pick.Query{Stream: true, Input: int64(r.input), Arm: route.Arm(r.session)}
+	if p.w.isWatched(r) {
+		q.Arm = policy.Holdback
+	}
 	if w := p.w; w.Route.Affinity {
 		q.Prefix = prefixOf(r.blocks)
 	}

@@ -25,8 +25,17 @@ type world struct {
 	luck     *rand.Rand // of the strategy; that of the world is in the requests
 	seed     uint64
 	limits   *limits                          // nil: none
-	turn     uint64                           // added to sessions' hashes: others are in the hold-back then
+	watched  float64                          // part of the sessions that is on the operator's settings unseen; 0 but in Measure
 	note     func(*request, *window.Exchange) // who follows single exchanges with the optimizer; nil: nobody
+}
+
+// newWorld is a run that is about to begin.
+func newWorld(s *Scenario, seed uint64, result *Run) *world {
+	w := &world{Scenario: s, seed: seed, luck: rand.New(rand.NewPCG(seed, 2)), result: result}
+	for t := range s.Targets {
+		w.targets = append(w.targets, targetState{Target: &s.Targets[t]})
+	}
+	return w
 }
 
 // targetState is a target at the moment.
@@ -197,7 +206,7 @@ func (w *world) arrivals() (next func() (request, bool), stop func(), err error)
 			input:   sessions.sized(draw, t.Input, t.InputSigma, s.input),
 			output:  sessions.sized(draw, t.Output, t.OutputSigma, s.output),
 			seed:    draw.Uint64(),
-			session: s.hash + w.turn,
+			session: s.hash,
 		}, true
 	}, func() {}, nil
 }
@@ -243,6 +252,6 @@ func (w *world) traced() (next func() (request, bool), stop func(), err error) {
 		if output == 0 {
 			output = lognormal(draw, max(t.Output, 200), max(t.OutputSigma, .8))
 		}
-		return request{at: last.At, input: input, output: output, seed: draw.Uint64(), session: sessions.next().hash + w.turn, blocks: last.Blocks}, true
+		return request{at: last.At, input: input, output: output, seed: draw.Uint64(), session: sessions.next().hash, blocks: last.Blocks}, true
 	}, stop, nil
 }

@@ -17,6 +17,7 @@ import (
 
 	"llm-auto-optimizer/analysis/window"
 	"llm-auto-optimizer/config"
+	"llm-auto-optimizer/optimizer/alert"
 	"llm-auto-optimizer/optimizer/control"
 	"llm-auto-optimizer/optimizer/jobs"
 	"llm-auto-optimizer/optimizer/runner"
@@ -44,6 +45,8 @@ type gateway struct {
 	plant   *plant
 
 	optimizer *runner.Runner
+	analyst   *analyst
+	alerts    *alert.Alerter
 	prices    *config.PriceBook
 	access    *proxy.AccessLog
 	logFile   *lumberjack.Logger // nil where the access log is no file of ours
@@ -98,6 +101,8 @@ func newGateway(c *config.Config, o config.Options, stdout, stderr io.Writer) (_
 	g.windows = window.NewRecorder(c.Windows.MaxSeries)
 	g.ring = window.NewRing()
 	g.ledger = ledger.New(maxAccounts)
+	g.alerts = alert.New(alert.OptionsOf(&c.Alerts, buildVersion().Version), g.logs.of(logOptimizer))
+	g.analyst = newAnalyst(g)
 	g.newOptimizer(c)
 	if g.otel, err = newTelemetry(&c.Telemetry, g.log); err != nil {
 		return nil, err
@@ -127,7 +132,7 @@ func newGateway(c *config.Config, o config.Options, stdout, stderr io.Writer) (_
 	if err := g.newJobs(c); err != nil {
 		return nil, err
 	}
-	sets := []*metrics.Set{g.proxy.Metrics(), g.priceMetrics(), g.reload.metrics(), g.jobs.Metrics(), g.optimizer.Metrics()}
+	sets := []*metrics.Set{g.proxy.Metrics(), g.priceMetrics(), g.reload.metrics(), g.jobs.Metrics(), g.optimizer.Metrics(), g.alerts.Metrics()}
 	if g.durable != nil {
 		sets = append(sets, g.durable.metrics(), g.durable.keeper.Metrics())
 	}
@@ -153,6 +158,7 @@ func (g *gateway) start() {
 	g.background.Go(func() { g.prices.Run(g.stopping) })
 	g.background.Go(func() { g.reload.run(g.stopping) })
 	g.background.Go(func() { g.optimizer.Run(g.stopping) })
+	g.background.Go(func() { g.alerts.Run(g.stopping) })
 	g.background.Go(g.keepTime)
 	g.background.Go(func() {
 		if err := g.jobs.Run(g.stopping); err != nil {

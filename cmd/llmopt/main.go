@@ -24,6 +24,7 @@ type cli struct {
 	Targets   targetsCmd   `cmd:"" help:"Show the targets of the routes; drain, eject and restore them."`
 	Journal   journalCmd   `cmd:"" help:"Show what has changed the policy in force, and why."`
 	Optimizer optimizerCmd `cmd:"" help:"Show the optimizer of a running proxy, and give it orders."`
+	Savings   savingsCmd   `cmd:"" help:"Show what the optimizer has saved or lost, by the sessions that it leaves alone."`
 	Jobs      jobsCmd      `cmd:"" help:"Show and run the background jobs of a running proxy."`
 	State     stateCmd     `cmd:"" help:"Inspect, back up, restore and compact what a proxy stores."`
 	Sim       simCmd       `cmd:"" help:"Run the provider simulator."`

@@ -40,11 +40,13 @@ func (p *plant) Known(now time.Time) (all []optimizer.Known) {
 		if in.Static != nil {
 			k.Static = *in.Static
 		}
+		k.Budgets = p.g.analyst.budgets(r.Name)
 		for _, t := range r.TargetList() {
 			target := p.g.proxy.Target(r.Name, t.Name)
 			if target == nil {
 				continue
 			}
+			_, k.Refused = target.Route().Repeats()
 			s := target.Status(now).State
 			k.Targets = append(k.Targets, optimizer.KnownTarget{
 				Name: t.Name, Available: s == pick.Healthy || s == pick.Full || s == pick.RateLimit, Returning: s == pick.SlowStart,
@@ -122,6 +124,9 @@ func (p *plant) journal(d *optimizer.Decision, before, now *policy.Snapshot) {
 
 // decided notes a decision.
 func (p *plant) decided(d *optimizer.Decision) {
+	if a, worth := alertOf(d); worth {
+		p.g.alerts.Raise(a)
+	}
 	before := p.g.policy.Load()
 	now := before
 	switch d.Verdict {
@@ -137,42 +142,47 @@ func (p *plant) decided(d *optimizer.Decision) {
 const (
 	memoryNamespace = "optimizer"
 	memoryName      = "loop"
+	proofName       = "proof"
 	memoryTimeout   = 5 * time.Second
 	// memoryWait is how long the optimizer waits for what it knew before.
 	memoryWait = 10 * time.Second
 )
 
-// recall is what the optimizer knew in an earlier run.
-func (g *gateway) recall(ctx context.Context) []byte {
-	if g.durable == nil {
-		return nil
+// recall is what the optimizer has kept under a name in an earlier run, or nil.
+func (g *gateway) recall(name string) func(context.Context) []byte {
+	return func(ctx context.Context) []byte {
+		if g.durable == nil {
+			return nil
+		}
+		select {
+		case <-g.durable.keeper.Ready():
+		case <-ctx.Done():
+			return nil
+		case <-time.After(memoryWait):
+			g.log.Warn().Dur("waited", memoryWait).Msg("what the optimizer knew can't be read: it begins anew")
+			return nil
+		}
+		ctx, cancel := context.WithTimeout(ctx, memoryTimeout)
+		defer cancel()
+		b, err := g.durable.store.Value(ctx, memoryNamespace, name)
+		if err != nil {
+			return nil // there is none
+		}
+		return b
 	}
-	select {
-	case <-g.durable.keeper.Ready():
-	case <-ctx.Done():
-		return nil
-	case <-time.After(memoryWait):
-		g.log.Warn().Dur("waited", memoryWait).Msg("what the optimizer knew can't be read: it begins anew")
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, memoryTimeout)
-	defer cancel()
-	b, err := g.durable.store.Value(ctx, memoryNamespace, memoryName)
-	if err != nil {
-		return nil // there is none
-	}
-	return b
 }
 
-// remember keeps what the optimizer knows for the next run.
-func (g *gateway) remember(b []byte) {
-	if g.durable == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(g.stopping), memoryTimeout)
-	defer cancel()
-	if err := g.durable.store.PutValue(ctx, memoryNamespace, memoryName, b, 0); err != nil {
-		g.log.Warn().Err(err).Msg("what the optimizer knows is not stored")
+// remember keeps something of the optimizer's for the next run.
+func (g *gateway) remember(name string) func([]byte) {
+	return func(b []byte) {
+		if g.durable == nil {
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(g.stopping), memoryTimeout)
+		defer cancel()
+		if err := g.durable.store.PutValue(ctx, memoryNamespace, name, b, 0); err != nil {
+			g.log.Warn().Err(err).Str("what", name).Msg("what the optimizer knows is not stored")
+		}
 	}
 }
 
@@ -180,7 +190,8 @@ func (g *gateway) remember(b []byte) {
 func (g *gateway) newOptimizer(c *config.Config) {
 	g.plant = &plant{g: g}
 	g.optimizer = runner.New(runner.Options{
-		Plant: g.plant, Ring: g.ring, Config: optimizerOf(c), Journal: g.plant.decided, Load: g.recall, Save: g.remember, Off: g.plant.untune,
+		Plant: g.plant, Ring: g.ring, Config: optimizerOf(c), Journal: g.plant.decided, Load: g.recall(memoryName), Save: g.remember(memoryName),
+		LoadProof: g.recall(proofName), SaveProof: g.remember(proofName), Off: g.plant.untune,
 		Log: g.logs.of(logOptimizer),
 	})
 }
@@ -197,18 +208,25 @@ func optimizerOf(c *config.Config) runner.Config {
 		MinShare: float64(o.Routing.MinShare), MaxShare: float64(o.Routing.MaxShare), Confidence: float64(o.Routing.Confidence),
 		MinCount: float64(o.Routing.MinCount), MinSaving: float64(o.Routing.MinSaving),
 	}
+	timeouts, budget := optimizer.DefaultTimeouts, optimizer.DefaultBudget
 	r := runner.Config{
-		Enabled: o.Enabled, Deadline: o.Deadline, Tuners: []optimizer.Tuner{routing},
+		Enabled: o.Enabled, Deadline: o.Deadline, Tuners: []optimizer.Tuner{routing, timeouts, budget},
 		Settings: optimizer.Settings{
 			Bounds: bounds, Trials: trials, Holdback: float64(o.Holdback),
-			Modes:  map[string]optimizer.Mode{routing.Name(): modeOf(o.Routing.Mode)},
+			Modes: map[string]optimizer.Mode{
+				routing.Name(): modeOf(o.Routing.Mode), timeouts.Name(): modeOf(o.Timeouts.Mode), budget.Name(): modeOf(o.Budget.Mode),
+			},
 			Routes: map[string]map[string]optimizer.Mode{},
 		},
 	}
 	for name, route := range c.Routes {
 		own := map[string]optimizer.Mode{}
-		if route.Optimizer.Routing != "" {
-			own[routing.Name()] = modeOf(route.Optimizer.Routing)
+		for tuner, mode := range map[string]string{
+			routing.Name(): route.Optimizer.Routing, timeouts.Name(): route.Optimizer.Timeouts, budget.Name(): route.Optimizer.Budget,
+		} {
+			if mode != "" {
+				own[tuner] = modeOf(mode)
+			}
 		}
 		r.Settings.Routes[name] = own
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"llm-auto-optimizer/config"
+	"llm-auto-optimizer/optimizer/alert"
 	"llm-auto-optimizer/optimizer/state"
 	"llm-auto-optimizer/proxy/policy"
 )
@@ -94,6 +95,7 @@ func (r *reloader) reload(why string) error {
 	g.marks.again()
 	r.current.Store(c)
 	r.optimizer(c)
+	g.alerts.Set(alert.OptionsOf(&c.Alerts, buildVersion().Version))
 	r.journal(before, changed)
 	r.reloads.Add(1)
 	r.broken.Store(false)

@@ -11,6 +11,7 @@ import (
 
 	"llm-auto-optimizer/config"
 	"llm-auto-optimizer/optimizer/jobs"
+	"llm-auto-optimizer/optimizer/runner"
 )
 
 // The background jobs, by their names in [schedule].
@@ -20,6 +21,7 @@ const (
 	jobBackup    = "backup"
 	jobRotate    = "rotate"
 	jobOptimize  = "optimize"
+	jobAnalyse   = "analyse"
 )
 
 // newJobs makes the jobs that there is work for.
@@ -32,7 +34,8 @@ func (g *gateway) newJobs(c *config.Config) error {
 			{Name: jobBackup, Help: "back up the state to storage.backup_dir", Run: g.backup},
 		}
 	}
-	list = append(list, jobs.Job{Name: jobOptimize, Help: "have the optimizer look at what has come in, decide, and put it in force", Run: g.optimize})
+	list = append(list, jobs.Job{Name: jobOptimize, Help: "have the optimizer look at what has come in, decide, and put it in force", Run: g.optimize},
+		jobs.Job{Name: jobAnalyse, Help: "see what becomes of budgets, and whether targets become slower", Run: g.analyst.run})
 	if file := g.logFile; file != nil {
 		list = append(list, jobs.Job{Name: jobRotate, Help: "begin a new access log file", Run: func(context.Context) error { return g.rotate(file) }})
 	}
@@ -60,13 +63,17 @@ func scheduleOf(c *config.Config) (jobs.Schedule, error) {
 	}
 	return jobs.Schedule{
 		Location: location, Jitter: s.Jitter, Timeout: s.Timeout,
-		Cron: map[string]string{jobRollup: s.Rollup, jobRetention: s.Retention, jobBackup: backup, jobRotate: s.Rotate, jobOptimize: optimize},
+		Cron: map[string]string{jobRollup: s.Rollup, jobRetention: s.Retention, jobBackup: backup, jobRotate: s.Rotate, jobOptimize: optimize, jobAnalyse: s.Analyse},
 	}, nil
 }
 
 // optimize runs a cycle of the optimizer.
 func (g *gateway) optimize(ctx context.Context) error {
+	g.watchTargets()
 	_, err := g.optimizer.Cycle(ctx)
+	if errors.Is(err, runner.ErrOff) {
+		return nil // it has said so
+	}
 	return err
 }
 

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"llm-auto-optimizer/optimizer"
 	"llm-auto-optimizer/optimizer/control/controlpb"
@@ -149,6 +152,34 @@ func (a *admin) OrderOptimizer(ctx context.Context, req *controlpb.OrderOptimize
 		return nil, connect.NewError(connect.CodeUnavailable, err)
 	}
 	return &controlpb.OrderOptimizerResponse{Decision: DecisionProto(&d)}, nil
+}
+
+func (a *admin) GetSavings(ctx context.Context, req *controlpb.GetSavingsRequest) (*controlpb.GetSavingsResponse, error) {
+	if a.options.Optimizer == nil {
+		return nil, connect.NewError(connect.CodeUnavailable, errNoOptimizer)
+	}
+	ctx, cancel := context.WithTimeout(ctx, optimizerTimeout)
+	defer cancel()
+	var s *optimizer.Savings
+	err := a.options.Optimizer.Inspect(ctx, func(l *optimizer.Loop, now time.Time) {
+		since := time.Time{}
+		if span := req.GetSpan(); span != nil {
+			since = now.Add(-span.AsDuration())
+		}
+		s = l.Proof.Savings(now, since)
+	})
+	if err != nil {
+		return nil, connect.NewError(connect.CodeUnavailable, err)
+	}
+	raw, err := json.Marshal(s)
+	res := &controlpb.GetSavingsResponse{Savings: &structpb.Struct{}, Text: s.Text()}
+	if err == nil {
+		err = protojson.Unmarshal(raw, res.GetSavings())
+	}
+	if err != nil {
+		return nil, connect.NewError(connect.CodeInternal, err)
+	}
+	return res, nil
 }
 
 func (a *admin) RunCycle(ctx context.Context, _ *controlpb.RunCycleRequest, to *connect.ServerStream[controlpb.RunCycleResponse]) error {

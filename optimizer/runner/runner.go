@@ -43,12 +43,17 @@ type Options struct {
 	Journal func(*optimizer.Decision)    // gets all decisions but those to change nothing; must not wait
 	Load    func(context.Context) []byte // the memory of an earlier run; nil: none
 	Save    func([]byte)                 // must not wait for long
-	Off     func()                       // undoes what was tuned; called when the runner is switched off
-	Log     zerolog.Logger
+	// The same for what was measured of savings, which is larger, and kept from time to time.
+	LoadProof func(context.Context) []byte
+	SaveProof func([]byte)
+	Off       func() // undoes what was tuned; called when the runner is switched off
+	Log       zerolog.Logger
 }
 
 const (
 	feedEvery = time.Second
+	// proofEvery is how often what was measured is kept: as much is lost in a crash.
+	proofEvery = 5 * time.Minute
 	// alarmQuiet is how long an alarm waits for others, so that they are looked at together.
 	alarmQuiet = 500 * time.Millisecond
 	// failuresAllowed within failuresWithin; then the optimizer rests for as long.
@@ -122,13 +127,26 @@ func (r *Runner) Run(ctx context.Context) {
 		r.memory = r.options.Load(ctx)
 	}
 	r.begin()
+	if r.options.LoadProof != nil {
+		if b := r.options.LoadProof(ctx); b != nil {
+			if err := r.loop.Proof.UnmarshalBinary(b); err != nil {
+				r.options.Log.Error().Err(err).Msg("what was measured of savings is lost")
+			}
+		}
+	}
+	keep := time.NewTicker(proofEvery)
+	defer keep.Stop()
 	feed := time.NewTicker(feedEvery)
 	defer feed.Stop()
 	var quiet <-chan time.Time
 	for {
 		select {
 		case <-ctx.Done():
+			r.options.Ring.Drain(r.loop.Observe)
+			r.keepProof()
 			return
+		case <-keep.C:
+			r.keepProof()
 		case <-feed.C:
 			r.feed(ctx)
 		case <-r.alarms:
@@ -179,6 +197,19 @@ func (r *Runner) settings(c *Config) optimizer.Settings {
 		}
 	}
 	return s
+}
+
+// keepProof keeps what was measured of savings.
+func (r *Runner) keepProof() {
+	if r.options.SaveProof == nil {
+		return
+	}
+	b, err := r.loop.Proof.MarshalBinary()
+	if err != nil {
+		r.options.Log.Error().Err(err).Msg("what was measured of savings can't be kept")
+		return
+	}
+	r.options.SaveProof(b)
 }
 
 // feed takes in what exchanges have come to.
@@ -237,6 +268,10 @@ func (r *Runner) failed(now time.Time, err error) {
 	r.plant.mu.Lock()
 	r.plant.cut = true
 	r.plant.mu.Unlock()
+	proof, err2 := []byte(nil), error(nil)
+	if !errors.Is(err, ErrLate) { // else it may still be written to
+		proof, err2 = r.loop.Proof.MarshalBinary()
+	}
 	tuner := r.stats.interrupted()
 	r.stats.errors.Inc()
 	r.options.Log.Error().Err(err).Str("tuner", tuner).Msg("the optimizer begins anew; what is in force stays")
@@ -248,6 +283,14 @@ func (r *Runner) failed(now time.Time, err error) {
 	}
 	r.failures = append(kept, now)
 	r.begin()
+	if proof == nil && r.options.LoadProof != nil {
+		proof = r.options.LoadProof(context.Background())
+	}
+	if proof != nil && err2 == nil {
+		if err := r.loop.Proof.UnmarshalBinary(proof); err != nil {
+			r.options.Log.Error().Err(err).Msg("what was measured of savings is lost")
+		}
+	}
 	if tuner != "" {
 		d := r.loop.Fence(now, tuner, "", err.Error())
 		r.tell([]optimizer.Decision{d})

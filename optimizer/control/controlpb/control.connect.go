@@ -65,6 +65,8 @@ const (
 	AdminGetOptimizerProcedure = "/llmopt.control.v1.Admin/GetOptimizer"
 	// AdminOrderOptimizerProcedure is the fully-qualified name of the Admin's OrderOptimizer RPC.
 	AdminOrderOptimizerProcedure = "/llmopt.control.v1.Admin/OrderOptimizer"
+	// AdminGetSavingsProcedure is the fully-qualified name of the Admin's GetSavings RPC.
+	AdminGetSavingsProcedure = "/llmopt.control.v1.Admin/GetSavings"
 	// AdminRunCycleProcedure is the fully-qualified name of the Admin's RunCycle RPC.
 	AdminRunCycleProcedure = "/llmopt.control.v1.Admin/RunCycle"
 	// AdminWatchDecisionsProcedure is the fully-qualified name of the Admin's WatchDecisions RPC.
@@ -101,6 +103,8 @@ type AdminClient interface {
 	GetOptimizer(context.Context, *GetOptimizerRequest) (*GetOptimizerResponse, error)
 	// OrderOptimizer has the optimizer do what an operator wants, which always wins over its own decisions. INVALID_ARGUMENT for what can't be.
 	OrderOptimizer(context.Context, *OrderOptimizerRequest) (*OrderOptimizerResponse, error)
+	// GetSavings says what the optimizer has saved or lost against what is configured, as the hold-back shows.
+	GetSavings(context.Context, *GetSavingsRequest) (*GetSavingsResponse, error)
 	// RunCycle runs a cycle of the optimizer now and gives its decisions, those to change nothing included.
 	RunCycle(context.Context, *RunCycleRequest) (*connect.ServerStreamForClient[RunCycleResponse], error)
 	// WatchDecisions gives the optimizer's decisions as they come, until the client leaves.
@@ -202,6 +206,13 @@ func NewAdminClient(httpClient connect.HTTPClient, baseURL string, opts ...conne
 			connect.WithSchema(adminMethods.ByName("OrderOptimizer")),
 			connect.WithClientOptions(opts...),
 		),
+		getSavings: connect.NewClient[GetSavingsRequest, GetSavingsResponse](
+			httpClient,
+			baseURL+AdminGetSavingsProcedure,
+			connect.WithSchema(adminMethods.ByName("GetSavings")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 		runCycle: connect.NewClient[RunCycleRequest, RunCycleResponse](
 			httpClient,
 			baseURL+AdminRunCycleProcedure,
@@ -244,6 +255,7 @@ type adminClient struct {
 	setTarget      *connect.Client[SetTargetRequest, SetTargetResponse]
 	getOptimizer   *connect.Client[GetOptimizerRequest, GetOptimizerResponse]
 	orderOptimizer *connect.Client[OrderOptimizerRequest, OrderOptimizerResponse]
+	getSavings     *connect.Client[GetSavingsRequest, GetSavingsResponse]
 	runCycle       *connect.Client[RunCycleRequest, RunCycleResponse]
 	watchDecisions *connect.Client[WatchDecisionsRequest, WatchDecisionsResponse]
 	watchStatus    *connect.Client[WatchStatusRequest, WatchStatusResponse]
@@ -358,6 +370,15 @@ func (c *adminClient) OrderOptimizer(ctx context.Context, req *OrderOptimizerReq
 	return nil, err
 }
 
+// GetSavings calls llmopt.control.v1.Admin.GetSavings.
+func (c *adminClient) GetSavings(ctx context.Context, req *GetSavingsRequest) (*GetSavingsResponse, error) {
+	response, err := c.getSavings.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // RunCycle calls llmopt.control.v1.Admin.RunCycle.
 func (c *adminClient) RunCycle(ctx context.Context, req *RunCycleRequest) (*connect.ServerStreamForClient[RunCycleResponse], error) {
 	return c.runCycle.CallServerStream(ctx, connect.NewRequest(req))
@@ -408,6 +429,8 @@ type AdminHandler interface {
 	GetOptimizer(context.Context, *GetOptimizerRequest) (*GetOptimizerResponse, error)
 	// OrderOptimizer has the optimizer do what an operator wants, which always wins over its own decisions. INVALID_ARGUMENT for what can't be.
 	OrderOptimizer(context.Context, *OrderOptimizerRequest) (*OrderOptimizerResponse, error)
+	// GetSavings says what the optimizer has saved or lost against what is configured, as the hold-back shows.
+	GetSavings(context.Context, *GetSavingsRequest) (*GetSavingsResponse, error)
 	// RunCycle runs a cycle of the optimizer now and gives its decisions, those to change nothing included.
 	RunCycle(context.Context, *RunCycleRequest, *connect.ServerStream[RunCycleResponse]) error
 	// WatchDecisions gives the optimizer's decisions as they come, until the client leaves.
@@ -505,6 +528,13 @@ func NewAdminHandler(svc AdminHandler, opts ...connect.HandlerOption) (string, h
 		connect.WithSchema(adminMethods.ByName("OrderOptimizer")),
 		connect.WithHandlerOptions(opts...),
 	)
+	adminGetSavingsHandler := connect.NewUnaryHandlerSimple(
+		AdminGetSavingsProcedure,
+		svc.GetSavings,
+		connect.WithSchema(adminMethods.ByName("GetSavings")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	adminRunCycleHandler := connect.NewServerStreamHandlerSimple(
 		AdminRunCycleProcedure,
 		svc.RunCycle,
@@ -556,6 +586,8 @@ func NewAdminHandler(svc AdminHandler, opts ...connect.HandlerOption) (string, h
 			adminGetOptimizerHandler.ServeHTTP(w, r)
 		case AdminOrderOptimizerProcedure:
 			adminOrderOptimizerHandler.ServeHTTP(w, r)
+		case AdminGetSavingsProcedure:
+			adminGetSavingsHandler.ServeHTTP(w, r)
 		case AdminRunCycleProcedure:
 			adminRunCycleHandler.ServeHTTP(w, r)
 		case AdminWatchDecisionsProcedure:
@@ -619,6 +651,10 @@ func (UnimplementedAdminHandler) GetOptimizer(context.Context, *GetOptimizerRequ
 
 func (UnimplementedAdminHandler) OrderOptimizer(context.Context, *OrderOptimizerRequest) (*OrderOptimizerResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("llmopt.control.v1.Admin.OrderOptimizer is not implemented"))
+}
+
+func (UnimplementedAdminHandler) GetSavings(context.Context, *GetSavingsRequest) (*GetSavingsResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("llmopt.control.v1.Admin.GetSavings is not implemented"))
 }
 
 func (UnimplementedAdminHandler) RunCycle(context.Context, *RunCycleRequest, *connect.ServerStream[RunCycleResponse]) error {

@@ -3777,6 +3777,102 @@ func (x *WatchStatusResponse) GetStatus() *GetStatusResponse {
 	return nil
 }
 
+type GetSavingsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Span          *durationpb.Duration   `protobuf:"bytes,1,opt,name=span,proto3" json:"span,omitempty"` // how far back it looks; unset: all there is
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetSavingsRequest) Reset() {
+	*x = GetSavingsRequest{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetSavingsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetSavingsRequest) ProtoMessage() {}
+
+func (x *GetSavingsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetSavingsRequest.ProtoReflect.Descriptor instead.
+func (*GetSavingsRequest) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *GetSavingsRequest) GetSpan() *durationpb.Duration {
+	if x != nil {
+		return x.Span
+	}
+	return nil
+}
+
+type GetSavingsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Savings       *structpb.Struct       `protobuf:"bytes,1,opt,name=savings,proto3" json:"savings,omitempty"` // all of it; docs/optimizer.md has the fields
+	Text          string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`       // the same for people
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetSavingsResponse) Reset() {
+	*x = GetSavingsResponse{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetSavingsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetSavingsResponse) ProtoMessage() {}
+
+func (x *GetSavingsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetSavingsResponse.ProtoReflect.Descriptor instead.
+func (*GetSavingsResponse) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *GetSavingsResponse) GetSavings() *structpb.Struct {
+	if x != nil {
+		return x.Savings
+	}
+	return nil
+}
+
+func (x *GetSavingsResponse) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
 var File_optimizer_control_controlpb_control_proto protoreflect.FileDescriptor
 
 const file_optimizer_control_controlpb_control_proto_rawDesc = "" +
@@ -4089,13 +4185,18 @@ const file_optimizer_control_controlpb_control_proto_rawDesc = "" +
 	"\x04span\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x04span\x12/\n" +
 	"\x05every\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x05every\"S\n" +
 	"\x13WatchStatusResponse\x12<\n" +
-	"\x06status\x18\x01 \x01(\v2$.llmopt.control.v1.GetStatusResponseR\x06status*b\n" +
+	"\x06status\x18\x01 \x01(\v2$.llmopt.control.v1.GetStatusResponseR\x06status\"B\n" +
+	"\x11GetSavingsRequest\x12-\n" +
+	"\x04span\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x04span\"[\n" +
+	"\x12GetSavingsResponse\x121\n" +
+	"\asavings\x18\x01 \x01(\v2\x17.google.protobuf.StructR\asavings\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text*b\n" +
 	"\x04Mode\x12\x14\n" +
 	"\x10MODE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fMODE_OBSERVE\x10\x01\x12\x12\n" +
 	"\x0eMODE_RECOMMEND\x10\x02\x12\x0f\n" +
 	"\vMODE_CANARY\x10\x03\x12\r\n" +
-	"\tMODE_AUTO\x10\x042\xe4\v\n" +
+	"\tMODE_AUTO\x10\x042\xc4\f\n" +
 	"\x05Admin\x12^\n" +
 	"\n" +
 	"GetVersion\x12$.llmopt.control.v1.GetVersionRequest\x1a%.llmopt.control.v1.GetVersionResponse\"\x03\x90\x02\x01\x12[\n" +
@@ -4110,7 +4211,9 @@ const file_optimizer_control_controlpb_control_proto_rawDesc = "" +
 	"ListRoutes\x12$.llmopt.control.v1.ListRoutesRequest\x1a%.llmopt.control.v1.ListRoutesResponse\"\x03\x90\x02\x01\x12V\n" +
 	"\tSetTarget\x12#.llmopt.control.v1.SetTargetRequest\x1a$.llmopt.control.v1.SetTargetResponse\x12d\n" +
 	"\fGetOptimizer\x12&.llmopt.control.v1.GetOptimizerRequest\x1a'.llmopt.control.v1.GetOptimizerResponse\"\x03\x90\x02\x01\x12e\n" +
-	"\x0eOrderOptimizer\x12(.llmopt.control.v1.OrderOptimizerRequest\x1a).llmopt.control.v1.OrderOptimizerResponse\x12U\n" +
+	"\x0eOrderOptimizer\x12(.llmopt.control.v1.OrderOptimizerRequest\x1a).llmopt.control.v1.OrderOptimizerResponse\x12^\n" +
+	"\n" +
+	"GetSavings\x12$.llmopt.control.v1.GetSavingsRequest\x1a%.llmopt.control.v1.GetSavingsResponse\"\x03\x90\x02\x01\x12U\n" +
 	"\bRunCycle\x12\".llmopt.control.v1.RunCycleRequest\x1a#.llmopt.control.v1.RunCycleResponse0\x01\x12g\n" +
 	"\x0eWatchDecisions\x12(.llmopt.control.v1.WatchDecisionsRequest\x1a).llmopt.control.v1.WatchDecisionsResponse0\x01\x12^\n" +
 	"\vWatchStatus\x12%.llmopt.control.v1.WatchStatusRequest\x1a&.llmopt.control.v1.WatchStatusResponse0\x01\x12U\n" +
@@ -4129,7 +4232,7 @@ func file_optimizer_control_controlpb_control_proto_rawDescGZIP() []byte {
 }
 
 var file_optimizer_control_controlpb_control_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_optimizer_control_controlpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
+var file_optimizer_control_controlpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
 var file_optimizer_control_controlpb_control_proto_goTypes = []any{
 	(Mode)(0),                      // 0: llmopt.control.v1.Mode
 	(SetTargetRequest_Action)(0),   // 1: llmopt.control.v1.SetTargetRequest.Action
@@ -4184,54 +4287,56 @@ var file_optimizer_control_controlpb_control_proto_goTypes = []any{
 	(*WatchDecisionsResponse)(nil), // 50: llmopt.control.v1.WatchDecisionsResponse
 	(*WatchStatusRequest)(nil),     // 51: llmopt.control.v1.WatchStatusRequest
 	(*WatchStatusResponse)(nil),    // 52: llmopt.control.v1.WatchStatusResponse
-	nil,                            // 53: llmopt.control.v1.Summary.OutcomesEntry
-	nil,                            // 54: llmopt.control.v1.ExplainRequest.HeadersEntry
-	nil,                            // 55: llmopt.control.v1.OptimizedRoute.ModesEntry
-	(*durationpb.Duration)(nil),    // 56: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),  // 57: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),        // 58: google.protobuf.Struct
+	(*GetSavingsRequest)(nil),      // 53: llmopt.control.v1.GetSavingsRequest
+	(*GetSavingsResponse)(nil),     // 54: llmopt.control.v1.GetSavingsResponse
+	nil,                            // 55: llmopt.control.v1.Summary.OutcomesEntry
+	nil,                            // 56: llmopt.control.v1.ExplainRequest.HeadersEntry
+	nil,                            // 57: llmopt.control.v1.OptimizedRoute.ModesEntry
+	(*durationpb.Duration)(nil),    // 58: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),  // 59: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),        // 60: google.protobuf.Struct
 }
 var file_optimizer_control_controlpb_control_proto_depIdxs = []int32{
 	4,  // 0: llmopt.control.v1.GetVersionResponse.version:type_name -> llmopt.control.v1.Version
-	56, // 1: llmopt.control.v1.GetStatusRequest.span:type_name -> google.protobuf.Duration
+	58, // 1: llmopt.control.v1.GetStatusRequest.span:type_name -> google.protobuf.Duration
 	4,  // 2: llmopt.control.v1.GetStatusResponse.version:type_name -> llmopt.control.v1.Version
-	57, // 3: llmopt.control.v1.GetStatusResponse.now:type_name -> google.protobuf.Timestamp
-	57, // 4: llmopt.control.v1.GetStatusResponse.started:type_name -> google.protobuf.Timestamp
+	59, // 3: llmopt.control.v1.GetStatusResponse.now:type_name -> google.protobuf.Timestamp
+	59, // 4: llmopt.control.v1.GetStatusResponse.started:type_name -> google.protobuf.Timestamp
 	0,  // 5: llmopt.control.v1.GetStatusResponse.mode:type_name -> llmopt.control.v1.Mode
 	7,  // 6: llmopt.control.v1.GetStatusResponse.providers:type_name -> llmopt.control.v1.Provider
-	56, // 7: llmopt.control.v1.GetStatusResponse.span:type_name -> google.protobuf.Duration
+	58, // 7: llmopt.control.v1.GetStatusResponse.span:type_name -> google.protobuf.Duration
 	8,  // 8: llmopt.control.v1.GetStatusResponse.targets:type_name -> llmopt.control.v1.TargetStatus
 	9,  // 9: llmopt.control.v1.GetStatusResponse.total:type_name -> llmopt.control.v1.Summary
 	29, // 10: llmopt.control.v1.GetStatusResponse.routes:type_name -> llmopt.control.v1.Route
 	9,  // 11: llmopt.control.v1.TargetStatus.summary:type_name -> llmopt.control.v1.Summary
-	53, // 12: llmopt.control.v1.Summary.outcomes:type_name -> llmopt.control.v1.Summary.OutcomesEntry
+	55, // 12: llmopt.control.v1.Summary.outcomes:type_name -> llmopt.control.v1.Summary.OutcomesEntry
 	10, // 13: llmopt.control.v1.Summary.ttft_seconds:type_name -> llmopt.control.v1.Quantiles
 	10, // 14: llmopt.control.v1.Summary.duration_seconds:type_name -> llmopt.control.v1.Quantiles
 	10, // 15: llmopt.control.v1.Summary.time_per_output_token_seconds:type_name -> llmopt.control.v1.Quantiles
-	56, // 16: llmopt.control.v1.GetSeriesRequest.span:type_name -> google.protobuf.Duration
-	56, // 17: llmopt.control.v1.GetSeriesRequest.step:type_name -> google.protobuf.Duration
-	56, // 18: llmopt.control.v1.GetSeriesResponse.step:type_name -> google.protobuf.Duration
+	58, // 16: llmopt.control.v1.GetSeriesRequest.span:type_name -> google.protobuf.Duration
+	58, // 17: llmopt.control.v1.GetSeriesRequest.step:type_name -> google.protobuf.Duration
+	58, // 18: llmopt.control.v1.GetSeriesResponse.step:type_name -> google.protobuf.Duration
 	13, // 19: llmopt.control.v1.GetSeriesResponse.points:type_name -> llmopt.control.v1.Point
-	57, // 20: llmopt.control.v1.Point.start:type_name -> google.protobuf.Timestamp
-	57, // 21: llmopt.control.v1.Point.end:type_name -> google.protobuf.Timestamp
+	59, // 20: llmopt.control.v1.Point.start:type_name -> google.protobuf.Timestamp
+	59, // 21: llmopt.control.v1.Point.end:type_name -> google.protobuf.Timestamp
 	9,  // 22: llmopt.control.v1.Point.summary:type_name -> llmopt.control.v1.Summary
 	16, // 23: llmopt.control.v1.ListJobsResponse.jobs:type_name -> llmopt.control.v1.Job
-	57, // 24: llmopt.control.v1.Job.next:type_name -> google.protobuf.Timestamp
-	57, // 25: llmopt.control.v1.Job.last:type_name -> google.protobuf.Timestamp
-	56, // 26: llmopt.control.v1.Job.took:type_name -> google.protobuf.Duration
-	56, // 27: llmopt.control.v1.RunJobResponse.took:type_name -> google.protobuf.Duration
+	59, // 24: llmopt.control.v1.Job.next:type_name -> google.protobuf.Timestamp
+	59, // 25: llmopt.control.v1.Job.last:type_name -> google.protobuf.Timestamp
+	58, // 26: llmopt.control.v1.Job.took:type_name -> google.protobuf.Duration
+	58, // 27: llmopt.control.v1.RunJobResponse.took:type_name -> google.protobuf.Duration
 	21, // 28: llmopt.control.v1.GetStateResponse.spaces:type_name -> llmopt.control.v1.StateSpace
-	57, // 29: llmopt.control.v1.ListJournalRequest.since:type_name -> google.protobuf.Timestamp
+	59, // 29: llmopt.control.v1.ListJournalRequest.since:type_name -> google.protobuf.Timestamp
 	26, // 30: llmopt.control.v1.ListJournalResponse.entries:type_name -> llmopt.control.v1.JournalEntry
-	57, // 31: llmopt.control.v1.JournalEntry.at:type_name -> google.protobuf.Timestamp
+	59, // 31: llmopt.control.v1.JournalEntry.at:type_name -> google.protobuf.Timestamp
 	43, // 32: llmopt.control.v1.JournalEntry.decision:type_name -> llmopt.control.v1.Decision
-	58, // 33: llmopt.control.v1.JournalEntry.record:type_name -> google.protobuf.Struct
+	60, // 33: llmopt.control.v1.JournalEntry.record:type_name -> google.protobuf.Struct
 	29, // 34: llmopt.control.v1.ListRoutesResponse.routes:type_name -> llmopt.control.v1.Route
 	30, // 35: llmopt.control.v1.Route.targets:type_name -> llmopt.control.v1.RouteTarget
-	56, // 36: llmopt.control.v1.RouteTarget.for:type_name -> google.protobuf.Duration
+	58, // 36: llmopt.control.v1.RouteTarget.for:type_name -> google.protobuf.Duration
 	1,  // 37: llmopt.control.v1.SetTargetRequest.action:type_name -> llmopt.control.v1.SetTargetRequest.Action
 	30, // 38: llmopt.control.v1.SetTargetResponse.target:type_name -> llmopt.control.v1.RouteTarget
-	54, // 39: llmopt.control.v1.ExplainRequest.headers:type_name -> llmopt.control.v1.ExplainRequest.HeadersEntry
+	56, // 39: llmopt.control.v1.ExplainRequest.headers:type_name -> llmopt.control.v1.ExplainRequest.HeadersEntry
 	35, // 40: llmopt.control.v1.ExplainResponse.candidates:type_name -> llmopt.control.v1.Candidate
 	36, // 41: llmopt.control.v1.ExplainResponse.fallbacks:type_name -> llmopt.control.v1.Chain
 	39, // 42: llmopt.control.v1.GetOptimizerResponse.routes:type_name -> llmopt.control.v1.OptimizedRoute
@@ -4240,63 +4345,67 @@ var file_optimizer_control_controlpb_control_proto_depIdxs = []int32{
 	41, // 45: llmopt.control.v1.GetOptimizerResponse.modes:type_name -> llmopt.control.v1.Standing
 	43, // 46: llmopt.control.v1.GetOptimizerResponse.pending:type_name -> llmopt.control.v1.Decision
 	42, // 47: llmopt.control.v1.GetOptimizerResponse.fences:type_name -> llmopt.control.v1.Fence
-	55, // 48: llmopt.control.v1.OptimizedRoute.modes:type_name -> llmopt.control.v1.OptimizedRoute.ModesEntry
+	57, // 48: llmopt.control.v1.OptimizedRoute.modes:type_name -> llmopt.control.v1.OptimizedRoute.ModesEntry
 	40, // 49: llmopt.control.v1.OptimizedRoute.trial:type_name -> llmopt.control.v1.Trial
 	44, // 50: llmopt.control.v1.OptimizedRoute.changes:type_name -> llmopt.control.v1.Change
 	0,  // 51: llmopt.control.v1.Standing.mode:type_name -> llmopt.control.v1.Mode
-	57, // 52: llmopt.control.v1.Standing.until:type_name -> google.protobuf.Timestamp
-	57, // 53: llmopt.control.v1.Fence.until:type_name -> google.protobuf.Timestamp
-	57, // 54: llmopt.control.v1.Decision.at:type_name -> google.protobuf.Timestamp
+	59, // 52: llmopt.control.v1.Standing.until:type_name -> google.protobuf.Timestamp
+	59, // 53: llmopt.control.v1.Fence.until:type_name -> google.protobuf.Timestamp
+	59, // 54: llmopt.control.v1.Decision.at:type_name -> google.protobuf.Timestamp
 	0,  // 55: llmopt.control.v1.Decision.mode:type_name -> llmopt.control.v1.Mode
-	57, // 56: llmopt.control.v1.Decision.expires:type_name -> google.protobuf.Timestamp
+	59, // 56: llmopt.control.v1.Decision.expires:type_name -> google.protobuf.Timestamp
 	44, // 57: llmopt.control.v1.Decision.changes:type_name -> llmopt.control.v1.Change
 	40, // 58: llmopt.control.v1.Decision.trial:type_name -> llmopt.control.v1.Trial
 	0,  // 59: llmopt.control.v1.OrderOptimizerRequest.mode:type_name -> llmopt.control.v1.Mode
-	56, // 60: llmopt.control.v1.OrderOptimizerRequest.for:type_name -> google.protobuf.Duration
+	58, // 60: llmopt.control.v1.OrderOptimizerRequest.for:type_name -> google.protobuf.Duration
 	43, // 61: llmopt.control.v1.OrderOptimizerResponse.decision:type_name -> llmopt.control.v1.Decision
 	43, // 62: llmopt.control.v1.RunCycleResponse.decision:type_name -> llmopt.control.v1.Decision
 	43, // 63: llmopt.control.v1.WatchDecisionsResponse.decision:type_name -> llmopt.control.v1.Decision
-	56, // 64: llmopt.control.v1.WatchStatusRequest.span:type_name -> google.protobuf.Duration
-	56, // 65: llmopt.control.v1.WatchStatusRequest.every:type_name -> google.protobuf.Duration
+	58, // 64: llmopt.control.v1.WatchStatusRequest.span:type_name -> google.protobuf.Duration
+	58, // 65: llmopt.control.v1.WatchStatusRequest.every:type_name -> google.protobuf.Duration
 	6,  // 66: llmopt.control.v1.WatchStatusResponse.status:type_name -> llmopt.control.v1.GetStatusResponse
-	0,  // 67: llmopt.control.v1.OptimizedRoute.ModesEntry.value:type_name -> llmopt.control.v1.Mode
-	2,  // 68: llmopt.control.v1.Admin.GetVersion:input_type -> llmopt.control.v1.GetVersionRequest
-	5,  // 69: llmopt.control.v1.Admin.GetStatus:input_type -> llmopt.control.v1.GetStatusRequest
-	11, // 70: llmopt.control.v1.Admin.GetSeries:input_type -> llmopt.control.v1.GetSeriesRequest
-	14, // 71: llmopt.control.v1.Admin.ListJobs:input_type -> llmopt.control.v1.ListJobsRequest
-	17, // 72: llmopt.control.v1.Admin.RunJob:input_type -> llmopt.control.v1.RunJobRequest
-	19, // 73: llmopt.control.v1.Admin.GetState:input_type -> llmopt.control.v1.GetStateRequest
-	22, // 74: llmopt.control.v1.Admin.CompactState:input_type -> llmopt.control.v1.CompactStateRequest
-	24, // 75: llmopt.control.v1.Admin.ListJournal:input_type -> llmopt.control.v1.ListJournalRequest
-	27, // 76: llmopt.control.v1.Admin.ListRoutes:input_type -> llmopt.control.v1.ListRoutesRequest
-	31, // 77: llmopt.control.v1.Admin.SetTarget:input_type -> llmopt.control.v1.SetTargetRequest
-	37, // 78: llmopt.control.v1.Admin.GetOptimizer:input_type -> llmopt.control.v1.GetOptimizerRequest
-	45, // 79: llmopt.control.v1.Admin.OrderOptimizer:input_type -> llmopt.control.v1.OrderOptimizerRequest
-	47, // 80: llmopt.control.v1.Admin.RunCycle:input_type -> llmopt.control.v1.RunCycleRequest
-	49, // 81: llmopt.control.v1.Admin.WatchDecisions:input_type -> llmopt.control.v1.WatchDecisionsRequest
-	51, // 82: llmopt.control.v1.Admin.WatchStatus:input_type -> llmopt.control.v1.WatchStatusRequest
-	33, // 83: llmopt.control.v1.Admin.Explain:input_type -> llmopt.control.v1.ExplainRequest
-	3,  // 84: llmopt.control.v1.Admin.GetVersion:output_type -> llmopt.control.v1.GetVersionResponse
-	6,  // 85: llmopt.control.v1.Admin.GetStatus:output_type -> llmopt.control.v1.GetStatusResponse
-	12, // 86: llmopt.control.v1.Admin.GetSeries:output_type -> llmopt.control.v1.GetSeriesResponse
-	15, // 87: llmopt.control.v1.Admin.ListJobs:output_type -> llmopt.control.v1.ListJobsResponse
-	18, // 88: llmopt.control.v1.Admin.RunJob:output_type -> llmopt.control.v1.RunJobResponse
-	20, // 89: llmopt.control.v1.Admin.GetState:output_type -> llmopt.control.v1.GetStateResponse
-	23, // 90: llmopt.control.v1.Admin.CompactState:output_type -> llmopt.control.v1.CompactStateResponse
-	25, // 91: llmopt.control.v1.Admin.ListJournal:output_type -> llmopt.control.v1.ListJournalResponse
-	28, // 92: llmopt.control.v1.Admin.ListRoutes:output_type -> llmopt.control.v1.ListRoutesResponse
-	32, // 93: llmopt.control.v1.Admin.SetTarget:output_type -> llmopt.control.v1.SetTargetResponse
-	38, // 94: llmopt.control.v1.Admin.GetOptimizer:output_type -> llmopt.control.v1.GetOptimizerResponse
-	46, // 95: llmopt.control.v1.Admin.OrderOptimizer:output_type -> llmopt.control.v1.OrderOptimizerResponse
-	48, // 96: llmopt.control.v1.Admin.RunCycle:output_type -> llmopt.control.v1.RunCycleResponse
-	50, // 97: llmopt.control.v1.Admin.WatchDecisions:output_type -> llmopt.control.v1.WatchDecisionsResponse
-	52, // 98: llmopt.control.v1.Admin.WatchStatus:output_type -> llmopt.control.v1.WatchStatusResponse
-	34, // 99: llmopt.control.v1.Admin.Explain:output_type -> llmopt.control.v1.ExplainResponse
-	84, // [84:100] is the sub-list for method output_type
-	68, // [68:84] is the sub-list for method input_type
-	68, // [68:68] is the sub-list for extension type_name
-	68, // [68:68] is the sub-list for extension extendee
-	0,  // [0:68] is the sub-list for field type_name
+	58, // 67: llmopt.control.v1.GetSavingsRequest.span:type_name -> google.protobuf.Duration
+	60, // 68: llmopt.control.v1.GetSavingsResponse.savings:type_name -> google.protobuf.Struct
+	0,  // 69: llmopt.control.v1.OptimizedRoute.ModesEntry.value:type_name -> llmopt.control.v1.Mode
+	2,  // 70: llmopt.control.v1.Admin.GetVersion:input_type -> llmopt.control.v1.GetVersionRequest
+	5,  // 71: llmopt.control.v1.Admin.GetStatus:input_type -> llmopt.control.v1.GetStatusRequest
+	11, // 72: llmopt.control.v1.Admin.GetSeries:input_type -> llmopt.control.v1.GetSeriesRequest
+	14, // 73: llmopt.control.v1.Admin.ListJobs:input_type -> llmopt.control.v1.ListJobsRequest
+	17, // 74: llmopt.control.v1.Admin.RunJob:input_type -> llmopt.control.v1.RunJobRequest
+	19, // 75: llmopt.control.v1.Admin.GetState:input_type -> llmopt.control.v1.GetStateRequest
+	22, // 76: llmopt.control.v1.Admin.CompactState:input_type -> llmopt.control.v1.CompactStateRequest
+	24, // 77: llmopt.control.v1.Admin.ListJournal:input_type -> llmopt.control.v1.ListJournalRequest
+	27, // 78: llmopt.control.v1.Admin.ListRoutes:input_type -> llmopt.control.v1.ListRoutesRequest
+	31, // 79: llmopt.control.v1.Admin.SetTarget:input_type -> llmopt.control.v1.SetTargetRequest
+	37, // 80: llmopt.control.v1.Admin.GetOptimizer:input_type -> llmopt.control.v1.GetOptimizerRequest
+	45, // 81: llmopt.control.v1.Admin.OrderOptimizer:input_type -> llmopt.control.v1.OrderOptimizerRequest
+	53, // 82: llmopt.control.v1.Admin.GetSavings:input_type -> llmopt.control.v1.GetSavingsRequest
+	47, // 83: llmopt.control.v1.Admin.RunCycle:input_type -> llmopt.control.v1.RunCycleRequest
+	49, // 84: llmopt.control.v1.Admin.WatchDecisions:input_type -> llmopt.control.v1.WatchDecisionsRequest
+	51, // 85: llmopt.control.v1.Admin.WatchStatus:input_type -> llmopt.control.v1.WatchStatusRequest
+	33, // 86: llmopt.control.v1.Admin.Explain:input_type -> llmopt.control.v1.ExplainRequest
+	3,  // 87: llmopt.control.v1.Admin.GetVersion:output_type -> llmopt.control.v1.GetVersionResponse
+	6,  // 88: llmopt.control.v1.Admin.GetStatus:output_type -> llmopt.control.v1.GetStatusResponse
+	12, // 89: llmopt.control.v1.Admin.GetSeries:output_type -> llmopt.control.v1.GetSeriesResponse
+	15, // 90: llmopt.control.v1.Admin.ListJobs:output_type -> llmopt.control.v1.ListJobsResponse
+	18, // 91: llmopt.control.v1.Admin.RunJob:output_type -> llmopt.control.v1.RunJobResponse
+	20, // 92: llmopt.control.v1.Admin.GetState:output_type -> llmopt.control.v1.GetStateResponse
+	23, // 93: llmopt.control.v1.Admin.CompactState:output_type -> llmopt.control.v1.CompactStateResponse
+	25, // 94: llmopt.control.v1.Admin.ListJournal:output_type -> llmopt.control.v1.ListJournalResponse
+	28, // 95: llmopt.control.v1.Admin.ListRoutes:output_type -> llmopt.control.v1.ListRoutesResponse
+	32, // 96: llmopt.control.v1.Admin.SetTarget:output_type -> llmopt.control.v1.SetTargetResponse
+	38, // 97: llmopt.control.v1.Admin.GetOptimizer:output_type -> llmopt.control.v1.GetOptimizerResponse
+	46, // 98: llmopt.control.v1.Admin.OrderOptimizer:output_type -> llmopt.control.v1.OrderOptimizerResponse
+	54, // 99: llmopt.control.v1.Admin.GetSavings:output_type -> llmopt.control.v1.GetSavingsResponse
+	48, // 100: llmopt.control.v1.Admin.RunCycle:output_type -> llmopt.control.v1.RunCycleResponse
+	50, // 101: llmopt.control.v1.Admin.WatchDecisions:output_type -> llmopt.control.v1.WatchDecisionsResponse
+	52, // 102: llmopt.control.v1.Admin.WatchStatus:output_type -> llmopt.control.v1.WatchStatusResponse
+	34, // 103: llmopt.control.v1.Admin.Explain:output_type -> llmopt.control.v1.ExplainResponse
+	87, // [87:104] is the sub-list for method output_type
+	70, // [70:87] is the sub-list for method input_type
+	70, // [70:70] is the sub-list for extension type_name
+	70, // [70:70] is the sub-list for extension extendee
+	0,  // [0:70] is the sub-list for field type_name
 }
 
 func init() { file_optimizer_control_controlpb_control_proto_init() }
@@ -4310,7 +4419,7 @@ func file_optimizer_control_controlpb_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_optimizer_control_controlpb_control_proto_rawDesc), len(file_optimizer_control_controlpb_control_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   54,
+			NumMessages:   56,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
