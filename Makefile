@@ -12,6 +12,9 @@ SOAK     ?= 10m# length of the soak in check-long
 BENCH    ?= .#   which benchmarks
 COUNT    ?= 1#   runs of each benchmark
 ROUNDS   ?= 8#   of gate
+RANGE    ?= 200..219# seeds of the scenarios that simulate generates
+SEEDS    ?= 1#   runs of each, with different luck
+QUIET    ?= 3#   days on which nothing happens
 
 # Tools are built from pinned versions into bin/, under a name that holds the version. The protobuf plugins come in the
 # versions of go.mod, so that generated code and runtime agree.
@@ -22,7 +25,7 @@ BUF  := bin/buf-$(BUF_VERSION)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run demo build test test-sdk race vet lint fmt fmt-check check check-long fuzz crash soak scenarios bench compare compare-state compare-routes performance bench-stats calibrate calibration gate gate-record generate generate-check image clean
+.PHONY: help run demo build test test-sdk race vet lint fmt fmt-check check check-long fuzz crash soak scenarios bench compare compare-state compare-routes performance bench-stats simulate calibrate calibration gate gate-record generate generate-check image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -93,6 +96,14 @@ performance: build ## write docs/performance.md from the newest comparison
 
 bench-stats: build ## judge the statistics on public series (OPTIMIZER_DATA=DIR, ARGS="--calibrate 400")
 	bin/llmopt bench stats $(ARGS)
+
+simulate: build ## judge the optimizer beside other policies, in virtual time, five minutes (RANGE=200..219 SEEDS=1 QUIET=3, OPTIMIZER_DATA=DIR for traces)
+	bin/llmopt simulate --report --range $(RANGE) --seeds $(SEEDS) --quiet $(QUIET) --scenarios bench/scenarios/traces --mitigate bench/scenarios/mitigation \
+		--out bench/results/simulate $(ARGS)
+
+simulate-long: build ## the same with 20 seeds, and a hundred quiet days
+	$(MAKE) simulate SEEDS=20 QUIET=3
+	$(MAKE) simulate RANGE= QUIET=100 SEEDS=1 ARGS=--no-static
 
 calibrate: ## simulate the thresholds of the change detectors anew, ten minutes
 	go generate ./analysis/regime
