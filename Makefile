@@ -25,7 +25,7 @@ BUF  := bin/buf-$(BUF_VERSION)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run demo build test test-sdk race vet lint fmt fmt-check check check-long fuzz crash soak scenarios bench compare compare-state compare-routes performance bench-stats simulate calibrate calibration gate gate-record generate generate-check image clean
+.PHONY: help run demo build test test-sdk race vet lint fmt fmt-check check check-long fuzz crash soak scenarios bench compare compare-state compare-routes performance bench-stats simulate simulate-quiet calibrate calibration gate gate-record generate generate-check image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,7 +62,7 @@ fmt-check: ## fail when Go code is not formatted
 
 check: fmt-check vet lint test scenarios race ## what every change must pass, within 10 minutes
 
-check-long: check generate-check fuzz calibration crash soak ## check, then every fuzz target, calibration, a hundred crashes and a long soak (FUZZTIME, SOAK, CRASH_ROUNDS)
+check-long: check generate-check fuzz calibration simulate-quiet crash soak ## check, then every fuzz target, calibration, a hundred quiet days, a hundred crashes and a long soak (FUZZTIME, SOAK, CRASH_ROUNDS)
 
 scenarios: build ## run all scenarios in virtual time; fails where an expectation is not met
 	@for f in bench/scenarios/*.txt; do bin/llmopt simulate --scenario $$f || exit 1; echo; done
@@ -101,9 +101,8 @@ simulate: build ## judge the optimizer beside other policies, in virtual time, f
 	bin/llmopt simulate --report --range $(RANGE) --seeds $(SEEDS) --quiet $(QUIET) --scenarios bench/scenarios/traces --mitigate bench/scenarios/mitigation \
 		--out bench/results/simulate $(ARGS)
 
-simulate-long: build ## the same with 20 seeds, and a hundred quiet days
-	$(MAKE) simulate SEEDS=20 QUIET=3
-	$(MAKE) simulate RANGE= QUIET=100 SEEDS=1 ARGS=--no-static
+simulate-quiet: build ## a hundred quiet days: how often the optimizer interferes, fifteen minutes
+	bin/llmopt simulate --report --range "" --quiet 100 --no-static --out bench/results/simulate-quiet
 
 calibrate: ## simulate the thresholds of the change detectors anew, ten minutes
 	go generate ./analysis/regime
