@@ -49,6 +49,7 @@ type TargetEvidence struct {
 	Capacity  float64       `json:"capacity"`  // exchanges a second that it is believed to take; 0: not known
 	Slowness  float64       `json:"slowness"`  // time per output token, as a factor of its own usual one; 0: not known
 	Cells     [classes]Cell `json:"cells"`
+	Regime    *Regime       `json:"regime,omitempty"` // last change of how it serves, where that is new
 }
 
 // Cell is what is known of exchanges of a class that were sent to a target first.
@@ -98,8 +99,8 @@ func work(input, output float64) float64 { return input + outputWeight*output }
 const outputWeight = 5
 
 // Cost is what an exchange of the class is expected to cost at the target, in US dollars; known is false where nothing is known.
-func (r *RouteEvidence) Cost(target, class int) (cost float64, known bool) {
-	cell, load := &r.Targets[target].Cells[class], &r.Classes[class]
+func (e *RouteEvidence) Cost(target, class int) (cost float64, known bool) {
+	cell, load := &e.Targets[target].Cells[class], &e.Classes[class]
 	if cell.Out > 0 {
 		return cell.In*load.Input + cell.Out*load.Output, true
 	}

@@ -296,6 +296,11 @@ func (t Routing) propose(m *mix, shares [classes][]float64, violating bool) Prop
 	default:
 		p.Reason = fmt.Sprintf("move %.0f %% from %s to %s: the mix in force may break the objective", 100*gained, a, b)
 	}
+	for _, at := range []int{from, to} {
+		if k := &m.e.Targets[m.open[at]]; k.Regime != nil {
+			p.Reason += fmt.Sprintf("; at %s %s's %s", k.Regime.At.UTC().Format("15:04:05"), k.Name, k.Regime)
+		}
+	}
 	return p
 }
 

@@ -50,8 +50,8 @@ type staticMix struct {
 
 func newSearch(s *Scenario, seed uint64, prefix string, violations float64) *search {
 	x := &search{s: s, seed: seed, prefix: prefix, cost: math.Inf(1), tried: map[string]bool{}}
-	n := 0.
-	x.unit, n = unitCosts(s, seed)
+	unit, n := unitCosts(s, seed)
+	x.unit = unit
 	x.most = (violations + noise*s.Route.Errors) * n
 	return x
 }

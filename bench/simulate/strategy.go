@@ -97,7 +97,6 @@ type production struct {
 	windows *window.Recorder
 	series  []*window.Series
 	loop    *optimizer.Loop   // nil: the operator's shares stay
-	proof   *optimizer.Proof  // nil: there is no hold-back
 	static  policy.Parameters // the operator's
 	cycled  time.Time
 }

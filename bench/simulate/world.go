@@ -24,8 +24,8 @@ type world struct {
 	result   *Run
 	luck     *rand.Rand // of the strategy; that of the world is in the requests
 	seed     uint64
-	limits   *limits                          // nil: none
 	watched  float64                          // part of the sessions that is on the operator's settings unseen; 0 but in Measure
+	limits   *limits                          // nil: none
 	note     func(*request, *window.Exchange) // who follows single exchanges with the optimizer; nil: nobody
 }
 

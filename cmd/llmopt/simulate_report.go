@@ -177,10 +177,10 @@ func recordReport(r *simulation.Report, dir string) (path string, err error) {
 		return "", err
 	}
 	path = filepath.Join(dir, fmt.Sprintf("simulate-%s-%.12s", r.Started.Format("20060102T150405Z"), r.Commit))
-	write := func(suffix string, print func(w io.Writer) error) {
+	write := func(suffix string, content func(w io.Writer) error) {
 		var b bytes.Buffer
 		if err == nil {
-			err = print(&b)
+			err = content(&b)
 		}
 		if err == nil {
 			err = os.WriteFile(path+suffix, b.Bytes(), 0o644)
