@@ -12,6 +12,9 @@ SOAK     ?= 10m# length of the soak in check-long
 BENCH    ?= .#   which benchmarks
 COUNT    ?= 1#   runs of each benchmark
 ROUNDS   ?= 8#   of gate
+RANGE    ?= 200..219# seeds of the scenarios that simulate generates
+SEEDS    ?= 1#   runs of each, with different luck
+QUIET    ?= 3#   days on which nothing happens
 
 # Tools are built from pinned versions into bin/, under a name that holds the version. The protobuf plugins come in the
 # versions of go.mod, so that generated code and runtime agree.
@@ -22,7 +25,7 @@ BUF  := bin/buf-$(BUF_VERSION)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run demo build test test-sdk race vet lint fmt fmt-check check check-long fuzz crash soak scenarios bench compare compare-state compare-routes compare-optimizer performance bench-stats calibrate calibration gate gate-record generate generate-check image clean
+.PHONY: help run demo build test test-sdk race vet lint fmt fmt-check check check-long fuzz crash soak scenarios bench compare compare-state compare-routes compare-optimizer performance bench-stats simulate simulate-quiet calibrate calibration gate gate-record generate generate-check image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,7 +62,7 @@ fmt-check: ## fail when Go code is not formatted
 
 check: fmt-check vet lint test scenarios race ## what every change must pass, within 10 minutes
 
-check-long: check generate-check fuzz calibration crash soak ## check, then every fuzz target, calibration, a hundred crashes and a long soak (FUZZTIME, SOAK, CRASH_ROUNDS)
+check-long: check generate-check fuzz calibration simulate-quiet crash soak ## check, then every fuzz target, calibration, a hundred quiet days, a hundred crashes and a long soak (FUZZTIME, SOAK, CRASH_ROUNDS)
 
 scenarios: build ## run all scenarios in virtual time; fails where an expectation is not met
 	@for f in bench/scenarios/*.txt; do bin/llmopt simulate --scenario $$f || exit 1; echo; done
@@ -96,6 +99,13 @@ performance: build ## write docs/performance.md from the newest comparison
 
 bench-stats: build ## judge the statistics on public series (OPTIMIZER_DATA=DIR, ARGS="--calibrate 400")
 	bin/llmopt bench stats $(ARGS)
+
+simulate: build ## judge the optimizer beside other policies, in virtual time, five minutes (RANGE=200..219 SEEDS=1 QUIET=3, OPTIMIZER_DATA=DIR for traces)
+	bin/llmopt simulate --report --range $(RANGE) --seeds $(SEEDS) --quiet $(QUIET) --scenarios bench/scenarios/traces --mitigate bench/scenarios/mitigation \
+		--out bench/results/simulate $(ARGS)
+
+simulate-quiet: build ## a hundred quiet days: how often the optimizer interferes, fifteen minutes
+	bin/llmopt simulate --report --range "" --quiet 100 --no-static --out bench/results/simulate-quiet
 
 calibrate: ## simulate the thresholds of the change detectors anew, ten minutes
 	go generate ./analysis/regime

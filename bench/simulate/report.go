@@ -23,7 +23,7 @@ type Plan struct {
 	Mitigations []*Scenario // each with one incident, at the target that gets most
 	Seeds       int         // of each case; a quiet day has one
 	Policies    []string    // beside those that the figures need
-	Static      bool        // look for the best static mixes, which takes most of the time
+	Static      bool        // look for the best static mixes, but in traces, which takes most of the time
 	Progress    func(done, of int)
 }
 
@@ -60,7 +60,8 @@ type Score struct {
 	Violations float64 `json:"violations"` // share of the exchanges
 	Failed     float64 `json:"failed"`     // the same
 	Ejections  float64 `json:"ejections"`
-	Decisions  float64 `json:"decisions"` // that changed something
+	Decisions  float64 `json:"decisions"`        // that changed something
+	Tuned      float64 `json:"tuned_usd_per_1k"` // cost after the first ten minutes
 	Mix        string  `json:"mix,omitempty"`
 }
 
@@ -78,8 +79,17 @@ func scoreOf(r *Run) Score {
 	for _, e := range r.Ejections {
 		s.Ejections += float64(e)
 	}
+	if n, _, _, _, cost, _ := r.sum(tuned, time.Duration(len(r.seconds))*time.Second); n > 0 {
+		s.Tuned = 1000 * cost / n
+	}
 	return s
 }
+
+// tuned is when a route's first tuning is over.
+const tuned = 10 * time.Minute
+
+// leastMitigations are the seeds that a mitigation is measured with at least.
+const leastMitigations = 20
 
 // Policies of a report: the optimizer, the proxy without it, the ablations, the re-implemented baselines, and what knows everything in advance.
 var (
@@ -137,7 +147,7 @@ func Judge(p *Plan) (*Report, error) {
 			break
 		}
 		var m Mitigation
-		m, err = mitigate(s, p.Seeds)
+		m, err = mitigate(s, max(p.Seeds, leastMitigations))
 		r.Mitigations = append(r.Mitigations, m)
 		done <- struct{}{}
 	}
@@ -172,7 +182,7 @@ func (p *Plan) play(at int, seed uint64) (pair, error) {
 	if c.Kind == Quiet {
 		one.quiet = interferenceOf(c.Scenario, runs[Optimized], runs[Production])
 	}
-	if p.Static {
+	if p.Static && c.Kind != Traces {
 		for name, prefix := range staticMixes {
 			if best := newSearch(c.Scenario, seed, prefix, one.scores[Optimized].Violations).run(); best.found {
 				one.scores[name] = best.score

@@ -86,6 +86,17 @@ func (p *pool) costRatio(one, other string) func(of []int) float64 {
 	}
 }
 
+// tunedRatio is the same after the first ten minutes.
+func (p *pool) tunedRatio(one, other string) func(of []int) float64 {
+	return func(of []int) float64 {
+		sum := 0.
+		for _, i := range of {
+			sum += math.Log(max(p.pairs[i].scores[one].Tuned, 1e-12) / max(p.pairs[i].scores[other].Tuned, 1e-12))
+		}
+		return math.Exp(sum / float64(max(len(of), 1)))
+	}
+}
+
 func (p *pool) violations(name string) func(of []int) float64 {
 	return func(of []int) float64 {
 		sum := 0.
@@ -144,9 +155,10 @@ func (r *Report) conclude(plan *Plan) {
 		}
 		r.Figures = append(r.Figures,
 			p.figure(kind+": cost, of the clairvoyant's", "×", costToClairvoyant, p.costRatio(Optimized, Clairvoyant)),
+			p.figure(kind+": the same without the first ten minutes", "×", costToClairvoyant, p.tunedRatio(Optimized, Clairvoyant)),
 			p.figure(kind+": violations, of the clairvoyant's", "×", violationsToClairvoyant, p.violationRatio(Optimized, Clairvoyant)),
 			p.figure(kind+": violations, of what the objective allows", "×", 1, r.ofBudget(p)))
-		if plan.Static {
+		if plan.Static && kind == Incidents {
 			r.Figures = append(r.Figures, p.static(kind, BestStatic, costToStatic), p.static(kind, BestFixed, costToStatic))
 		}
 		r.Figures = append(r.Figures, p.baselines(kind)...)
@@ -268,6 +280,7 @@ func meanOf(pairs []pair, of []int, name string) (m Score) {
 		s := pairs[i].scores[name]
 		m.Cost, m.Violations, m.Failed = m.Cost+s.Cost/n, m.Violations+s.Violations/n, m.Failed+s.Failed/n
 		m.Ejections, m.Decisions, m.Mix = m.Ejections+s.Ejections/n, m.Decisions+s.Decisions/n, s.Mix
+		m.Tuned += s.Tuned / n
 	}
 	return m
 }

@@ -19,13 +19,16 @@ type simulateReport struct {
 	Report    bool     `help:"Judge the optimizer: run it beside other policies over many scenarios, and print what it should reach and what it does."`
 	Range     string   `placeholder:"FROM..TO" default:"200..219" help:"Seeds of the generated scenarios of a report; empty: none."`
 	Scenarios []string `placeholder:"DIR,…" help:"Directories with more scenarios for a report. Those whose trace is not there are left out."`
-	Quiet     int      `placeholder:"DAYS" default:"4" help:"Days without incidents in a report, made of generated scenarios."`
+	Quiet     int      `placeholder:"DAYS" default:"3" help:"Days without incidents in a report, made of the generated scenarios from 200 on."`
 	Mitigate  string   `placeholder:"DIR" help:"Directory with scenarios of one incident each: how long until its traffic goes elsewhere."`
 	NoStatic  bool     `help:"Don't look for the best static mixes, which takes most of the time."`
 	Out       string   `placeholder:"DIR" help:"Record a report there, as text, JSON and plots."`
 }
 
-const mostScenarios = 10000
+const (
+	mostScenarios = 10000
+	firstQuiet    = 200 // seed of the first quiet day
+)
 
 // run makes the report.
 func (c *simulateReport) run(env *environment, seeds int, policies []string, asJSON bool) error {
@@ -45,6 +48,11 @@ func (c *simulateReport) run(env *environment, seeds int, policies []string, asJ
 	}
 	r.Machine, r.Commit = fmt.Sprintf("%d cores, %s/%s", runtime.GOMAXPROCS(0), runtime.GOOS, runtime.GOARCH), buildVersion().Commit
 	r.Command = "llmopt " + strings.Join(os.Args[1:], " ")
+	for _, dir := range append(c.Scenarios, c.Out, c.Mitigate) { // where it lies here is nobody's business
+		if filepath.IsAbs(dir) {
+			r.Command = strings.ReplaceAll(r.Command, dir, "DIR")
+		}
+	}
 	if asJSON {
 		err = printJSON(env.stdout, r)
 	} else {
@@ -91,7 +99,7 @@ func (c *simulateReport) plan(env *environment) (*simulation.Plan, error) {
 		}
 	}
 	for i := range c.Quiet {
-		s, err := generated(max(from, 1) + uint64(i))
+		s, err := generated(firstQuiet + uint64(i))
 		if err != nil {
 			return nil, err
 		}
