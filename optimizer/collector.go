@@ -160,7 +160,16 @@ func (c *Collector) Forget(route, target string) {
 }
 
 // Drop forgets all of a route.
-func (c *Collector) Drop(route string) { delete(c.routes, route) }
+func (c *Collector) Drop(route string) {
+	if r := c.routes[route]; r != nil {
+		for _, t := range r.targets {
+			if t.watch != nil {
+				c.watched--
+			}
+		}
+	}
+	delete(c.routes, route)
+}
 
 // Known is what the owner of the routes says of one, for its evidence.
 type Known struct {

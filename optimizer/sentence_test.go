@@ -95,12 +95,12 @@ func TestWrap(t *testing.T) {
 func TestRouting_NamesTheClassThatMoves(t *testing.T) {
 	t.Parallel()
 	e := evidenceOf(known{name: "cheap", weight: 1, static: 1, count: 5000, unit: 1e-6}, known{name: "dear", weight: 1, static: 1, count: 5000, unit: 4e-6})
-	for name, w := range map[string]float64{"cheap": .98, "dear": .02} {
+	for name, w := range map[string]float64{"cheap": .999, "dear": .001} {
 		target := e.InForce.Targets[name]
 		target.Weights[1], target.Weights[2] = w, w
 		e.InForce.Targets[name] = target
 	}
-	const want = "move 48 % of the light exchanges from dear to cheap: the cheapest mix within the objective"
+	const want = "move 50 % of the light exchanges from dear to cheap: the cheapest mix within the objective"
 	if p := DefaultRouting.Propose(e); p.Reason != want {
 		t.Errorf("got %q, want %q", p.Reason, want)
 	}

@@ -134,7 +134,7 @@ func (t *trial) observe(x *window.Exchange) {
 	default:
 		return
 	}
-	if t.paused {
+	if t.paused || x.Trial != t.salt { // what hung in an earlier trial ends now
 		return
 	}
 	bad := func(v bool) float64 {
@@ -177,7 +177,8 @@ func (t *trial) ratio() (ratio, se float64, ok bool) {
 }
 
 // stepTrial judges the trial of a route.
-func (l *Loop) stepTrial(now time.Time, r *routeLoop, c *change) []Decision {
+// Where the route is frozen the trial stays as it is, unless it does harm.
+func (l *Loop) stepTrial(now time.Time, r *routeLoop, c *change, frozen string) []Decision {
 	t := r.trial
 	if t == nil {
 		if c.canary != nil { // of a run before, or of somebody who is no more
@@ -189,10 +190,8 @@ func (l *Loop) stepTrial(now time.Time, r *routeLoop, c *change) []Decision {
 		r.trial = nil
 		return []Decision{t.decided(now, RolledBack, "somebody else has changed the policy")}
 	}
-	t.paused = false
-	for _, k := range c.known.Targets {
-		t.paused = t.paused || !k.Available && !k.Returning
-	}
+	t.paused = r.unsettled(c.known, t.decision.Changes) != ""
+	c.canary = t.canary() // also where it could not be published the last time
 	if l.mode(r.name, t.decision.Tuner) < Canary {
 		return []Decision{l.endTrial(now, r, c, RolledBack, "the tuner's mode does not allow it any more")}
 	}
@@ -202,7 +201,7 @@ func (l *Loop) stepTrial(now time.Time, r *routeLoop, c *change) []Decision {
 	dt := now.Sub(t.stepped)
 	t.stepped = now
 	switch {
-	case t.paused:
+	case t.paused, frozen != "":
 		t.stageAt = now // learning waits, and the stage begins anew
 	case t.share < t.Stages[t.stage]:
 		far := distance(&c.next, t.decision.Changes)
@@ -232,6 +231,29 @@ func (l *Loop) stepTrial(now time.Time, r *routeLoop, c *change) []Decision {
 func (t *trial) decided(now time.Time, v Verdict, why string) Decision {
 	d := t.decision
 	d.At, d.Verdict, d.Why, d.Trial = now, v, why, t.report()
+	return d
+}
+
+// unsettled says why what happens says nothing of changes: a target that they are about is out; empty: it does.
+func (r *routeLoop) unsettled(k *Known, changes []Change) string {
+	for _, t := range k.Targets {
+		if _, parked := r.parked[t.Name]; t.Available || t.Returning || parked {
+			continue
+		}
+		for _, c := range changes {
+			if target, _, ok := cutWeight(c.Name); ok && target == t.Name {
+				return t.Name + " is out: what is tried now would say nothing"
+			}
+		}
+	}
+	return ""
+}
+
+// giveUp ends the trial for what is no fault of the change: it may be tried again.
+func (l *Loop) giveUp(now time.Time, r *routeLoop, c *change, why string) Decision {
+	d := r.trial.decided(now, RolledBack, why)
+	c.canary, c.changed = nil, true
+	c.commits = append(c.commits, func() { r.trial = nil })
 	return d
 }
 
@@ -270,6 +292,10 @@ func (l *Loop) endTrial(now time.Time, r *routeLoop, c *change, v Verdict, why s
 	return d
 }
 
+// plainHarm is how many exchanges of the trial must have failed before twice as many as in the control, and two points more, are believed: of changes that do no
+// harm where one exchange of a hundred fails, that gives up one in fifty, though somebody looks every ten seconds.
+const plainHarm = 6
+
 // harmful says why the trial is to be given up; empty: it may go on.
 func (t *trial) harmful(now time.Time) string {
 	control, tried := &t.arms[0], &t.arms[1]
@@ -279,7 +305,7 @@ func (t *trial) harmful(now time.Time) string {
 		return fmt.Sprintf("more failures than in the control (log e-value %.1f > %.1f)", t.fails.Log(), limit)
 	case t.violates.Log() >= limit && (t.over == nil || t.over.Log() >= limit):
 		return fmt.Sprintf("more violations than in the control (log e-value %.1f > %.1f)", t.violates.Log(), limit)
-	case tried.n >= 50 && control.n >= 50 && r.Failures[1] >= 2*r.Failures[0] && r.Failures[1] >= r.Failures[0]+.02:
+	case tried.n >= 50 && control.n >= 50 && r.Failures[1] >= 2*r.Failures[0] && r.Failures[1] >= r.Failures[0]+.02 && tried.failed >= plainHarm:
 		return fmt.Sprintf("failures are %.1f %% against %.1f %%", 100*r.Failures[1], 100*r.Failures[0])
 	case r.Cost > 0 && r.Cost-r.CostError > t.Cost*(1+t.decision.Expected.Relative):
 		return fmt.Sprintf("cost is %s %% in place of %s %%", signed(100*(r.Cost-1), 1), signed(100*t.decision.Expected.Relative, 1))

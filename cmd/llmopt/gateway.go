@@ -47,6 +47,7 @@ type gateway struct {
 	optimizer *runner.Runner
 	analyst   *analyst
 	alerts    *alert.Alerter
+	watched   map[string]bool // keys of alerts of targets; of keepTime
 	prices    *config.PriceBook
 	access    *proxy.AccessLog
 	logFile   *lumberjack.Logger // nil where the access log is no file of ours
@@ -200,6 +201,7 @@ func (g *gateway) keepTime() {
 		case now := <-tick.C:
 			g.windows.Advance(now)
 			watchdog.alive(now)
+			g.watchTargets()
 		case <-g.drained.Done():
 			return
 		}
