@@ -59,7 +59,7 @@ func appendDemoSavings(out *bytes.Buffer, st *demoState, pen ink) {
 	if r := proofOf(st); r != nil {
 		measured, _, _ = strings.Cut(strings.Replace(r.Verdict(), " of what it would have cost", "", 1), "; ") // the summary has the rest
 	}
-	appendDemoRow(out, pen, "saved so far", "%s", measured)
+	appendDemoRow(out, pen, "measured", "%s", measured)
 	var parts []string
 	for _, p := range st.static {
 		name, _, _ := strings.Cut(p.Policy, ",")

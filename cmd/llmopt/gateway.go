@@ -241,6 +241,11 @@ func (g *gateway) end() error {
 	grace, cancel := context.WithTimeout(context.Background(), g.reload.current.Load().Server.ShutdownTimeout)
 	defer cancel()
 	err := g.proxy.Shutdown(grace)
+	for _, ln := range []net.Listener{g.proxyLn, g.socketLn} { // a shutdown that comes before Serve does not know of them
+		if ln != nil {
+			_ = ln.Close()
+		}
+	}
 	g.setDrained()
 	last, cancelLast := context.WithTimeout(context.Background(), time.Second)
 	defer cancelLast()
