@@ -11,7 +11,9 @@ import (
 // Collector adds exchanges up to evidence. It is not safe for concurrent use.
 type Collector struct {
 	routes  map[string]*routeSums
-	tallies []tally // memory to work in
+	watched int       // targets whose regimes are watched
+	changed []Changed // since Changed was last called
+	tallies []tally   // memory to work in
 }
 
 // NewCollector returns one that knows nothing.
@@ -39,9 +41,14 @@ type targetSums struct {
 	capacity float64 // exchanges a second; 0: no limit was met yet
 	slow     int     // cycles that it has been slow for
 	away     time.Time
+	watch    *watch  // nil: there are too many
+	regime   *Regime // the last change; nil: none
 }
 
-type cellSums struct{ count, bad, work, cost float64 }
+type cellSums struct {
+	count, bad, work, cost float64
+	prices                 priceSums
+}
 
 const (
 	rateTau     = 30 * time.Second
@@ -65,12 +72,16 @@ func (c *Collector) Observe(x *window.Exchange) {
 	if x.PerToken > 0 {
 		t.pace(x.PerToken.Seconds())
 	}
+	c.follow(x, t, class)
 	cell := &t.cells[class]
 	if x.CostNanoUSD > 0 && !x.Unpriced && output > 0 {
 		keep := 1 - 1./costMemory
 		cell.work, cell.cost = cell.work*keep+work(input, output), cell.cost*keep+float64(x.CostNanoUSD)/1e9
+		if x.Attempts <= 1 { // what others charged for repetitions is no price of this one
+			cell.prices.add(keep, input, output, float64(x.CostNanoUSD)/1e9)
+		}
 	}
-	if x.Forced || !t.away.IsZero() && x.At.Sub(t.away) < settleDown { // incidents are the reflexes' business
+	if x.Forced || t.isAway(x.At) { // incidents are the reflexes' business
 		return
 	}
 	keep := 1 - 1./cellMemory
@@ -78,6 +89,11 @@ func (c *Collector) Observe(x *window.Exchange) {
 	if x.Violation {
 		cell.bad++
 	}
+}
+
+// isAway tells whether the target is out, or has just come back.
+func (t *targetSums) isAway(at time.Time) bool {
+	return !t.away.IsZero() && at.Sub(t.away) < settleDown
 }
 
 func (t *targetSums) pace(seconds float64) {
@@ -198,11 +214,15 @@ func (c *Collector) Evidence(now time.Time, known *Known) RouteEvidence {
 			t.judge(&te)
 		}
 		te.Capacity = t.capacity
+		if t.regime != nil && now.Sub(t.regime.At) < regimeNew {
+			te.Regime = t.regime
+		}
 		for class := range te.Cells {
 			s := &t.cells[class]
 			te.Cells[class] = Cell{Count: s.count, Violations: s.bad}
 			if s.work > 0 {
 				te.Cells[class].Unit = s.cost / s.work
+				te.Cells[class].In, te.Cells[class].Out = s.prices.of()
 			}
 		}
 		e.Targets = append(e.Targets, te)

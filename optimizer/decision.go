@@ -57,11 +57,12 @@ const (
 	RolledBack  Verdict = "rolled_back" // the trial has shown harm, or not enough; or the hold-back has
 	Fenced      Verdict = "fenced"      // the tuner has failed, and is left out
 	Ordered     Verdict = "ordered"     // by an operator
+	Noticed     Verdict = "noticed"     // a target serves otherwise than before: what was known of it is forgotten
 	Verified    Verdict = "measured"    // what a decision in force has done
 )
 
 // Verdicts are all of them.
-var Verdicts = []Verdict{Applied, Recommended, Refused, Held, Trying, Promoted, RolledBack, Fenced, Ordered, Verified}
+var Verdicts = []Verdict{Applied, Recommended, Refused, Held, Trying, Promoted, RolledBack, Fenced, Ordered, Noticed, Verified}
 
 // Decision is one proposal and what became of it. It is plain data, from which the proposal and the verdict of the guard can be computed again.
 type Decision struct {

@@ -49,6 +49,7 @@ type TargetEvidence struct {
 	Capacity  float64       `json:"capacity"`  // exchanges a second that it is believed to take; 0: not known
 	Slowness  float64       `json:"slowness"`  // time per output token, as a factor of its own usual one; 0: not known
 	Cells     [classes]Cell `json:"cells"`
+	Regime    *Regime       `json:"regime,omitempty"` // last change of how it serves, where that is new
 }
 
 // Cell is what is known of exchanges of a class that were sent to a target first.
@@ -56,6 +57,8 @@ type Cell struct {
 	Count      float64 `json:"count"`      // exchanges, faded
 	Violations float64 `json:"violations"` // of them
 	Unit       float64 `json:"unit"`       // US dollars per token of work, see work; 0: not known
+	In         float64 `json:"in"`         // US dollars per input token
+	Out        float64 `json:"out"`        // and per output token; 0: not known, Unit counts
 }
 
 // Attempts is what a cycle knows of repetitions, given up attempts and hedges: of treated exchanges since the parameters that bound them were last changed.
@@ -96,8 +99,11 @@ func work(input, output float64) float64 { return input + outputWeight*output }
 const outputWeight = 5
 
 // Cost is what an exchange of the class is expected to cost at the target, in US dollars; known is false where nothing is known.
-func (r *RouteEvidence) Cost(target, class int) (cost float64, known bool) {
-	unit := r.Targets[target].Cells[class].Unit
-	load := &r.Classes[class]
+func (e *RouteEvidence) Cost(target, class int) (cost float64, known bool) {
+	cell, load := &e.Targets[target].Cells[class], &e.Classes[class]
+	if cell.Out > 0 {
+		return cell.In*load.Input + cell.Out*load.Output, true
+	}
+	unit := cell.Unit
 	return unit * work(load.Input, load.Output), unit > 0
 }

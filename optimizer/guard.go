@@ -90,10 +90,15 @@ func (g *guard) check(now time.Time, in *policy.Parameters, p *Proposal) (why st
 		return fmt.Sprintf("it would take the last decision back, of less than an hour ago, for less than %.0f %% of the cost", 100*turnSaving)
 	case len(g.Decided) > 0 && len(g.Decided)+g.Others+g.Reserved >= g.PerHour, g.Others >= g.PerHour:
 		return fmt.Sprintf("%d decisions within an hour: frozen", len(g.Decided)+g.Others)
-	case !p.Urgent && len(g.Decided) > 0 && now.Sub(g.Decided[len(g.Decided)-1]) < g.CoolDown:
+	case g.cooling(now, p):
 		return fmt.Sprintf("the last decision is less than %v ago", g.CoolDown)
 	}
 	return ""
+}
+
+// cooling tells whether a proposal only has to wait a little.
+func (g *guard) cooling(now time.Time, p *Proposal) bool {
+	return !p.Urgent && len(g.Decided) > 0 && now.Sub(g.Decided[len(g.Decided)-1]) < g.CoolDown
 }
 
 // turnSaving is the part of the cost that a decision must save which takes the last one back within the hour: prices that are equal take turns in being lower.

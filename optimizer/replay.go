@@ -28,11 +28,11 @@ func Replay(d *Decision) (differs string, err error) {
 	if d.Evidence == nil || d.Settings == nil {
 		return "", ErrNoReplay
 	}
-	make, known := registered[d.Tuner]
+	again, known := registered[d.Tuner]
 	if !known {
 		return "", fmt.Errorf("%w: tuner %q", ErrNoReplay, d.Tuner)
 	}
-	t, err := make(d.Settings)
+	t, err := again(d.Settings)
 	if err != nil {
 		return "", fmt.Errorf("settings of tuner %s: %w", d.Tuner, err)
 	}

@@ -18,7 +18,7 @@ type Routing struct {
 }
 
 // DefaultRouting are the routing tuner's settings.
-var DefaultRouting = Routing{MinShare: .001, MaxShare: .98, Confidence: .8, MinCount: 50, MinSaving: .01}
+var DefaultRouting = Routing{MinShare: .001, MaxShare: .999, Confidence: .8, MinCount: 50, MinSaving: .01}
 
 // Name implements Tuner.
 func (Routing) Name() string { return "routing" }
@@ -245,6 +245,9 @@ func (t Routing) propose(m *mix, shares [classes][]float64, violating bool) Prop
 	lost, gained := 0., 0.
 	moved := make([]float64, len(m.open))
 	for c := range shares {
+		if m.e.Classes[c].Rate == 0 {
+			continue // nothing is known of what it would cost
+		}
 		for i, share := range shares[c] {
 			name := m.e.Targets[m.open[i]].Name
 			before, after = before+m.traffic[c]*m.now[c][i]*m.cost[c][i], after+m.traffic[c]*share*m.cost[c][i]
@@ -292,6 +295,11 @@ func (t Routing) propose(m *mix, shares [classes][]float64, violating bool) Prop
 		p.Reason = fmt.Sprintf("move %.0f %% from %s to %s: a target gets more than it takes", 100*gained, a, b)
 	default:
 		p.Reason = fmt.Sprintf("move %.0f %% from %s to %s: the mix in force may break the objective", 100*gained, a, b)
+	}
+	for _, at := range []int{from, to} {
+		if k := &m.e.Targets[m.open[at]]; k.Regime != nil {
+			p.Reason += fmt.Sprintf("; at %s %s's %s", k.Regime.At.UTC().Format("15:04:05"), k.Name, k.Regime)
+		}
 	}
 	return p
 }

@@ -305,8 +305,8 @@ func (t *trial) passed(now time.Time, objective float64) bool {
 // Statistician 2000); of the share itself where there is no other.
 func excess(bad, n, bad0, n0 float64) float64 {
 	const z = 1.645
-	p, variance := (bad+1)/(n+2), 0.
-	variance = p * (1 - p) / (n + 2)
+	p := (bad + 1) / (n + 2)
+	variance := p * (1 - p) / (n + 2)
 	if n0 > 0 {
 		q := (bad0 + 1) / (n0 + 2)
 		p, variance = p-q, variance+q*(1-q)/(n0+2)

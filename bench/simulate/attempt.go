@@ -28,6 +28,7 @@ type attempt struct {
 	answered time.Duration // when it has content, or fails; 0: never by itself
 	ended    time.Duration // when the last token is there
 	after    time.Duration // Retry-After
+	cached   float64       // input tokens that the target's prompt cache had
 	over     bool
 	hedge    bool
 }
@@ -56,7 +57,11 @@ func (w *world) begin(r *request, target, nth int, hedge bool) *attempt {
 	if t.Concurrency > 0 {
 		crowd = max(1, float64(t.inFlight+1)/float64(t.Concurrency))
 	}
-	ttft := time.Duration(float64(t.TTFT) * math.Exp(t.Sigma*normal) * slower * crowd)
+	if t.Keeps > 0 && !t.black && !t.hang && !fails {
+		a.cached = t.cache.take(r, w.now, t.Keeps)
+	}
+	prefill := float64(t.Prefill) * (float64(r.input) - a.cached) / 1000
+	ttft := time.Duration((float64(t.TTFT)*math.Exp(t.Sigma*normal) + prefill) * slower * crowd)
 	between := time.Duration(float64(t.TPOT) * crowd)
 	if t.drip {
 		between *= dripFactor
@@ -103,7 +108,7 @@ func (w *world) cost(r *request, a *attempt) float64 {
 	case w.now < a.ended:
 		output = max(0, math.Floor(float64(w.now-a.answered)/float64(t.TPOT)))
 	}
-	return t.price * (float64(r.input)*t.In + output*t.Out) / 1e6
+	return t.price * ((float64(r.input)-a.cached)*t.In + a.cached*t.Cached + output*t.Out) / 1e6
 }
 
 // exchange is one request on its way.
@@ -244,7 +249,7 @@ func (x *exchange) release(a *attempt, o pick.Outcome, took time.Duration) {
 	a.over = true
 	x.w.targets[a.target].inFlight--
 	x.spent += x.w.cost(x.r, a)
-	x.walk.settle(x.w.time(), a, x.r, &pick.Result{Outcome: o, Took: took, Input: int64(x.r.input), RetryAfter: a.after})
+	x.walk.settle(x.w.time(), a, x.r, &pick.Result{Outcome: o, Took: took, Input: max(1, int64(x.r.input)-int64(a.cached)), RetryAfter: a.after})
 }
 
 func (x *exchange) end(served bool) {

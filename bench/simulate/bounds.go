@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"llm-auto-optimizer/analysis/learn"
-	"llm-auto-optimizer/proxy/pick"
 	"llm-auto-optimizer/proxy/policy"
 )
 
@@ -57,11 +56,13 @@ func (p *production) weigh(shares []float64) {
 // clairvoyant is the production strategy with the shares that are best at each moment.
 type clairvoyant struct {
 	*production
-	next time.Duration
+	next    time.Duration
+	demands []demand // of a trace, by the minute
 }
 
 func newClairvoyant(w *world) strategy {
 	c := &clairvoyant{production: newProduction(w).(*production)} //nolint:forcetypeassert // it makes nothing else
+	c.demands = w.demands()
 	c.weigh(c.best())
 	return c
 }
@@ -81,16 +82,16 @@ const headroom = .9
 func (c *clairvoyant) best() []float64 {
 	w := c.w
 	n := len(w.targets)
-	input := mean(w.Traffic.Input, w.Traffic.InputSigma)
-	output := mean(w.Traffic.Output, w.Traffic.OutputSigma)
+	d := c.demand()
+	input, output := d.input, d.output
 	cost, bad, most := make([]float64, n), make([]float64, n), make([]float64, n)
 	for i := range w.targets {
 		t := &w.targets[i]
 		cost[i] = t.price * (input*t.In + output*t.Out) / 1e6
-		bad[i], most[i] = t.violations(w.Route.SLO), 1
+		bad[i], most[i] = t.violations(w.Route.SLO, input), 1
 		rate := math.Inf(1)
 		if t.Concurrency > 0 {
-			rate = headroom * float64(t.Concurrency) / (float64(t.TTFT)*t.slower + float64(t.TPOT)*output) * float64(time.Second)
+			rate = headroom * float64(t.Concurrency) / (t.median(input)*t.slower + float64(t.TPOT)*output) * float64(time.Second)
 		}
 		if t.quota > 0 {
 			rate = min(rate, headroom*t.quota/60)
@@ -98,8 +99,8 @@ func (c *clairvoyant) best() []float64 {
 		if t.black || t.hang || t.errors > .02 {
 			rate = 0
 		}
-		if w.Traffic.Rate > 0 {
-			most[i] = min(1, rate/w.Traffic.Rate)
+		if d.rate > 0 {
+			most[i] = min(1, rate/d.rate)
 		}
 		if t.Weight == 0 {
 			most[i] = 0
@@ -126,13 +127,18 @@ func (c *clairvoyant) best() []float64 {
 	return shares
 }
 
+// median is the time to first token of an answer to so much input while nothing is wrong, in nanoseconds.
+func (t *targetState) median(input float64) float64 {
+	return float64(t.TTFT) + float64(t.Prefill)*input/1000
+}
+
 // violations is the probability that a target without failures begins later than the objective.
-func (t *targetState) violations(slo time.Duration) float64 {
+func (t *targetState) violations(slo time.Duration, input float64) float64 {
 	if slo == 0 {
 		return 0
 	}
 	late := func(slower float64) float64 {
-		z := math.Log(float64(slo)/(float64(t.TTFT)*t.slower*slower)) / max(t.Sigma, 1e-9)
+		z := math.Log(float64(slo)/(t.median(input)*t.slower*slower)) / max(t.Sigma, 1e-9)
 		return math.Erfc(z/math.Sqrt2) / 2
 	}
 	return (1-t.Stragglers)*late(1) + t.Stragglers*late(max(t.StragglerBy, 1))
@@ -166,12 +172,4 @@ func Mixes(n int) []string {
 	}
 	fill(0, steps)
 	return mixes
-}
-
-// noReflexes is the strategy's route without ejection.
-func noReflexes(w *world) *world {
-	s := *w.Scenario
-	s.Route.Ejection = pick.Ejection{Off: true}
-	w.Scenario = &s
-	return w
 }

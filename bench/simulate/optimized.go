@@ -42,6 +42,9 @@ func (p *production) cycle(now time.Time) {
 	p.cycled = now
 	for _, d := range p.loop.Step(now) {
 		p.w.result.Decisions = append(p.w.result.Decisions, d.String())
+		if d.Verdict == optimizer.Applied {
+			p.w.result.applied = append(p.w.result.applied, p.w.now)
+		}
 	}
 }
 

@@ -108,10 +108,18 @@ func (s *Scenario) target(w *words) {
 		w.fail(t.Name, "a new name")
 	}
 	for w.more() {
-		const keys = "price, ttft, sigma, tpot, concurrency, errors, stragglers, weight, priority, max"
+		const keys = "price, cached, keeps, prefill, ttft, sigma, tpot, concurrency, errors, stragglers, weight, priority, max"
 		switch key := w.one(keys); key {
 		case "price":
 			t.In, t.Out = w.number(0, 1e6), w.number(0, 1e6)
+		case "cached":
+			if t.Cached = w.number(0, 1e6); t.Keeps == 0 {
+				t.Keeps = 5 * time.Minute // as vendors promise at least
+			}
+		case "keeps":
+			t.Keeps = w.duration()
+		case "prefill":
+			t.Prefill = w.duration()
 		case "ttft":
 			t.TTFT = w.duration()
 		case "sigma":

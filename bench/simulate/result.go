@@ -33,6 +33,7 @@ type Run struct {
 	times   histogram
 	seconds []second
 	ejects  []ejection
+	applied []time.Duration // decisions that changed something
 }
 
 // second is what happened in one second: exchanges by their arrival, attempts by their start.

@@ -35,7 +35,10 @@ type Route struct {
 // Target is a simulated target while nothing is wrong.
 type Target struct {
 	Name        string
-	In, Out     float64 // US dollars per million tokens
+	In, Out     float64       // US dollars per million tokens
+	Cached      float64       // the same of input that its prompt cache has
+	Keeps       time.Duration // that the prompt cache holds what was used last; 0: it has none
+	Prefill     time.Duration // that a thousand input tokens add to the time to first token, cached ones left out
 	TTFT        time.Duration
 	Sigma       float64 // of the logarithm of the time to first token
 	TPOT        time.Duration

@@ -76,6 +76,9 @@ func TestParse_Refuses(t *testing.T) {
 	check("run 5m seeds 3", "run 5m seeds 0", "want a whole number from 1")
 	check("run 5m seeds 3", "", "no run")
 	check("traffic rate", "visitors rate", "got visitors, want route")
+	check("sigma 0.4 tpot 12ms", "cached x tpot 12ms", "want a number")
+	check("sigma 0.4 tpot 12ms", "keeps 5 tpot 12ms", "want a duration")
+	check("sigma 0.4 tpot 12ms", "prefill 5 tpot 12ms", "want a duration")
 	check("ttft 300ms sigma", "sigma", "target b: want ttft and tpot")
 	check("price 0.40 3.20", "price x 3.20", "want a number")
 }

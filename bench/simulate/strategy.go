@@ -36,6 +36,9 @@ type walk interface {
 // Production is the name of the strategy that the proxy runs.
 const Production = "llmopt"
 
+// Consecutive is the name of weighted shares with Envoy's outlier detection: ejection after five failures in a row.
+const Consecutive = "consecutive-5xx"
+
 // Optimized is the name of the same with the optimizer.
 const Optimized = "llmopt-auto"
 
@@ -53,6 +56,10 @@ var makers = map[string]func(w *world) strategy{
 	"lowest-latency": func(w *world) strategy { return newBaseline(w, lowestLatency) },
 	"lowest-cost":    func(w *world) strategy { return newBaseline(w, lowestCost) },
 	"p2c-ewma":       func(w *world) strategy { return newBaseline(w, peakEWMA) },
+	Consecutive:      func(w *world) strategy { return newBaseline(w, shuffle) },
+	NoEjection:       withoutEjection,
+	NoAffinity:       withoutAffinity,
+	NoFloor:          withoutFloor,
 }
 
 // Strategies are the names of all there are: the production one first.
@@ -90,7 +97,6 @@ type production struct {
 	windows *window.Recorder
 	series  []*window.Series
 	loop    *optimizer.Loop   // nil: the operator's shares stay
-	proof   *optimizer.Proof  // nil: there is no hold-back
 	static  policy.Parameters // the operator's
 	cycled  time.Time
 }
@@ -170,7 +176,7 @@ func (x *productionWalk) first(now time.Time) (int, bool) {
 	if refusal != pick.NoRefusal {
 		return 0, false
 	}
-	x.chosen, x.forced = c.Target.Index()+1, c.Propensity == 0
+	x.chosen, x.forced = c.Target.Index()+1, c.Propensity == 0 && c.Why != pick.ByAffinity
 	return c.Target.Index(), true
 }
 
@@ -385,7 +391,7 @@ const (
 func (x *baselineWalk) settle(now time.Time, a *attempt, _ *request, res *pick.Result) {
 	t := &x.b.targets[a.target]
 	t.inFlight--
-	isEnvoy := x.b.w.result.Policy == "p2c-ewma"
+	isEnvoy := x.b.w.result.Policy == "p2c-ewma" || x.b.w.result.Policy == Consecutive
 	switch res.Outcome {
 	case pick.Good:
 		s := res.Took.Seconds()

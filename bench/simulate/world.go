@@ -25,6 +25,7 @@ type world struct {
 	luck     *rand.Rand // of the strategy; that of the world is in the requests
 	seed     uint64
 	watched  float64                          // part of the sessions that is on the operator's settings unseen; 0 but in Measure
+	limits   *limits                          // nil: none
 	note     func(*request, *window.Exchange) // who follows single exchanges with the optimizer; nil: nobody
 }
 
@@ -50,6 +51,7 @@ type targetState struct {
 	black    bool
 	hang     bool
 	drip     bool
+	cache    promptCache
 }
 
 // timed is something that is going to happen.
@@ -107,6 +109,9 @@ func (w *world) play() error {
 	r, more := next()
 	for {
 		if more && r.at < w.For && (len(w.queue) == 0 || r.at <= w.queue[0].at) {
+			if w.limits.passed(w.result) {
+				return errPassed
+			}
 			w.now = r.at
 			arrived := r
 			w.arrive(&arrived)

@@ -16,6 +16,8 @@ type simulateCmd struct {
 	Policy   []string `placeholder:"NAME,…" default:"llmopt" help:"Policies to run, or all: llmopt is the proxy's own code, the others are re-implementations of what other gateways do."`
 	Seeds    int      `placeholder:"N" help:"Runs with different luck, in place of what the scenario says."`
 	JSON     bool     `name:"json" help:"Print JSON."`
+
+	simulateReport `embed:""`
 }
 
 // Help explains the command.
@@ -27,6 +29,9 @@ var errExpectation = errors.New("an expectation is not met")
 
 // Run plays the scenario.
 func (c *simulateCmd) Run(env *environment) error {
+	if c.Report {
+		return c.run(env, c.Seeds, c.Policy, c.JSON)
+	}
 	s, err := c.load(env)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
@@ -63,17 +68,22 @@ func (c *simulateCmd) load(env *environment) (*simulation.Scenario, error) {
 	case c.Scenario == "":
 		return nil, errors.New("--scenario FILE is needed, or --generate SEED")
 	}
-	f, err := os.Open(c.Scenario)
+	return readScenario(env, c.Scenario)
+}
+
+// readScenario reads a scenario's file, and looks for its trace.
+func readScenario(env *environment, path string) (*simulation.Scenario, error) {
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	s, err := simulation.Parse(f, c.Scenario)
+	s, err := simulation.Parse(f, path)
 	if err != nil {
 		return nil, err
 	}
 	if t := &s.Traffic; t.Trace != "" && !filepath.IsAbs(t.Trace) {
-		t.Trace = s.TracePath(filepath.Dir(c.Scenario), lookup(env.environ, "OPTIMIZER_DATA"))
+		t.Trace = s.TracePath(filepath.Dir(path), lookup(env.environ, "OPTIMIZER_DATA"))
 	}
 	return s, nil
 }

@@ -25,6 +25,9 @@ const (
 	metricEnabled   = "llmopt_optimizer_enabled"
 	metricMode      = "llmopt_optimizer_mode"                              // route, tuner: 0 observe, 1 recommend, 2 canary, 3 auto
 	metricPredicted = "llmopt_optimizer_predicted_saving_usd_per_exchange" // route
+	metricSaved     = "llmopt_optimizer_saved_usd"                         // route
+	metricSavedBy   = "llmopt_optimizer_saved_error_usd"                   // route: half of the 95 % interval
+	metricHarm      = "llmopt_optimizer_harm_e_value"                      // route
 	metricLost      = "llmopt_optimizer_exchanges_lost_total"
 	metricAge       = "llmopt_optimizer_last_cycle_age_seconds"
 )
@@ -49,7 +52,12 @@ type stats struct {
 	fenced    []string
 	modes     map[[2]string]optimizer.Mode
 	predicted map[string]float64
+	savings   *optimizer.Savings
+	summed    time.Time // when savings were last summed up
 }
+
+// sumEvery is how often savings are summed up for the metrics.
+const sumEvery = time.Minute
 
 func (s *stats) init() {
 	s.set = metrics.NewSet()
@@ -99,6 +107,10 @@ func (s *stats) ran(took time.Duration, l *optimizer.Loop) {
 	for tuner := range l.Fences() {
 		s.fenced = append(s.fenced, tuner)
 	}
+	if s.last.Sub(s.summed) >= sumEvery {
+		s.summed = s.last
+		s.savings = l.Proof.Savings(s.last, time.Time{})
+	}
 	clear(s.modes)
 	for _, route := range l.Routes() {
 		for tuner, m := range l.Modes(route) {
@@ -140,6 +152,16 @@ func (r *Runner) Metrics() *metrics.Set {
 		}
 		for route, saving := range s.predicted {
 			metrics.WriteGaugeFloat64(w, fmt.Sprintf("%s{route=%q}", metricPredicted, route), saving)
+		}
+		if s.savings != nil {
+			for _, route := range s.savings.Routes {
+				label := fmt.Sprintf("{route=%q}", route.Route)
+				if route.Saved.Known {
+					metrics.WriteGaugeFloat64(w, metricSaved+label, route.Saved.Value)
+					metrics.WriteGaugeFloat64(w, metricSavedBy+label, (route.Saved.High-route.Saved.Low)/2)
+				}
+				metrics.WriteGaugeFloat64(w, metricHarm+label, route.Harm.EValue)
+			}
 		}
 		if !s.last.IsZero() {
 			metrics.WriteGaugeFloat64(w, metricAge, time.Since(s.last).Seconds())

@@ -5,8 +5,6 @@ package runner
 import (
 	"context"
 	"errors"
-	"fmt"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -231,107 +229,14 @@ func (r *Runner) feed(ctx context.Context) {
 		r.options.Ring.Drain(func(*window.Exchange) {})
 		return
 	}
-	_ = r.perform(ctx, func(l *optimizer.Loop, _ time.Time) { r.options.Ring.Drain(l.Observe) })
-}
-
-// perform does something with the loop. Where that panics or takes too long, another loop takes its place.
-func (r *Runner) perform(ctx context.Context, do func(*optimizer.Loop, time.Time)) error {
-	now := time.Now()
-	if now.Before(r.rest) {
-		return fmt.Errorf("%w: it rests until %s, because it has failed %d times", ErrOff, r.rest.UTC().Format("15:04:05"), failuresAllowed)
-	}
-	loop, plant := r.loop, r.plant
-	before := plant.published
-	done := make(chan error, 1)
-	go func() {
-		defer func() {
-			if v := recover(); v != nil {
-				r.options.Log.Error().Interface("panic", v).Bytes("stack", debug.Stack()).Msg("the optimizer panicked")
-				done <- fmt.Errorf("%w: %v", ErrFailed, v)
+	_ = r.serve(ctx, &call{
+		do: func(l *optimizer.Loop, _ time.Time) { r.options.Ring.Drain(l.Observe) },
+		after: func() {
+			if r.loop.Alarmed() {
+				r.Alarm()
 			}
-		}()
-		do(loop, now)
-		done <- nil
-	}()
-	deadline := time.NewTimer(r.config.Load().Deadline)
-	defer deadline.Stop()
-	var err error
-	select {
-	case err = <-done:
-	case <-deadline.C:
-		err = ErrLate
-	case <-ctx.Done(): // the loop is still looked at when all ends: nobody else may be at it then
-		last := time.NewTimer(lastWait)
-		defer last.Stop()
-		select {
-		case err = <-done:
-		case <-last.C:
-			err = ErrLate
-		}
-	}
-	if err != nil {
-		r.failed(now, err)
-		return err
-	}
-	plant.mu.Lock()
-	after := plant.published
-	plant.mu.Unlock()
-	if after != before {
-		r.save()
-	}
-	return nil
-}
-
-// failed puts another loop in the place of one that can't be trusted any more, without the tuner that was at work.
-func (r *Runner) failed(now time.Time, err error) {
-	r.plant.mu.Lock()
-	r.plant.cut = true
-	r.plant.mu.Unlock()
-	proof, err2 := []byte(nil), error(nil)
-	if !errors.Is(err, ErrLate) { // else it may still be written to
-		proof, err2 = r.loop.Proof.MarshalBinary()
-	}
-	tuner := r.stats.interrupted()
-	r.stats.errors.Inc()
-	r.options.Log.Error().Err(err).Str("tuner", tuner).Msg("the optimizer begins anew; what is in force stays")
-	kept := r.failures[:0]
-	for _, at := range r.failures {
-		if now.Sub(at) < failuresWithin {
-			kept = append(kept, at)
-		}
-	}
-	r.failures = append(kept, now)
-	r.begin()
-	if proof == nil && r.options.LoadProof != nil {
-		proof = r.options.LoadProof(context.Background())
-	}
-	if proof != nil && err2 == nil {
-		if err := r.loop.Proof.UnmarshalBinary(proof); err != nil {
-			r.options.Log.Error().Err(err).Msg("what was measured of savings is lost")
-		}
-	}
-	if tuner != "" {
-		d := r.loop.Fence(now, tuner, "", err.Error())
-		r.tell([]optimizer.Decision{d})
-	}
-	if len(r.failures) >= failuresAllowed {
-		r.rest = now.Add(failuresWithin)
-		r.failures = r.failures[:0]
-		r.options.Log.Error().Time("until", r.rest).Msg("the optimizer has failed again and again, and rests")
-	}
-}
-
-// save keeps the memory of the loop.
-func (r *Runner) save() {
-	b, err := r.loop.MarshalBinary()
-	if err != nil {
-		r.options.Log.Error().Err(err).Msg("what the optimizer knows can't be kept")
-		return
-	}
-	r.memory = b
-	if r.options.Save != nil {
-		r.options.Save(b)
-	}
+		},
+	})
 }
 
 // cycle is one cycle; out gets what was decided.
@@ -370,81 +275,4 @@ func (r *Runner) tell(decisions []optimizer.Decision) {
 		r.options.Log.WithLevel(level).Str("decision", d.ID).Str("route", d.Route).Str("tuner", d.Tuner).Str("verdict", string(d.Verdict)).Msg(d.String())
 		r.options.Journal(d)
 	}
-}
-
-// ask has Run do something with the loop.
-func (r *Runner) ask(ctx context.Context, c *call) error {
-	c.done = make(chan error, 1)
-	select {
-	case r.calls <- c:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	select {
-	case err := <-c.done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// Cycle runs a cycle now and returns what was decided.
-func (r *Runner) Cycle(ctx context.Context) (decisions []optimizer.Decision, err error) {
-	if !r.config.Load().Enabled {
-		return nil, fmt.Errorf("%w: optimizer.enabled is false", ErrOff)
-	}
-	var out []optimizer.Decision
-	if err = r.ask(ctx, r.cycle(&out)); err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-// Enabled tells whether the optimizer is switched on.
-func (r *Runner) Enabled() bool { return r.config.Load().Enabled }
-
-// Alarm asks for a cycle soon, because something has happened. It never waits.
-func (r *Runner) Alarm() {
-	select {
-	case r.alarms <- struct{}{}:
-	default:
-	}
-}
-
-// Order carries out what an operator wants.
-func (r *Runner) Order(ctx context.Context, o optimizer.Order) (optimizer.Decision, error) {
-	if !r.config.Load().Enabled {
-		return optimizer.Decision{}, fmt.Errorf("%w: optimizer.enabled is false", ErrOff)
-	}
-	var d optimizer.Decision
-	var refused error
-	err := r.ask(ctx, &call{
-		do: func(l *optimizer.Loop, now time.Time) { d, refused = l.Order(now, o) },
-		after: func() {
-			if refused == nil {
-				r.tell([]optimizer.Decision{d})
-				r.save()
-			}
-		},
-	})
-	if err != nil {
-		return optimizer.Decision{}, err
-	}
-	return d, refused
-}
-
-// Change puts another configuration in force.
-func (r *Runner) Change(ctx context.Context, c Config) {
-	was := r.config.Swap(&c)
-	_ = r.ask(ctx, &call{after: func() {
-		r.loop.Change(r.settings(&c), c.Tuners...)
-		if was.Enabled && !c.Enabled && r.options.Off != nil {
-			r.options.Off()
-		}
-	}})
-}
-
-// Inspect calls look with the loop, which must not be changed or kept.
-func (r *Runner) Inspect(ctx context.Context, look func(l *optimizer.Loop, now time.Time)) error {
-	return r.ask(ctx, &call{after: func() { look(r.loop, time.Now()) }})
 }

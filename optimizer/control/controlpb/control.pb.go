@@ -3136,7 +3136,7 @@ type Decision struct {
 	Route              string                 `protobuf:"bytes,3,opt,name=route,proto3" json:"route,omitempty"`
 	Tuner              string                 `protobuf:"bytes,4,opt,name=tuner,proto3" json:"tuner,omitempty"`
 	Mode               Mode                   `protobuf:"varint,5,opt,name=mode,proto3,enum=llmopt.control.v1.Mode" json:"mode,omitempty"`
-	Verdict            string                 `protobuf:"bytes,6,opt,name=verdict,proto3" json:"verdict,omitempty"` // applied, recommended, refused, held, trying, promoted, rolled_back, fenced, ordered, measured
+	Verdict            string                 `protobuf:"bytes,6,opt,name=verdict,proto3" json:"verdict,omitempty"` // applied, recommended, refused, held, trying, promoted, rolled_back, fenced, ordered, noticed, measured
 	Reason             string                 `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
 	Why                string                 `protobuf:"bytes,8,opt,name=why,proto3" json:"why,omitempty"` // the verdict is what it is
 	By                 string                 `protobuf:"bytes,9,opt,name=by,proto3" json:"by,omitempty"`   // the operator
