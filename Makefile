@@ -8,6 +8,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.dat
 ARGS     ?=#     arguments of run and demo
 FUZZTIME ?= 20s# per fuzz target
 CRASH_ROUNDS ?= 100
+QUIET_DAYS ?= 100
 SOAK     ?= 10m# length of the soak in check-long
 BENCH    ?= .#   which benchmarks
 COUNT    ?= 1#   runs of each benchmark
@@ -22,7 +23,7 @@ BUF  := bin/buf-$(BUF_VERSION)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run demo build test test-sdk race vet lint fmt fmt-check check check-long fuzz crash soak scenarios bench compare compare-state compare-routes compare-optimizer performance bench-stats calibrate calibration gate gate-record generate generate-check image clean
+.PHONY: help run demo build test test-sdk race vet lint fmt fmt-check check check-long fuzz crash quiet soak scenarios bench compare compare-state compare-routes compare-optimizer performance bench-stats calibrate calibration gate gate-record generate generate-check image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,7 +60,7 @@ fmt-check: ## fail when Go code is not formatted
 
 check: fmt-check vet lint test scenarios race ## what every change must pass, within 10 minutes
 
-check-long: check generate-check fuzz calibration crash soak ## check, then every fuzz target, calibration, a hundred crashes and a long soak (FUZZTIME, SOAK, CRASH_ROUNDS)
+check-long: check generate-check fuzz calibration quiet crash soak ## check, then every fuzz target, calibration, a hundred quiet days and crashes, and a long soak (FUZZTIME, QUIET_DAYS, SOAK, CRASH_ROUNDS)
 
 scenarios: build ## run all scenarios in virtual time; fails where an expectation is not met
 	@for f in bench/scenarios/*.txt; do bin/llmopt simulate --scenario $$f || exit 1; echo; done
@@ -69,6 +70,9 @@ fuzz: ## run every fuzz target for FUZZTIME
 
 crash: ## kill servers under load CRASH_ROUNDS times, and count what they have stored
 	CRASH_ROUNDS=$(CRASH_ROUNDS) go test -count=1 -timeout 2h -run '^TestCrash_StateIsWhole' -v ./cmd/llmopt
+
+quiet: ## play QUIET_DAYS simulated days on which nothing happens, twenty minutes: how often the optimizer steps in, and whether that does harm
+	QUIET_DAYS=$(QUIET_DAYS) go test -count=1 -timeout 6h -run '^TestQuiet_IsLeftAlone' -v ./bench/simulate
 
 soak: ## run the soak tests for SOAK under mixed load and faults
 	SOAK=$(SOAK) go test -count=1 -timeout 24h -run '^TestSoak' -v ./...
