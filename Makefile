@@ -8,6 +8,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.dat
 ARGS     ?=#     arguments of run and demo
 FUZZTIME ?= 20s# per fuzz target
 CRASH_ROUNDS ?= 100
+QUIET_DAYS ?= 100
 SOAK     ?= 10m# length of the soak in check-long
 BENCH    ?= .#   which benchmarks
 COUNT    ?= 1#   runs of each benchmark

@@ -33,7 +33,9 @@ const (
 var Names = []string{Direct, HAProxy, Nginx, Relay, Llmopt, Stateful, Routed, Tuned, Untuned}
 
 // OnRequest tells whether a contender takes part only when it is asked for.
-func OnRequest(name string) bool { return slices.Contains([]string{Stateful, Routed, Tuned, Untuned}, name) }
+func OnRequest(name string) bool {
+	return slices.Contains([]string{Stateful, Routed, Tuned, Untuned}, name)
+}
 
 // Given is a contender that runs already: its upstream is whatever it was told.
 type Given struct {
