@@ -27,7 +27,7 @@ func (g *served) explains(id string) {
 	drawing, picture := filepath.Join(dir, "decision.svg"), filepath.Join(dir, "decision.png")
 	shown := g.cli(0, "journal", "show", id, "--plot="+drawing)
 	for _, pattern := range []string{
-		`^` + id + ` about route chat, of routing: applied\n`, `\n  \d{4}-\d\d-\d\d \d\d:\d\d:\d\d  chat moved \d+ % from b to a`,
+		`^` + id + ` about route chat, of routing: applied\n`, `\n  \d{4}-\d\d-\d\d \d\d:\d\d:\d\d  chat moved \d+ % of the light exchanges from b to a`,
 		`\n  the cheapest mix within the objective\n  method +linear programme\n  statistic +part of the cost that is saved 0\.\d+\n  threshold +at least 0.01\n  baseline +`,
 		`\n  CLASS +TARGET +EXCHANGES +VIOLATIONS +\$ PER 1,000 +RATE +CAPACITY +SHARE\n  light +a +\d+ +0\.00 % +\S+ +\S+/s +– +50\.0 → \d\d\.\d %\n`,
 		`\nChanges\n  weights/a/light +1 → 1\.`, `\n  cool-down +last decision of routing: none within the hour; 0s is the least\n`,

@@ -114,7 +114,7 @@ func TestE2E_OptimizerTunesAndRemembers(t *testing.T) {
 	if bad := g.converse(240); bad > 0 {
 		t.Fatalf("%d exchanges failed", bad)
 	}
-	want(t, "run", g.cli(0, "optimizer", "run"), `d1 +\d\d:\d\d:\d\d chat moved \d+ % from b to a: the cheapest mix within the objective \(part of the cost that is saved 0\.\d+ > 0\.01\); expected cost −\d+ %`)
+	want(t, "run", g.cli(0, "optimizer", "run"), `d1 +\d\d:\d\d:\d\d chat moved \d+ % of the light exchanges from b to a: the cheapest mix within the objective \(part of the cost that is saved 0\.\d+ > 0\.01\); expected cost −\d+ %`)
 	want(t, "status", g.cli(0, "optimizer"), `chat +budget recommend, routing auto, timeouts recommend +20 % +weights/a/light 1 → 1\.5`)
 	if bad := g.converse(160); bad > 0 {
 		t.Fatalf("%d exchanges failed", bad)
@@ -124,7 +124,7 @@ func TestE2E_OptimizerTunesAndRemembers(t *testing.T) {
 		t.Errorf("arms %v: want a fifth of 160 held back", arms)
 	}
 	list := g.cli(0, "journal")
-	want(t, "journal", list, `(?m)^2 .* d1 +1→2 +chat moved \d+ % from b to a`)
+	want(t, "journal", list, `(?m)^2 .* d1 +1→2 +chat moved \d+ % of the light exchanges from b to a`)
 	want(t, "filtered", g.cli(0, "journal", "--tuner=routing", "--since=1h"), `d1`)
 	want(t, "filtered", g.cli(0, "journal", "--verdict=rolled_back"), `no such entries`)
 	want(t, "show", g.cli(0, "journal", "show", "d1", "--json"), `(?s)"record": \{.*"evidence": \{.*"guard"`)

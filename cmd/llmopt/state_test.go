@@ -323,8 +323,8 @@ func TestState_Commands(t *testing.T) {
 	check(cliOutput(t, 0, "state", "inspect", at, "--json"), `"schema": "1"`, `"name": "totals"`)
 	check(cliOutput(t, 0, "state", "backup", file, at), "a.backup")
 	check(cliOutput(t, 0, "state", "compact", at), "before", "now")
-	check(cliOutput(t, 0, "journal", at), "settings at the start", "0 → 1", "anthropic, gemini, openai")
-	check(cliOutput(t, 0, "journal", "show", "1", at), `"kind": "configuration"`)
+	check(cliOutput(t, 0, "journal", at), "settings at the start", "0→1", "anthropic, gemini, openai")
+	check(cliOutput(t, 0, "journal", "show", "1", "--json", at), `"kind": "configuration"`)
 	check(cliOutput(t, 1, "journal", "show", "7", at), "the journal has no entry 7")
 	check(cliOutput(t, 0, "jobs", at), "rollup", "*/10 * * * * *", "retention", "backup", "0 3 * * *")
 	check(cliOutput(t, 0, "jobs", "--json", at), `"cron": "`+retention+`"`)
@@ -358,13 +358,13 @@ func TestState_Commands(t *testing.T) {
 	g.stop()
 
 	check(cliOutput(t, 0, "state", "inspect", "--dir", dir), "totals        1")
-	check(cliOutput(t, 0, "journal", "--dir", dir), "settings at the start", "1 → 2")
+	check(cliOutput(t, 0, "journal", "--dir", dir), "settings at the start", "1→2")
 	check(cliOutput(t, 0, "state", "compact", "--dir", dir), "before")
 	check(cliOutput(t, 0, "state", "backup", "--dir", dir, filepath.Join(tmp, "b.backup")), "b.backup")
 	elsewhere := filepath.Join(tmp, "elsewhere")
 	check(cliOutput(t, 1, "state", "restore", "--dir", elsewhere, half), "not a whole backup")
 	check(cliOutput(t, 0, "state", "restore", "--dir", elsewhere, filepath.Join(tmp, "b.backup")), "restored")
-	check(cliOutput(t, 0, "journal", "--dir", elsewhere), "1 → 2")
+	check(cliOutput(t, 0, "journal", "--dir", elsewhere), "1→2")
 	check(cliOutput(t, 1, "state", "inspect", at), "nothing listens at")
 }
 
