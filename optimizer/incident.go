@@ -27,14 +27,14 @@ type move struct {
 	commit func()
 }
 
-// step says what is to change; nil: nothing.
-func (x *incidents) step(k *Known) *move {
+// step says what is to change; nil: nothing. room is the share that a target can take.
+func (x *incidents) step(k *Known, room func(target string) float64) *move {
 	for _, t := range k.Targets {
 		_, parked := x.parked[t.Name]
 		var m *move
 		switch {
 		case parked && (t.Available || t.Returning):
-			m = x.restore(k, t.Name)
+			m = x.restore(k, t.Name, room(t.Name))
 		case !parked && !t.Available && !t.Returning:
 			m = x.park(k, t.Name)
 		}
@@ -106,12 +106,13 @@ func (x *incidents) withoutAway(k *Known, class int) map[string]float64 {
 	return mix
 }
 
-// restore gives a target its share again. The picker lets it have it little by little.
-func (x *incidents) restore(k *Known, target string) *move {
+// restore gives a target its share again, as far as it can take it. The picker lets it have it little by little.
+func (x *incidents) restore(k *Known, target string, room float64) *move {
 	before := x.parked[target]
 	n := k.InForce
 	n.Targets = maps.Clone(n.Targets)
 	for class, share := range before {
+		share = min(share, room)
 		mix := shares(&k.InForce, class)
 		if mix == nil {
 			return nil

@@ -281,7 +281,7 @@ func (l *Loop) stepRoute(now time.Time, r *routeLoop, c *change) (decisions []De
 func (l *Loop) stepIncident(now time.Time, r *routeLoop, c *change) []Decision {
 	k := *c.known
 	k.InForce = c.next
-	m := r.incidents.step(&k)
+	m := r.incidents.step(&k, func(target string) float64 { return l.room(r.name, target, now) })
 	if m == nil {
 		return nil
 	}
