@@ -8,6 +8,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.dat
 ARGS     ?=#     arguments of run and demo
 FUZZTIME ?= 20s# per fuzz target
 CRASH_ROUNDS ?= 100
+QUIET_DAYS ?= 100
 SOAK     ?= 10m# length of the soak in check-long
 BENCH    ?= .#   which benchmarks
 COUNT    ?= 1#   runs of each benchmark
@@ -25,7 +26,7 @@ BUF  := bin/buf-$(BUF_VERSION)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run demo build test test-sdk race vet lint fmt fmt-check check check-long fuzz crash soak scenarios bench compare compare-state compare-routes performance bench-stats simulate simulate-quiet calibrate calibration gate gate-record generate generate-check image clean
+.PHONY: help run demo build test test-sdk race vet lint fmt fmt-check check check-long fuzz crash soak scenarios bench compare compare-state compare-routes compare-optimizer performance bench-stats simulate simulate-quiet calibrate calibration gate gate-record generate generate-check image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,7 +34,7 @@ help: ## list the targets
 run: build ## build and run the proxy (ARGS="--config llmopt.toml")
 	bin/llmopt serve $(ARGS)
 
-demo: build ## build and run simulator, proxy and gentle load with a live table; needs no keys
+demo: build ## build, and play a day in two minutes: simulated providers, proxy, optimizer, load; needs no keys
 	bin/llmopt demo $(ARGS)
 
 build: ## build bin/llmopt, static
@@ -90,6 +91,9 @@ compare-state: build ## what the state on disk costs: llmopt with and without it
 
 compare-routes: build ## what routes cost: llmopt with and without one, twenty rounds, six minutes
 	bin/llmopt bench compare --only llmopt --only llmopt-routes --rounds 20 --scenario "1 KB" --results bench/results/routes $(ARGS)
+
+compare-optimizer: build ## what the optimizer costs: a route of three targets with and without it, twenty rounds, five minutes
+	bin/llmopt bench compare --only llmopt-optimizer --only llmopt-untuned --rounds 20 --scenario "1 KB" --results bench/results/optimizer $(ARGS)
 
 performance: build ## write docs/performance.md from the newest comparison
 	bin/llmopt bench report --out docs/performance.md

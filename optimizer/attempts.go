@@ -91,8 +91,8 @@ func (a *attempts) halve() {
 	}
 }
 
-// evidence is what is known now. What was seen under other parameters is dropped.
-func (a *attempts) evidence(now time.Time, k *Known) Attempts {
+// evidence is what is known now. What was seen under other parameters is dropped. scratch is memory to work in.
+func (a *attempts) evidence(now time.Time, k *Known, scratch *[]tally) Attempts {
 	switch b := boundsOf(&k.InForce); {
 	case a.since.IsZero():
 		a.bounds, a.since, a.refused = b, now, k.Refused
@@ -106,7 +106,8 @@ func (a *attempts) evidence(now time.Time, k *Known) Attempts {
 	e := a.sums
 	e.Age = now.Sub(a.since)
 	var all tally
-	tallies := make([]tally, len(k.Targets))
+	tallies := append((*scratch)[:0], make([]tally, len(k.Targets))...)
+	*scratch = tallies
 	for i := range k.Targets {
 		if w := a.targets[k.Targets[i].Name]; w != nil {
 			tallies[i].add(w)

@@ -214,7 +214,7 @@ func TestLoop_TakesAnyTuner(t *testing.T) {
 	if s.in.HedgeShare >= .03 || s.in.HedgeShare < DefaultTimeouts.HedgeShare.Low || s.weight("a") < 1.9 {
 		t.Errorf("hedges %v, a has %v of 2\n%s", s.in.HedgeShare, s.weight("a"), all)
 	}
-	if strings.Count(all, "stand: ") != 1 || !strings.Contains(all, "timeouts: ") || !strings.Contains(all, "r applied: hedge up to") {
+	if strings.Count(all, "stand: ") != 1 || !strings.Contains(all, "timeouts: ") || !strings.Contains(all, "r now hedges up to") {
 		t.Errorf("told\n%s", all)
 	}
 }

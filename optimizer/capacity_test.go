@@ -89,10 +89,10 @@ func TestIncidents_RestoreWithinTheRoom(t *testing.T) {
 	l := newLoaded()
 	l.k.Targets[0].Available = false
 	var x incidents
-	m := x.step(&l.k, anyShare)
+	m := x.step(&l.k, true, anyShare)
 	m.commit()
 	l.k.InForce, l.k.Targets[0].Available = m.next, true
-	m = x.step(&l.k, func(string) float64 { return .3 })
+	m = x.step(&l.k, true, func(string) float64 { return .3 })
 	if got := shares(&m.next, 0); got["a"] < .299 || got["a"] > .301 || got["b"] < .699 {
 		t.Errorf("shares %v, want .3 and .7", got)
 	}

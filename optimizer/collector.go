@@ -13,6 +13,7 @@ type Collector struct {
 	routes  map[string]*routeSums
 	watched int       // targets whose regimes are watched
 	changed []Changed // since Changed was last called
+	tallies []tally   // memory to work in
 }
 
 // NewCollector returns one that knows nothing.
@@ -160,7 +161,16 @@ func (c *Collector) Forget(route, target string) {
 }
 
 // Drop forgets all of a route.
-func (c *Collector) Drop(route string) { delete(c.routes, route) }
+func (c *Collector) Drop(route string) {
+	if r := c.routes[route]; r != nil {
+		for _, t := range r.targets {
+			if t.watch != nil {
+				c.watched--
+			}
+		}
+	}
+	delete(c.routes, route)
+}
 
 // Known is what the owner of the routes says of one, for its evidence.
 type Known struct {
@@ -198,7 +208,7 @@ const (
 func (c *Collector) Evidence(now time.Time, known *Known) RouteEvidence {
 	r := c.route(known.Name)
 	e := RouteEvidence{Name: known.Name, Objective: known.Objective, InForce: known.InForce, Static: known.Static}
-	e.Attempts = r.attempts.evidence(now, known)
+	e.Attempts = r.attempts.evidence(now, known, &c.tallies)
 	for class := range e.Classes {
 		e.Classes[class] = r.classes[class].load(now)
 	}

@@ -2,6 +2,7 @@ package optimizer
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -10,7 +11,8 @@ func (l *Loop) stepTuner(now time.Time, r *routeLoop, t Tuner, e *RouteEvidence,
 	mode := l.mode(r.name, t.Name())
 	if g := r.goals[t.Name()]; g != nil {
 		switch {
-		case frozen != "": // it waits
+		case frozen != "":
+			g.Moved = now // it waits
 		case r.stepGoal(now, l.guard(now, r, t.Name()), g, c):
 			delete(r.goals, t.Name())
 		}
@@ -50,16 +52,20 @@ func (l *Loop) stepTuner(now time.Time, r *routeLoop, t Tuner, e *RouteEvidence,
 func (l *Loop) decide(now time.Time, r *routeLoop, t Tuner, c *change, frozen string, d Decision) (_ Decision, tell bool) {
 	name := t.Name()
 	under, g := r.ramps[name], r.guards[name]
-	if under != nil && (now.Sub(under.moved) > rampOpen || along(g.Last, d.Changes) <= 0) {
+	if under != nil && (d.Mode < Auto || now.Sub(under.moved) > rampOpen || along(g.Last, d.Changes) <= 0) {
 		delete(r.ramps, name)
 		under = nil
 	}
+	if why := l.objection(now, r, t, frozen, &d); why != "" {
+		d.Verdict, d.Why, d.Guard = Refused, why, nil
+		return d, true
+	}
+	if why := impossible(&c.next, &c.known.Static, &d.Proposal); under != nil && why != "" {
+		d.Verdict, d.Why, d.Guard = Refused, why, nil
+		return d, true
+	}
 	if under == nil {
-		if why := l.objection(now, r, t, frozen, &d); why != "" {
-			d.Verdict, d.Why, d.Guard = Refused, why, nil
-			return d, true
-		}
-		if why := g.check(now, &c.next, &d.Proposal); why != "" {
+		if why := g.check(now, &c.next, &c.known.Static, &d.Proposal); why != "" {
 			d.Verdict, d.Why = Refused, why
 			if g.cooling(now, &d.Proposal) {
 				d.Verdict = Held // it comes again
@@ -68,11 +74,13 @@ func (l *Loop) decide(now time.Time, r *routeLoop, t Tuner, c *change, frozen st
 		}
 	}
 	switch {
-	case frozen != "":
-		return d, false
 	case under == nil && d.Mode == Recommend:
 		return l.recommend(now, r, d)
 	case under == nil && d.Mode == Canary:
+		if why := r.unsettled(c.known, d.Changes); why != "" {
+			d.Verdict, d.Why, d.Guard = Held, why, nil
+			return d, true
+		}
 		return l.begin(now, r, c, d), true
 	case under == nil:
 		d.ID = l.nextID()
@@ -105,10 +113,19 @@ func (l *Loop) objection(now time.Time, r *routeLoop, t Tuner, frozen string, d 
 			return "it does not own " + ch.Name
 		}
 	}
-	if b := r.backed[t.Name()]; frozen == "" && b != nil && now.Before(b.until) && along(b.directions, d.Changes) > 0 {
+	if frozen != "" {
+		return frozen
+	}
+	if b := r.backed[t.Name()]; b != nil && now.Before(b.until) && along(b.directions, d.Changes) > 0 {
 		return b.why + ", not again before " + b.until.UTC().Format("15:04")
 	}
-	return frozen
+	r.barred = slices.DeleteFunc(r.barred, func(b bar) bool { return !now.Before(b.Until) })
+	for _, b := range r.barred {
+		if along(b.Directions, d.Changes) > 0 {
+			return b.Why + ", not again before " + b.Until.UTC().Format("2006-01-02 15:04")
+		}
+	}
+	return ""
 }
 
 // guard is the guard of a tuner on a route, which knows how many decisions the others have made.
@@ -149,8 +166,8 @@ func (l *Loop) nextID() string {
 // goal is a decision that is made, on its way.
 type goal struct {
 	ID      string    `json:"id"`
-	At      time.Time `json:"at"`    // of the last step
-	Moved   time.Time `json:"moved"` // of the last one that moved anything
+	At      time.Time `json:"at"` // of the last step
+	Moved   time.Time `json:"-"`  // of the last one that moved anything; zero: it has waited for the process
 	Changes []Change  `json:"changes"`
 }
 
@@ -165,6 +182,9 @@ func (r *routeLoop) stepGoal(now time.Time, bounds *guard, g *goal, c *change) (
 		if from != ch.To {
 			p.Changes = append(p.Changes, Change{ch.Name, from, ch.To})
 		}
+	}
+	if g.Moved.IsZero() { // of a run before
+		g.At, g.Moved = now, now
 	}
 	if len(p.Changes) == 0 || now.Sub(g.Moved) > rampOpen {
 		return true

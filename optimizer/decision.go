@@ -86,31 +86,3 @@ type Decision struct {
 	Reviewed int             `json:"reviewed,omitempty"` // times that its effect was looked at
 	Trial    *TrialReport    `json:"trial,omitempty"`
 }
-
-// String is the decision as a sentence.
-func (d *Decision) String() string {
-	var s strings.Builder
-	s.WriteString(d.At.UTC().Format("15:04:05"))
-	if d.Route != "" {
-		s.WriteString(" " + d.Route)
-	}
-	fmt.Fprintf(&s, " %s: ", strings.ReplaceAll(string(d.Verdict), "_", " "))
-	switch {
-	case d.Reason == "":
-		s.WriteString(d.Why)
-	case d.Why == "":
-		s.WriteString(d.Reason)
-	default:
-		s.WriteString(d.Reason + " (" + d.Why + ")")
-	}
-	if d.By != "" {
-		s.WriteString(", by " + d.By)
-	}
-	if d.Expected != (Effect{}) && (d.Verdict == Applied || d.Verdict == Recommended || d.Verdict == Trying) {
-		fmt.Fprintf(&s, "; expected cost %+.1f %%, violations %+.2f %%", 100*d.Expected.Relative, 100*d.Expected.Violations)
-	}
-	if d.Trial != nil {
-		s.WriteString("; " + d.Trial.String())
-	}
-	return s.String()
-}

@@ -2,6 +2,7 @@ package optimizer
 
 import (
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -108,14 +109,16 @@ func less(a, b Estimate) Estimate {
 
 // Against compares with what was expected of the decision, in words.
 func (m *Measured) Against(expected Effect) string {
-	s := fmt.Sprintf("expected cost %+.1f %%, violations %+.2f %%", 100*expected.Relative, 100*expected.Violations)
+	s := expected.String()
 	if m.Missing != "" {
 		return s + "; not enough data yet: " + m.Missing
 	}
 	s += "; measured "
 	if m.Relative.Known {
-		s += fmt.Sprintf("cost %+.1f %% ± %.1f, ", 100*m.Relative.Value, 50*(m.Relative.High-m.Relative.Low))
+		half := 50 * (m.Relative.High - m.Relative.Low)
+		digits := digitsOfPercent(min(100*math.Abs(m.Relative.Value), half))
+		s += fmt.Sprintf("cost %s %% ± %.*f, ", signed(100*m.Relative.Value, digits), digits, half)
 	}
-	return s + fmt.Sprintf("violations %+.2f %% ± %.2f, wait %+.0f ms ± %.0f", 100*m.Violations.Value, 50*(m.Violations.High-m.Violations.Low),
-		1000*m.Wait.Value, 500*(m.Wait.High-m.Wait.Low))
+	return s + fmt.Sprintf("violations %s %% ± %.2f, wait %s ms ± %.0f", signed(100*m.Violations.Value, 2), 50*(m.Violations.High-m.Violations.Low),
+		signed(1000*m.Wait.Value, 0), 500*(m.Wait.High-m.Wait.Low))
 }

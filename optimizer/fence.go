@@ -49,47 +49,52 @@ func propose(t Tuner, e *RouteEvidence) (p Proposal, failed string) {
 func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
 // unusable says what of the evidence is no number, or can't be; empty: all is well.
-func (e *RouteEvidence) unusable() string { return unusable(reflect.ValueOf(e).Elem(), "") }
+func (e *RouteEvidence) unusable() string { return unusable(reflect.ValueOf(e).Elem(), nil, 0) }
 
-func unusable(v reflect.Value, name string) string {
+func unusable(v reflect.Value, of reflect.Type, field int) string {
 	switch v.Kind() {
 	case reflect.Float64:
 		if f := v.Float(); !finite(f) {
-			return fmt.Sprintf("%s is %v", name, f)
+			return fmt.Sprintf("%s is %v", of.Field(field).Name, f)
 		}
 	case reflect.Struct:
-		switch s := v.Interface().(type) {
-		case time.Time:
+		if !v.CanAddr() {
+			c := reflect.New(v.Type()).Elem()
+			c.Set(v)
+			v = c
+		}
+		switch s := v.Addr().Interface().(type) { // that of a struct itself would be a copy on the heap
+		case *time.Time:
 			return ""
-		case Cell:
+		case *Cell:
 			if s.Count < 0 || s.Violations < 0 || s.Violations > s.Count+1e-9 || s.Unit < 0 {
-				return fmt.Sprintf("%s is %+v", name, s)
+				return fmt.Sprintf("%s is %+v", of.Field(field).Name, *s)
 			}
-		case Load:
+		case *Load:
 			if s.Rate < 0 || s.Input < 0 || s.Output < 0 {
-				return fmt.Sprintf("%s is %+v", name, s)
+				return fmt.Sprintf("%s is %+v", of.Field(field).Name, *s)
 			}
 		}
 		for i := range v.NumField() {
-			if why := unusable(v.Field(i), v.Type().Field(i).Name); why != "" {
+			if why := unusable(v.Field(i), v.Type(), i); why != "" {
 				return why
 			}
 		}
 	case reflect.Slice, reflect.Array:
 		for i := range v.Len() {
-			if why := unusable(v.Index(i), name); why != "" {
+			if why := unusable(v.Index(i), of, field); why != "" {
 				return why
 			}
 		}
 	case reflect.Map:
 		for it := v.MapRange(); it.Next(); {
-			if why := unusable(it.Value(), name); why != "" {
+			if why := unusable(it.Value(), of, field); why != "" {
 				return why
 			}
 		}
 	case reflect.Pointer:
 		if !v.IsNil() {
-			return unusable(v.Elem(), name)
+			return unusable(v.Elem(), of, field)
 		}
 	default:
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"llm-auto-optimizer/config"
 	"llm-auto-optimizer/proxy/policy"
 )
 
@@ -51,19 +52,19 @@ type guard struct {
 	GuardState
 }
 
-// check says why a proposal may not become a decision; empty: it may.
-func (g *guard) check(now time.Time, in *policy.Parameters, p *Proposal) (why string) {
+// impossible says why a proposal can't be obeyed; empty: it can. A weight that an operator has set to 0 stays so.
+func impossible(in, static *policy.Parameters, p *Proposal) (why string) {
 	for i := range p.Changes {
 		c := &p.Changes[i]
 		from, known := valueOf(in, c.Name)
-		switch {
+		switch own, _ := valueOf(static, c.Name); {
 		case !known:
 			return fmt.Sprintf("there is no parameter %s", c.Name)
 		case math.IsNaN(c.To) || math.IsInf(c.To, 0) || c.To < 0:
 			return fmt.Sprintf("%s would be %v", c.Name, c.To)
 		case from != c.From:
 			return fmt.Sprintf("%s is %v and not %v any more", c.Name, from, c.From)
-		case isWeight(c.Name) && from == 0:
+		case isWeight(c.Name) && own == 0:
 			return fmt.Sprintf("%s is 0, and stays so", c.Name)
 		}
 	}
@@ -71,14 +72,18 @@ func (g *guard) check(now time.Time, in *policy.Parameters, p *Proposal) (why st
 	if err != nil {
 		return err.Error()
 	}
-	for class := range classes {
-		total := 0.
-		for _, t := range next.Targets {
-			total += t.Weights[class]
-		}
+	for class, total := range totals(&next) {
 		if !(total > 0) {
-			return "no target would have a weight"
+			return fmt.Sprintf("no target would have a weight for %s exchanges", classNames[class])
 		}
+	}
+	return ""
+}
+
+// check says why a proposal may not become a decision; empty: it may.
+func (g *guard) check(now time.Time, in, static *policy.Parameters, p *Proposal) (why string) {
+	if why := impossible(in, static, p); why != "" {
+		return why
 	}
 	if d := distance(in, p.Changes); d > 0 && d < g.Least {
 		return fmt.Sprintf("it would move %.1f %% of the traffic, %.0f %% is the least", 100*d, 100*g.Least)
@@ -91,7 +96,7 @@ func (g *guard) check(now time.Time, in *policy.Parameters, p *Proposal) (why st
 	case len(g.Decided) > 0 && len(g.Decided)+g.Others+g.Reserved >= g.PerHour, g.Others >= g.PerHour:
 		return fmt.Sprintf("%d decisions within an hour: frozen", len(g.Decided)+g.Others)
 	case g.cooling(now, p):
-		return fmt.Sprintf("the last decision is less than %v ago", g.CoolDown)
+		return "the last decision is less than " + config.FormatDuration(g.CoolDown) + " ago"
 	}
 	return ""
 }
@@ -155,19 +160,17 @@ func along(earlier map[string]float64, changes []Change) (sum float64) {
 // most is the share of the traffic that may move now, dt after the last time.
 func (g *guard) most(now time.Time, dt time.Duration, urgent bool) float64 {
 	step := g.Step * g.elapsed(dt)
+	g.Moved = slices.DeleteFunc(g.Moved, func(m Moved) bool { return !m.At.After(now.Add(-g.MostEvery)) })
 	if urgent {
 		return step
 	}
 	if g.Turns = since(g.Turns, now.Add(-g.MostEvery)); len(g.Turns) >= 4 {
 		step /= 2
 	}
-	kept, sum := []Moved(nil), 0.
+	sum := 0.
 	for _, m := range g.Moved {
-		if m.At.After(now.Add(-g.MostEvery)) {
-			kept, sum = append(kept, m), sum+m.Share
-		}
+		sum += m.Share
 	}
-	g.Moved = kept
 	return max(0, min(step, g.Most-sum))
 }
 
@@ -204,7 +207,9 @@ func (g *guard) step(now time.Time, dt time.Duration, in *policy.Parameters, p *
 	if next, err = apply(*in, changes); err != nil {
 		return *in, 0, err
 	}
-	g.Moved = append(g.Moved, Moved{now, part * far})
+	if far > 0 {
+		g.Moved = append(g.Moved, Moved{now, part * far})
+	}
 	return next, max(part*far, 1e-9), nil
 }
 

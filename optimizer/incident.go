@@ -27,15 +27,15 @@ type move struct {
 	commit func()
 }
 
-// step says what is to change; nil: nothing. room is the share that a target can take.
-func (x *incidents) step(k *Known, room func(target string) float64) *move {
+// step says what is to change; nil: nothing. What was parked comes back also where nothing may be parked any more. room is the share that a target can take.
+func (x *incidents) step(k *Known, mayPark bool, room func(target string) float64) *move {
 	for _, t := range k.Targets {
 		_, parked := x.parked[t.Name]
 		var m *move
 		switch {
 		case parked && (t.Available || t.Returning):
 			m = x.restore(k, t.Name, room(t.Name))
-		case !parked && !t.Available && !t.Returning:
+		case mayPark && !parked && !t.Available && !t.Returning:
 			m = x.park(k, t.Name)
 		}
 		if m != nil {
@@ -61,7 +61,7 @@ func shares(p *policy.Parameters, class int) map[string]float64 {
 func (x *incidents) park(k *Known, target string) *move {
 	var before [classes]float64
 	for class := range before {
-		before[class] = shares(&k.InForce, class)[target]
+		before[class] = shares(&k.InForce, class)[target] * x.whole(class, target)
 	}
 	most := max(before[0], before[1], before[2])
 	if most < parkFrom {
@@ -106,17 +106,28 @@ func (x *incidents) withoutAway(k *Known, class int) map[string]float64 {
 	return mix
 }
 
+// whole is the part of the traffic that is left to a target and to those that are not parked: the others had the rest.
+func (x *incidents) whole(class int, target string) float64 {
+	left := 1.
+	for name, before := range x.parked {
+		if name != target {
+			left -= before[class]
+		}
+	}
+	return max(left, 0)
+}
+
 // restore gives a target its share again, as far as it can take it. The picker lets it have it little by little.
 func (x *incidents) restore(k *Known, target string, room float64) *move {
 	before := x.parked[target]
 	n := k.InForce
 	n.Targets = maps.Clone(n.Targets)
 	for class, share := range before {
-		share = min(share, room)
 		mix := shares(&k.InForce, class)
 		if mix == nil {
 			return nil
 		}
+		share = min(share/max(x.whole(class, target), share, 1e-9), 1, room)
 		rest := 1 - mix[target]
 		for name := range mix {
 			if rest > 0 {

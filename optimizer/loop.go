@@ -67,6 +67,7 @@ type routeLoop struct {
 	goals  map[string]*goal  // the same, of decisions that are made
 	trial  *trial            // nil: none
 	backed map[string]*backOff
+	barred []bar   // what operators do not want again
 	held   bool    // there is a hold-back to compare with
 	share  float64 // of the sessions
 	incidents
@@ -159,8 +160,8 @@ func (l *Loop) Step(now time.Time) (decisions []Decision) {
 	}
 	l.settings.Phase(PhasePublish, "")
 	if l.publish(changes) {
-		for _, c := range changes {
-			for _, commit := range c.commits {
+		for _, name := range slices.Sorted(maps.Keys(changes)) {
+			for _, commit := range changes[name].commits {
 				commit()
 			}
 		}
@@ -250,21 +251,31 @@ func (l *Loop) tunes(route string) bool {
 // stepRoute is one cycle of one route.
 func (l *Loop) stepRoute(now time.Time, r *routeLoop, c *change) (decisions []Decision) {
 	frozen := l.orders.frozen(now, r.name)
-	if frozen == "" && l.mode(r.name, incidentsOf) >= Canary {
-		decisions = append(decisions, l.stepIncident(now, r, c)...)
+	if frozen == "" {
+		if d := l.stepIncident(now, r, c); d != nil {
+			return d // what is under way is over, and the rest comes with the next cycle
+		}
 	}
+	l.settings.Phase(PhaseVerify, "")
+	d, over := l.verify(now, r, c, frozen)
+	decisions = append(decisions, d...)
+	if over {
+		return decisions
+	}
+	decisions = append(decisions, l.stepTrial(now, r, c, frozen)...)
 	l.settings.Phase(PhaseCollect, "")
 	e := l.Evidence(now, c.known)
 	e.InForce = c.next
 	l.press(&e, c.known.Budgets)
 	if why := e.unusable(); why != "" {
 		l.Collector.Drop(r.name)
-		return append(decisions, Decision{At: now, Route: r.name, Verdict: Refused, Why: "what is known of the route can't be used, and is forgotten: " + why})
+		if said := "unusable"; r.said["loop"] != said { // once, until it can be used again
+			r.said["loop"] = said
+			decisions = append(decisions, Decision{At: now, Route: r.name, Verdict: Refused, Why: "what is known of the route can't be used, and is forgotten: " + why})
+		}
+		return decisions
 	}
-	l.settings.Phase(PhaseVerify, "")
-	decisions = append(decisions, l.verify(now, r, c)...)
-	decisions = append(decisions, l.stepTrial(now, r, c)...)
-	e.InForce = c.next
+	delete(r.said, "loop")
 	for _, t := range l.tuners {
 		for _, d := range l.stepTuner(now, r, t, &e, c, frozen) {
 			if said := string(d.Verdict) + d.Reason + d.Why; d.Verdict != Held && d.Verdict != Refused || said != r.said[t.Name()] {
@@ -281,18 +292,43 @@ func (l *Loop) stepRoute(now time.Time, r *routeLoop, c *change) (decisions []De
 func (l *Loop) stepIncident(now time.Time, r *routeLoop, c *change) []Decision {
 	k := *c.known
 	k.InForce = c.next
-	m := r.incidents.step(&k, func(target string) float64 { return l.room(r.name, target, now) })
+	if l.orders.pinsWeights(now, r.name) { // an operator looks after the mix
+		r.parked = nil
+		return nil
+	}
+	m := r.incidents.step(&k, l.mode(r.name, incidentsOf) >= Canary, func(target string) float64 { return l.room(r.name, target, now) })
 	if m == nil {
 		return nil
 	}
-	d := []Decision{{At: now, Route: r.name, Tuner: "incident", Verdict: Applied, Proposal: Proposal{Reason: m.reason}}}
+	d := []Decision{{
+		At: now, Route: r.name, Tuner: "incident", Verdict: Applied, Proposal: Proposal{Reason: m.reason, Changes: Differences(&c.next, &m.next)},
+	}}
 	if r.trial != nil {
-		d = append(d, l.endTrial(now, r, c, RolledBack, "a target is out"))
+		d = append(d, l.giveUp(now, r, c, "a target has gone out, or has come back"))
 	}
-	clear(r.goals)
+	for _, tuner := range slices.Sorted(maps.Keys(r.goals)) {
+		if g := r.goals[tuner]; slices.ContainsFunc(g.Changes, func(ch Change) bool { return isWeight(ch.Name) }) {
+			d = append(d, Decision{
+				ID: g.ID, At: now, Route: r.name, Tuner: tuner, Verdict: RolledBack, Why: "a target has gone out, or has come back: it stays where it has come to",
+				Proposal: Proposal{Reason: "ended the way of " + g.ID},
+			})
+			c.commits = append(c.commits, func() { delete(r.goals, tuner) })
+		}
+	}
 	c.next, c.changed = m.next, true
 	c.commits = append(c.commits, m.commit)
 	return d
+}
+
+// Untune forgets what is under way on all routes: they are put back to how they are configured.
+func (l *Loop) Untune(now time.Time) {
+	for name, r := range l.routes {
+		r.trial, r.parked = nil, nil
+		clear(r.goals)
+		clear(r.ramps)
+		l.orders.forget(name)
+		l.Proof.Reset(name, now, "the optimizer was switched off")
+	}
 }
 
 // Modes are the modes in force, by tuner, of a route.

@@ -22,6 +22,7 @@ type routeMemory struct {
 	Guards map[string]GuardState       `json:"guards,omitempty"`
 	Goals  map[string]*goal            `json:"goals,omitempty"`
 	Backed map[string]backOffMemory    `json:"backed,omitempty"`
+	Barred []bar                       `json:"barred,omitempty"`
 	Parked map[string][classes]float64 `json:"parked,omitempty"`
 }
 
@@ -38,7 +39,7 @@ const memoryFormat = 1
 func (l *Loop) MarshalBinary() ([]byte, error) {
 	m := memory{memoryFormat, l.decided, l.orders, l.fences, map[string]routeMemory{}}
 	for name, r := range l.routes {
-		k := routeMemory{r.static, map[string]GuardState{}, r.goals, map[string]backOffMemory{}, r.parked}
+		k := routeMemory{r.static, map[string]GuardState{}, r.goals, map[string]backOffMemory{}, r.barred, r.parked}
 		for tuner, g := range r.guards {
 			k.Guards[tuner] = *g.clone()
 		}
@@ -69,7 +70,7 @@ func (l *Loop) UnmarshalBinary(b []byte) error {
 	}
 	for name, k := range m.Routes {
 		r := l.route(time.Time{}, &Known{Name: name, Static: k.Static})
-		r.parked = k.Parked
+		r.parked, r.barred = k.Parked, k.Barred
 		for tuner, g := range k.Guards {
 			r.guards[tuner] = &guard{l.settings.Bounds, g}
 		}

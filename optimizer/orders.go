@@ -149,9 +149,27 @@ func (o *orders) pinned(now time.Time, route string) (names []string) {
 	return names
 }
 
-// without is the proposal without changes of some parameters.
+// pinsWeights tells whether weights of a route are pinned.
+func (o *orders) pinsWeights(now time.Time, route string) bool {
+	return slices.ContainsFunc(o.pinned(now, route), isWeight)
+}
+
+// bar is what operators do not want again for a while.
+type bar struct {
+	Why        string             `json:"why"`
+	Until      time.Time          `json:"until"`
+	Directions map[string]float64 `json:"directions"`
+}
+
+// without is the proposal without changes of some parameters. Weights are parts of a whole: where one is pinned, those of its class stay.
 func (p Proposal) without(names []string) Proposal {
-	kept := slices.DeleteFunc(slices.Clone(p.Changes), func(c Change) bool { return slices.Contains(names, c.Name) })
+	kept := slices.DeleteFunc(slices.Clone(p.Changes), func(c Change) bool {
+		return slices.ContainsFunc(names, func(name string) bool {
+			_, a, pinned := cutWeight(name)
+			_, b, weight := cutWeight(c.Name)
+			return name == c.Name || pinned && weight && a == b
+		})
+	})
 	if len(kept) < len(p.Changes) {
 		p.Changes = kept
 		p.Reason += ", but for what is pinned"

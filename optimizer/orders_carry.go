@@ -36,9 +36,11 @@ func (l *Loop) orderDecision(now time.Time, o *Order, d *Decision) error {
 		if o.Action == Approve {
 			return fmt.Errorf("%w: decision %s is on trial already, and promoted when that shows no harm", ErrOrder, o.Decision)
 		}
-		d.Route, d.Tuner, d.Reason = r.name, r.trial.decision.Tuner, "ended the trial of "+o.Decision+": "+r.trial.decision.Reason
+		d.Route, d.Tuner, d.Reason = r.name, r.trial.decision.Tuner, "ended the trial of "+o.Decision+r.trial.decision.what()
 		return l.force(now, r.name, func(c *change) error {
-			l.endTrial(now, r, c, RolledBack, "an operator has ended it"+reasonOf(o.Why))
+			l.giveUp(now, r, c, "an operator has ended it"+reasonOf(o.Why))
+			changes := r.trial.decision.Changes
+			c.commits = append(c.commits, func() { r.bar(now, o, "an operator has ended the trial of the like", changes) })
 			return nil
 		})
 	}
@@ -50,10 +52,16 @@ func (l *Loop) orderDecision(now time.Time, o *Order, d *Decision) error {
 		case r == nil:
 			return fmt.Errorf("%w: route %s is no more, or set up anew", ErrOrder, p.Route)
 		case o.Action == Reject:
-			d.Reason = "rejected " + o.Decision + ": " + p.Reason
-			r.backed[p.Tuner] = &backOff{why: "an operator has rejected the like" + reasonOf(o.Why), until: now.Add(o.For), directions: directions(p.Changes)}
+			d.Reason = "rejected " + o.Decision + p.what()
+			r.bar(now, o, "an operator has rejected the like", p.Changes)
+		case l.orders.frozen(now, p.Route) != "":
+			l.orders.Pending = append(l.orders.Pending, p)
+			return fmt.Errorf("%w: route %s is frozen: thaw it first", ErrOrder, p.Route)
+		case r.trial != nil:
+			l.orders.Pending = append(l.orders.Pending, p)
+			return fmt.Errorf("%w: decision %s is on trial, and would be measured with this one: undo it first, or wait", ErrOrder, r.trial.decision.ID)
 		default:
-			d.Reason, d.Expected, d.Changes, d.Verdict = "approved "+o.Decision+": "+p.Reason, p.Expected, p.Changes, Applied
+			d.Reason, d.Expected, d.Changes, d.Verdict = "approved "+o.Decision+p.what(), p.Expected, p.Changes, Applied
 			g := l.guard(now, r, p.Tuner)
 			r.goals[p.Tuner] = &goal{ID: p.ID, At: now.Add(-g.StepEvery), Moved: now, Changes: p.Changes}
 			g.note(now, &p.Proposal)
@@ -68,7 +76,10 @@ func (l *Loop) orderDecision(now time.Time, o *Order, d *Decision) error {
 			Approve: "approved: it was never recommended, or is too old", Reject: "rejected: it is neither recommended nor on trial", Undo: "undone: it is not in force",
 		}[o.Action])
 	}
-	d.Route, d.Tuner, d.Reason = m.Route, m.Tuner, "undid "+o.Decision+": "+m.Reason
+	if later := l.orders.after(m); later != nil {
+		return fmt.Errorf("%w: decision %s has changed the same since: undo that first", ErrOrder, later.ID)
+	}
+	d.Route, d.Tuner, d.Reason = m.Route, m.Tuner, "undid "+o.Decision+m.what()
 	return l.force(now, m.Route, func(c *change) error {
 		back := make([]Change, 0, len(m.Changes))
 		for _, ch := range m.Changes {
@@ -80,6 +91,9 @@ func (l *Loop) orderDecision(now time.Time, o *Order, d *Decision) error {
 			return fmt.Errorf("%w: %w", ErrOrder, err)
 		}
 		d.Changes = back
+		if r := l.routes[m.Route]; r.trial != nil {
+			l.giveUp(now, r, c, "an operator has changed the route")
+		}
 		c.next, c.changed = next, true
 		c.commits = append(c.commits, func() {
 			r := l.routes[m.Route]
@@ -87,10 +101,32 @@ func (l *Loop) orderDecision(now time.Time, o *Order, d *Decision) error {
 			delete(r.goals, m.Tuner)
 			delete(r.ramps, m.Tuner)
 			l.Proof.Mark(m.Route, "undo-"+m.ID, now)
-			r.backed[m.Tuner] = &backOff{why: "an operator has undone the like" + reasonOf(o.Why), until: now.Add(o.For), directions: directions(m.Changes)}
+			r.parked = nil
+			r.bar(now, o, "an operator has undone the like", m.Changes)
 		})
 		return nil
 	})
+}
+
+// after is a later decision in force that has changed what an earlier one did, or nil.
+func (o *orders) after(m *Decision) *Decision {
+	at := slices.Index(o.Made, m)
+	for _, later := range o.Made[at+1:] {
+		if later.Route == m.Route && slices.ContainsFunc(later.Changes, func(c Change) bool {
+			return slices.ContainsFunc(m.Changes, func(x Change) bool { return x.Name == c.Name })
+		}) {
+			return later
+		}
+	}
+	return nil
+}
+
+// bar keeps tuners from the like of changes, for as long as an operator says.
+func (r *routeLoop) bar(now time.Time, o *Order, why string, changes []Change) {
+	r.barred = append(r.barred, bar{why + reasonOf(o.Why), now.Add(o.For), directions(changes)})
+	if len(r.barred) > mostRemembered {
+		r.barred = r.barred[1:]
+	}
 }
 
 // trialOf is the route on which a decision is tried, or nil.
@@ -125,17 +161,17 @@ func (l *Loop) orderStanding(now time.Time, o *Order, d *Decision) error {
 		}
 		l.orders.setMode(s)
 		delete(l.fences, o.Tuner)
-		d.Reason = fmt.Sprintf("tuner %s of %s set to %s", o.Tuner, where, o.Mode)
+		d.Reason = fmt.Sprintf("set tuner %s of %s to %s", o.Tuner, where, o.Mode)
 	case Freeze:
 		l.orders.Frozen = append(slices.DeleteFunc(l.orders.Frozen, same), s)
-		d.Reason = where + " frozen"
+		d.Reason = "froze " + where
 	default:
 		before := len(l.orders.Frozen)
 		l.orders.Frozen = slices.DeleteFunc(l.orders.Frozen, func(x Standing) bool { return o.Route == "" || x.Route == o.Route })
 		if len(l.orders.Frozen) == before {
 			return fmt.Errorf("%w: %s is not frozen", ErrOrder, where)
 		}
-		d.Reason, d.Expires = where+" thawed", time.Time{}
+		d.Reason, d.Expires = "thawed "+where, time.Time{}
 	}
 	return nil
 }
@@ -155,13 +191,13 @@ func (l *Loop) orderParameters(now time.Time, o *Order, d *Decision) error {
 		if l.orders.Pins = slices.DeleteFunc(l.orders.Pins, same); len(l.orders.Pins) == before {
 			return fmt.Errorf("%w: %s of route %s is not pinned", ErrOrder, o.Parameter, o.Route)
 		}
-		d.Reason = o.Parameter + " unpinned"
+		d.Reason = "unpinned " + o.Parameter
 		return nil
 	}
 	if o.Action == Pin {
-		d.Reason = fmt.Sprintf("%s pinned to %g", o.Parameter, o.Value)
+		d.Reason = fmt.Sprintf("pinned %s to %g", o.Parameter, o.Value)
 	} else {
-		d.Reason = "back to the operator's own settings"
+		d.Reason = "put the route back to the operator's own settings"
 	}
 	return l.force(now, o.Route, func(c *change) error {
 		r := l.routes[o.Route]
@@ -169,7 +205,11 @@ func (l *Loop) orderParameters(now time.Time, o *Order, d *Decision) error {
 			d.Changes = Differences(&c.next, &c.known.Static)
 			c.next, c.changed, c.canary = c.known.Static, true, nil
 			c.commits = append(c.commits, func() {
-				delete(l.routes, o.Route)
+				r.trial, r.parked = nil, nil
+				clear(r.goals)
+				clear(r.ramps)
+				clear(r.backed)
+				r.bar(now, o, "an operator has put the route back", Differences(&c.known.Static, &c.known.InForce))
 				l.orders.forget(o.Route)
 				l.orders.Pins = slices.DeleteFunc(l.orders.Pins, func(x Standing) bool { return x.Route == o.Route })
 				l.Proof.Reset(o.Route, now, "an operator has undone everything")
@@ -194,11 +234,13 @@ func (l *Loop) orderParameters(now time.Time, o *Order, d *Decision) error {
 			}
 		}
 		if r.trial != nil {
-			l.endTrial(now, r, c, RolledBack, "an operator has changed the route")
+			l.giveUp(now, r, c, "an operator has changed the route")
 		}
 		c.next, c.changed = next, true
 		c.commits = append(c.commits, func() {
 			clear(r.goals)
+			clear(r.ramps)
+			r.parked = nil
 			l.orders.Pins = append(slices.DeleteFunc(l.orders.Pins, same), Standing{
 				Route: o.Route, Parameter: o.Parameter, Value: o.Value, By: o.By, Why: o.Why, Until: now.Add(o.For),
 			})

@@ -112,7 +112,7 @@ func TestProof_Effect(t *testing.T) {
 		}
 		text := m.Against(Effect{Relative: relative, Violations: violations})
 		t.Log(text)
-		if !strings.Contains(text, "; measured cost -") {
+		if !strings.Contains(text, "; measured cost −") {
 			t.Error(text)
 		}
 	}

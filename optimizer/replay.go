@@ -57,7 +57,7 @@ func Replay(d *Decision) (differs string, err error) {
 		return "", nil
 	}
 	g := guard{*d.Bounds, *d.Guard.clone()}
-	why := g.check(d.At, &d.Evidence.InForce, &p)
+	why := g.check(d.At, &d.Evidence.InForce, &d.Evidence.Static, &p)
 	if refused := d.Verdict == Refused; refused && why != d.Why || !refused && why != "" {
 		return fmt.Sprintf("the guard says %q in place of %q", why, d.Why), nil
 	}

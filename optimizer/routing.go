@@ -286,15 +286,24 @@ func (t Routing) propose(m *mix, shares [classes][]float64, violating bool) Prop
 		return Proposal{Reason: "no mix is enough of a gain", Evidence: p.Evidence, Expected: p.Expected}
 	}
 	a, b := m.e.Targets[m.open[from]].Name, m.e.Targets[m.open[to]].Name
+	what := fmt.Sprintf("move %.0f %%", 100*gained)
+	if c, one := onlyClass(p.Changes); one {
+		what = fmt.Sprintf("move %.0f %% of the %s exchanges", 100*(shares[c][to]-m.now[c][to]), classNames[c])
+	}
+	what += fmt.Sprintf(" from %s to %s: ", a, b)
 	switch {
 	case violating:
-		p.Reason = fmt.Sprintf("move %.0f %% from %s to %s: no mix keeps the objective, this one comes closest", 100*gained, a, b)
+		p.Reason = what + "no mix keeps the objective, this one comes closest"
 	case saves:
-		p.Reason = fmt.Sprintf("move %.0f %% from %s to %s: %s", 100*gained, a, b, m.e.Pressure.aim())
+		p.Reason = what + m.e.Pressure.aim()
 	case overloaded:
-		p.Reason = fmt.Sprintf("move %.0f %% from %s to %s: a target gets more than it takes", 100*gained, a, b)
+		p.Reason = what + "a target gets more than it takes"
 	default:
-		p.Reason = fmt.Sprintf("move %.0f %% from %s to %s: the mix in force may break the objective", 100*gained, a, b)
+		p.Reason = what + "the mix in force may break the objective"
+	}
+	if !saves && p.Urgent {
+		p.Evidence.Method, p.Evidence.Statistic = "normal approximation, 95 %", "lower bound of the violations"
+		p.Evidence.Value, p.Evidence.Threshold = m.breaking(), budget
 	}
 	for _, at := range []int{from, to} {
 		if k := &m.e.Targets[m.open[at]]; k.Regime != nil {
@@ -304,9 +313,27 @@ func (t Routing) propose(m *mix, shares [classes][]float64, violating bool) Prop
 	return p
 }
 
+// onlyClass is the class whose weights change, where it is one alone.
+func onlyClass(changes []Change) (class int, one bool) {
+	class = -1
+	for _, c := range changes {
+		if _, of, ok := cutWeight(c.Name); ok && class >= 0 && of != class {
+			return 0, false
+		} else if ok {
+			class = of
+		}
+	}
+	return class, class >= 0
+}
+
 // broken tells whether the mix in force breaks the objective, with 95 % confidence.
 func (m *mix) broken() bool {
 	budget := m.e.Objective.Violations
+	return budget > 0 && m.breaking() > budget
+}
+
+// breaking is the lower 95 % bound of the violations with the mix in force.
+func (m *mix) breaking() float64 {
 	rate, variance := 0., 0.
 	for c := range m.now {
 		for i, at := range m.open {
@@ -318,7 +345,7 @@ func (m *mix) broken() bool {
 			rate, variance = rate+w*p, variance+w*w*(p*(1-p)+1/(k.Count+1))/k.Count
 		}
 	}
-	return budget > 0 && rate-surely*math.Sqrt(variance) > budget
+	return rate - surely*math.Sqrt(variance)
 }
 
 // overloaded tells whether a target gets more than it takes.

@@ -8,6 +8,7 @@ import (
 
 	"llm-auto-optimizer/analysis/learn"
 	"llm-auto-optimizer/analysis/window"
+	"llm-auto-optimizer/config"
 	"llm-auto-optimizer/proxy/policy"
 )
 
@@ -70,10 +71,10 @@ type TrialReport struct {
 
 // String is the report as part of a sentence.
 func (r *TrialReport) String() string {
-	s := fmt.Sprintf("%.3g %% of the sessions, %.0f exchanges against %.0f: failures %.2f %% against %.2f %%, violations %.2f %% against %.2f %%",
+	s := fmt.Sprintf("at %.3g %% of the sessions %.0f exchanges against %.0f: failures %.2f %% against %.2f %%, violations %.2f %% against %.2f %%",
 		100*r.Share, r.Exchanges[1], r.Exchanges[0], 100*r.Failures[1], 100*r.Failures[0], 100*r.Violations[1], 100*r.Violations[0])
 	if r.Cost > 0 {
-		s += fmt.Sprintf(", cost %+.1f ± %.1f %%", 100*(r.Cost-1), 100*r.CostError)
+		s += fmt.Sprintf(", cost %s ± %.1f %%", signed(100*(r.Cost-1), 1), 100*r.CostError)
 	}
 	return s
 }
@@ -111,6 +112,7 @@ func (l *Loop) begin(now time.Time, r *routeLoop, c *change, d Decision) Decisio
 	if v := c.known.Objective.Violations; v > 0 {
 		t.over = learn.NewBet(v)
 	}
+	d.Trial = t.report()
 	c.canary, c.changed = t.canary(), true
 	c.commits = append(c.commits, func() {
 		r.trial = t
@@ -132,7 +134,7 @@ func (t *trial) observe(x *window.Exchange) {
 	default:
 		return
 	}
-	if t.paused {
+	if t.paused || x.Trial != t.salt { // what hung in an earlier trial ends now
 		return
 	}
 	bad := func(v bool) float64 {
@@ -175,7 +177,8 @@ func (t *trial) ratio() (ratio, se float64, ok bool) {
 }
 
 // stepTrial judges the trial of a route.
-func (l *Loop) stepTrial(now time.Time, r *routeLoop, c *change) []Decision {
+// Where the route is frozen the trial stays as it is, unless it does harm.
+func (l *Loop) stepTrial(now time.Time, r *routeLoop, c *change, frozen string) []Decision {
 	t := r.trial
 	if t == nil {
 		if c.canary != nil { // of a run before, or of somebody who is no more
@@ -187,10 +190,8 @@ func (l *Loop) stepTrial(now time.Time, r *routeLoop, c *change) []Decision {
 		r.trial = nil
 		return []Decision{t.decided(now, RolledBack, "somebody else has changed the policy")}
 	}
-	t.paused = false
-	for _, k := range c.known.Targets {
-		t.paused = t.paused || !k.Available && !k.Returning
-	}
+	t.paused = r.unsettled(c.known, t.decision.Changes) != ""
+	c.canary = t.canary() // also where it could not be published the last time
 	if l.mode(r.name, t.decision.Tuner) < Canary {
 		return []Decision{l.endTrial(now, r, c, RolledBack, "the tuner's mode does not allow it any more")}
 	}
@@ -200,7 +201,7 @@ func (l *Loop) stepTrial(now time.Time, r *routeLoop, c *change) []Decision {
 	dt := now.Sub(t.stepped)
 	t.stepped = now
 	switch {
-	case t.paused:
+	case t.paused, frozen != "":
 		t.stageAt = now // learning waits, and the stage begins anew
 	case t.share < t.Stages[t.stage]:
 		far := distance(&c.next, t.decision.Changes)
@@ -216,7 +217,7 @@ func (l *Loop) stepTrial(now time.Time, r *routeLoop, c *change) []Decision {
 	case !t.passed(now, c.known.Objective.Violations):
 	case t.stage < len(t.Stages)-1:
 		t.stage++
-		return []Decision{t.decided(now, Trying, fmt.Sprintf("no harm at %.3g %%: on to %.3g %%", 100*t.share, 100*t.Stages[t.stage]))}
+		return []Decision{t.decided(now, Trying, fmt.Sprintf("no harm at %.3g %%, on to %.3g %%", 100*t.share, 100*t.Stages[t.stage]))}
 	case t.worthless():
 		return []Decision{l.endTrial(now, r, c, RolledBack, "it does not save what it was to save")}
 	case !t.pays():
@@ -230,6 +231,29 @@ func (l *Loop) stepTrial(now time.Time, r *routeLoop, c *change) []Decision {
 func (t *trial) decided(now time.Time, v Verdict, why string) Decision {
 	d := t.decision
 	d.At, d.Verdict, d.Why, d.Trial = now, v, why, t.report()
+	return d
+}
+
+// unsettled says why what happens says nothing of changes: a target that they are about is out; empty: it does.
+func (r *routeLoop) unsettled(k *Known, changes []Change) string {
+	for _, t := range k.Targets {
+		if _, parked := r.parked[t.Name]; t.Available || t.Returning || parked {
+			continue
+		}
+		for _, c := range changes {
+			if target, _, ok := cutWeight(c.Name); ok && target == t.Name {
+				return t.Name + " is out: what is tried now would say nothing"
+			}
+		}
+	}
+	return ""
+}
+
+// giveUp ends the trial for what is no fault of the change: it may be tried again.
+func (l *Loop) giveUp(now time.Time, r *routeLoop, c *change, why string) Decision {
+	d := r.trial.decided(now, RolledBack, why)
+	c.canary, c.changed = nil, true
+	c.commits = append(c.commits, func() { r.trial = nil })
 	return d
 }
 
@@ -268,21 +292,25 @@ func (l *Loop) endTrial(now time.Time, r *routeLoop, c *change, v Verdict, why s
 	return d
 }
 
+// plainHarm is how many exchanges of the trial must have failed before twice as many as in the control, and two points more, are believed: of changes that do no
+// harm where one exchange of a hundred fails, that gives up one in fifty, though somebody looks every ten seconds.
+const plainHarm = 6
+
 // harmful says why the trial is to be given up; empty: it may go on.
 func (t *trial) harmful(now time.Time) string {
 	control, tried := &t.arms[0], &t.arms[1]
 	limit := math.Log(t.Harm)
 	switch r := t.report(); {
 	case t.fails.Log() >= limit:
-		return fmt.Sprintf("failures: log e-value %.1f, %.1f is too much", t.fails.Log(), limit)
+		return fmt.Sprintf("more failures than in the control (log e-value %.1f > %.1f)", t.fails.Log(), limit)
 	case t.violates.Log() >= limit && (t.over == nil || t.over.Log() >= limit):
-		return fmt.Sprintf("violations: log e-value %.1f, %.1f is too much", t.violates.Log(), limit)
-	case tried.n >= 50 && control.n >= 50 && r.Failures[1] >= 2*r.Failures[0] && r.Failures[1] >= r.Failures[0]+.02:
-		return fmt.Sprintf("failures are %.1f %% in place of %.1f %%", 100*r.Failures[1], 100*r.Failures[0])
+		return fmt.Sprintf("more violations than in the control (log e-value %.1f > %.1f)", t.violates.Log(), limit)
+	case tried.n >= 50 && control.n >= 50 && r.Failures[1] >= 2*r.Failures[0] && r.Failures[1] >= r.Failures[0]+.02 && tried.failed >= plainHarm:
+		return fmt.Sprintf("failures are %.1f %% against %.1f %%", 100*r.Failures[1], 100*r.Failures[0])
 	case r.Cost > 0 && r.Cost-r.CostError > t.Cost*(1+t.decision.Expected.Relative):
-		return fmt.Sprintf("cost is %+.1f %% in place of %+.1f %%", 100*(r.Cost-1), 100*t.decision.Expected.Relative)
+		return fmt.Sprintf("cost is %s %% in place of %s %%", signed(100*(r.Cost-1), 1), signed(100*t.decision.Expected.Relative, 1))
 	case now.After(t.decision.Expires):
-		return fmt.Sprintf("it came to no end in %v", t.Longest)
+		return "it came to no end in " + config.FormatDuration(t.Longest)
 	}
 	return ""
 }

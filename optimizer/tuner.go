@@ -17,7 +17,7 @@ type Tuner interface {
 type Proposal struct {
 	Changes  []Change        `json:"changes,omitempty"`
 	Reason   string          `json:"reason"`
-	Evidence analysis.Reason `json:"evidence"`
+	Evidence analysis.Reason `json:"statistic"` // no other field of Decision has that name
 	Expected Effect          `json:"expected"`
 	Urgent   bool            `json:"urgent,omitempty"` // it ends harm, and need not wait
 }

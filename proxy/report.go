@@ -7,6 +7,7 @@ import (
 
 	"llm-auto-optimizer/analysis/window"
 	"llm-auto-optimizer/proxy/pick"
+	"llm-auto-optimizer/proxy/policy"
 )
 
 // tale is what is remembered of an exchange's way over the targets of its route.
@@ -33,6 +34,9 @@ func (x *Exchange) report(now time.Time, o window.Outcome) {
 		At: now, Route: x.route.name, Target: x.tale.first, Session: binary.LittleEndian.Uint64(x.session[:]), Class: uint8(x.class), Arm: uint8(x.arm),
 		Attempts: uint8(min(x.attempts, math.MaxUint8)), Forced: x.tale.forced, Late: x.tale.late, Hedged: x.hedged, HedgeWon: x.tale.hedgeWon, //nolint:gosec // bounded
 		Unpriced: x.unpriced, Expected: int64(x.bodyLen) / defaultBytesPerToken, Input: x.usage.InputTotal(), Output: x.usage.OutputTotal(), CostNanoUSD: int64(x.total), LostNanoUSD: int64(x.lost),
+	}
+	if c := x.policy.Routes[x.route.name].Canary; c != nil && (x.arm == policy.Trial || x.arm == policy.Control) {
+		e.Trial = c.Salt
 	}
 	switch o {
 	case window.OK:

@@ -47,26 +47,46 @@ const MostCells = 1 << 20
 const lpTolerance = 1e-9
 
 // Minimise returns the cheapest x and its cost, by the simplex method. The error wraps one of ErrInfeasible, ErrUnbounded, ErrMalformed
-// (with what is wrong) and ErrNumerical; it never panics, whatever the input. Constraints that follow from others and variables that no
-// constraint holds are taken out first. Exponential in the worst case, about (constraints^2 variables) in practice.
+// (with what is wrong) and ErrNumerical; it never panics, whatever the input. Exponential in the worst case, about (constraints^2 variables) in
+// practice: bounds are not counted as constraints. What that method can't tell for rounding is left to gonum's, which is slower by far.
 func Minimise(p Programme) (x []float64, cost float64, err error) {
-	s, err := standardise(p)
+	c, err := checked(&p)
 	if err != nil {
 		return nil, 0, err
 	}
-	solution, err := s.solve()
-	if err != nil {
-		return nil, 0, err
-	}
-	x = make([]float64, len(p.Cost))
-	for i := range x {
-		x[i] = s.low[i] + solution[i]
-		if s.high[i] < x[i] {
-			x[i] = s.high[i] // rounding
+	low, high := c.low, c.high
+	x, err = minimiseBoxed(&p, low, high)
+	if errors.Is(err, ErrNumerical) || err == nil && !p.met(x, low) {
+		var s *standard
+		if s, err = standardise(p); err == nil {
+			x, err = s.solve()
 		}
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	x = x[:len(p.Cost)]
+	for i := range x {
+		x[i] = min(low[i]+x[i], high[i]) // rounding
 		cost += p.Cost[i] * x[i]
 	}
 	return x, cost, nil
+}
+
+// met tells whether x, relative to the lower bounds, meets the constraints but for rounding.
+func (p *Programme) met(x, low []float64) bool {
+	for i := range p.Constraints {
+		c := &p.Constraints[i]
+		sum, size := -c.Limit, 1+math.Abs(c.Limit)
+		for j, v := range c.Coefficients {
+			sum += v * (low[j] + x[j])
+			size = max(size, math.Abs(v*(low[j]+x[j])))
+		}
+		if off := sum / size; !(c.Relation == AtLeast || off <= 10*lpTolerance) || !(c.Relation == AtMost || off >= -10*lpTolerance) {
+			return false
+		}
+	}
+	return true
 }
 
 // standard is the programme as min c·y, A y = b, 0 <= y, where y is x less its lower bounds, then slacks.
@@ -78,18 +98,21 @@ type standard struct {
 	variables int
 }
 
-func standardise(p Programme) (*standard, error) {
+// checked refuses what can't be a programme. What it returns has bounds only.
+func checked(p *Programme) (*standard, error) {
 	n := len(p.Cost)
 	s := &standard{variables: n, low: make([]float64, n), high: make([]float64, n)}
 	if n == 0 || !finite(p.Cost) {
 		return nil, fmt.Errorf("%w: costs %v: one finite number a variable is needed", ErrMalformed, p.Cost)
 	}
+	if p.Low != nil && len(p.Low) != n || p.High != nil && len(p.High) != n {
+		return nil, fmt.Errorf("%w: %d variables, %d lower and %d upper bounds", ErrMalformed, n, len(p.Low), len(p.High))
+	}
+	copy(s.low, p.Low)
+	rows, width := len(p.Constraints), n
 	for i := range n {
 		s.high[i] = math.Inf(1)
-		if p.Low != nil && len(p.Low) == n {
-			s.low[i] = p.Low[i]
-		}
-		if p.High != nil && len(p.High) == n {
+		if p.High != nil {
 			s.high[i] = p.High[i]
 		}
 		if math.IsNaN(s.low[i]) || math.IsInf(s.low[i], 0) || math.IsNaN(s.high[i]) {
@@ -98,11 +121,31 @@ func standardise(p Programme) (*standard, error) {
 		if s.low[i] > s.high[i] {
 			return nil, fmt.Errorf("variable %d, %v to %v: %w", i, s.low[i], s.high[i], ErrInfeasible)
 		}
+		if !math.IsInf(s.high[i], 1) {
+			rows, width = rows+1, width+1
+		}
 	}
-	if p.Low != nil && len(p.Low) != n || p.High != nil && len(p.High) != n {
-		return nil, fmt.Errorf("%w: %d variables, %d lower and %d upper bounds", ErrMalformed, n, len(p.Low), len(p.High))
+	for i, c := range p.Constraints {
+		if len(c.Coefficients) != n || !finite(c.Coefficients) || math.IsNaN(c.Limit) || math.IsInf(c.Limit, 0) || c.Relation < AtMost || c.Relation > Equal {
+			return nil, fmt.Errorf("%w: constraint %d: %+v: %d finite coefficients are needed", ErrMalformed, i, c, n)
+		}
+		if c.Relation != Equal {
+			width++
+		}
 	}
-	constraints := p.Constraints
+	if width*max(rows, 1) > MostCells {
+		return nil, fmt.Errorf("%w: %d constraints of %d variables are too many", ErrMalformed, rows, width)
+	}
+	return s, nil
+}
+
+func standardise(p Programme) (*standard, error) {
+	s, err := checked(&p)
+	if err != nil {
+		return nil, err
+	}
+	n := s.variables
+	constraints, width := p.Constraints, n
 	for i, high := range s.high {
 		if !math.IsInf(high, 1) {
 			row := make([]float64, n)
@@ -110,17 +153,10 @@ func standardise(p Programme) (*standard, error) {
 			constraints = append(constraints[:len(constraints):len(constraints)], Constraint{row, AtMost, high})
 		}
 	}
-	width := n
-	for i, c := range constraints {
-		if len(c.Coefficients) != n || !finite(c.Coefficients) || !finite([]float64{c.Limit}) || c.Relation < AtMost || c.Relation > Equal {
-			return nil, fmt.Errorf("%w: constraint %d: %+v: %d finite coefficients are needed", ErrMalformed, i, c, n)
-		}
+	for _, c := range constraints {
 		if c.Relation != Equal {
 			width++
 		}
-	}
-	if width*max(len(constraints), 1) > MostCells {
-		return nil, fmt.Errorf("%w: %d constraints of %d variables are too many", ErrMalformed, len(constraints), width)
 	}
 	s.c = make([]float64, width)
 	copy(s.c, p.Cost)

@@ -2,6 +2,7 @@ package learn
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -130,6 +131,70 @@ func FuzzMinimise(f *testing.F) {
 	})
 }
 
+// FuzzMinimise_AsGonum compares with gonum's method on programmes like those of routing: shares by class, violations, capacities.
+func FuzzMinimise_AsGonum(f *testing.F) {
+	for seed := range uint64(60) {
+		f.Add(seed, uint8(seed%15), uint8(seed%4))
+	}
+	f.Fuzz(func(t *testing.T, seed uint64, targets, capacities uint8) {
+		p := mixProgramme(2+int(targets%15), 3, int(capacities%16), rand.New(rand.NewPCG(seed, 2)))
+		c, err := checked(&p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x, err := minimiseBoxed(&p, c.low, c.high)
+		s, wrong := standardise(p)
+		if wrong != nil {
+			t.Fatal(wrong)
+		}
+		plain, plainErr := s.solve()
+		if errors.Is(plainErr, ErrNumerical) {
+			t.Skip("gonum's method can't tell")
+		}
+		if !errors.Is(err, plainErr) && (err != nil) != (plainErr != nil) {
+			t.Fatalf("%+v: %v, gonum's says %v", p, err, plainErr)
+		}
+		if err != nil {
+			return
+		}
+		cost, want := 0., 0.
+		for i, v := range p.Cost {
+			cost, want = cost+v*x[i], want+v*plain[i]
+		}
+		if math.Abs(cost-want) > 1e-7*(1+math.Abs(want)) || !p.met(x, c.low) {
+			t.Fatalf("%+v: %v costs %v, gonum's %v", p, x, cost, want)
+		}
+	})
+}
+
+// mixProgramme is one like those of routing.
+func mixProgramme(targets, classes, capacities int, draw *rand.Rand) Programme {
+	n := targets * classes
+	p := Programme{Low: make([]float64, n), High: make([]float64, n)}
+	for i := range n {
+		p.Cost = append(p.Cost, draw.Float64())
+		p.Low[i], p.High[i] = .001, .98
+		if draw.IntN(10) == 0 {
+			p.Low[i], p.High[i] = 0, 0
+		}
+	}
+	for c := range classes {
+		share, violations := make([]float64, n), make([]float64, n)
+		for i := range targets {
+			share[c*targets+i], violations[c*targets+i] = 1, .2*draw.Float64()*draw.Float64()
+		}
+		p.Constraints = append(p.Constraints, Constraint{share, Equal, 1}, Constraint{violations, AtMost, .05 * draw.Float64()})
+	}
+	for i := range min(capacities, targets) {
+		load := make([]float64, n)
+		for c := range classes {
+			load[c*targets+i] = float64(c + 1)
+		}
+		p.Constraints = append(p.Constraints, Constraint{load, AtMost, 6 * draw.Float64()})
+	}
+	return p
+}
+
 // cheapestVertex tries every choice of as many planes as variables.
 func cheapestVertex(p Programme) (least float64, feasible bool) {
 	n := len(p.Cost)
@@ -202,19 +267,22 @@ func meets(p Programme, x []float64) bool {
 }
 
 func BenchmarkMinimise(b *testing.B) {
-	const targets = 16
-	p := Programme{High: make([]float64, targets)}
-	share, violations := make([]float64, targets), make([]float64, targets)
-	for i := range targets {
-		p.Cost = append(p.Cost, float64(i+1))
-		p.High[i] = .8
-		share[i], violations[i] = 1, .1/float64(i+1)
-	}
-	p.Constraints = []Constraint{{share, Equal, 1}, {violations, AtMost, .02}}
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, _, err := Minimise(p); err != nil {
-			b.Fatal(err)
+	for _, n := range []struct{ targets, capacities int }{{3, 0}, {16, 0}, {16, 16}} {
+		var all []Programme
+		draw := rand.New(rand.NewPCG(1, 1))
+		for len(all) < 64 {
+			p := mixProgramme(n.targets, 3, n.capacities, draw)
+			if _, _, err := Minimise(p); err == nil {
+				all = append(all, p)
+			}
 		}
+		b.Run(fmt.Sprintf("classes=3/targets=%d/capacities=%d", n.targets, n.capacities), func(b *testing.B) {
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				if _, _, err := Minimise(all[i%len(all)]); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -13,6 +13,7 @@ type Exchange struct {
 	Route         string
 	Target        string // that was chosen first
 	Session       uint64 // a keyed hash, the same for all exchanges of a conversation; 0: none
+	Trial         uint64 // the salt of the trial that it was an arm of; 0: none
 	Class         uint8  // light, medium, heavy
 	Arm           uint8  // which of the route's parameters it obeyed, by their order in the policy
 	Attempts      uint8

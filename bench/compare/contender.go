@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -22,10 +23,19 @@ const (
 	Stateful = "llmopt-state"
 	// Routed is llmopt with a route over four targets. It takes part when it is asked for.
 	Routed = "llmopt-routes"
+	// Tuned is llmopt with a route over three targets that the optimizer looks after. It takes part when it is asked for.
+	Tuned = "llmopt-optimizer"
+	// Untuned is the same with the optimizer switched off. It takes part when it is asked for.
+	Untuned = "llmopt-untuned"
 )
 
 // Names are the known contenders in the order of the tables.
-var Names = []string{Direct, HAProxy, Nginx, Relay, Llmopt, Stateful, Routed}
+var Names = []string{Direct, HAProxy, Nginx, Relay, Llmopt, Stateful, Routed, Tuned, Untuned}
+
+// OnRequest tells whether a contender takes part only when it is asked for.
+func OnRequest(name string) bool {
+	return slices.Contains([]string{Stateful, Routed, Tuned, Untuned}, name)
+}
 
 // Given is a contender that runs already: its upstream is whatever it was told.
 type Given struct {
@@ -62,16 +72,16 @@ func launch(ctx context.Context, self, dir, name, upstream string) (*contender, 
 		command = []string{"nginx", "-p", dir, "-c", path, "-e", "stderr"}
 	case Relay:
 		command = []string{self, "bench", "relay", "--listen", c.addr, "--upstream", upstream}
-	case Llmopt, Stateful, Routed:
+	case Llmopt, Stateful, Routed, Tuned, Untuned:
 		var admin, state string
 		admin, err = freeAddr()
 		if name == Stateful {
 			state = filepath.Join(dir, "state")
 		}
 		command, environ = []string{self, "serve"}, llmoptEnvironment(dir, c.addr, admin, upstream, state)
-		if name == Routed {
-			path := filepath.Join(dir, "routes.toml")
-			err = errors.Join(err, os.WriteFile(path, []byte(routedConfig), 0o600))
+		if settings := map[string]string{Routed: routedConfig, Tuned: threeTargets, Untuned: "[optimizer]\nenabled = false\n" + threeTargets}[name]; settings != "" {
+			path := filepath.Join(dir, name+".toml")
+			err = errors.Join(err, os.WriteFile(path, []byte(settings), 0o600))
 			command = append(command, "--config", path)
 		}
 	default:
@@ -168,6 +178,18 @@ targets = [
 	{ name = "b", provider = "openai", model = "gpt-4o-mini" },
 	{ name = "c", provider = "openai", model = "gpt-4o-mini" },
 	{ name = "d", provider = "openai", model = "gpt-4o-mini" },
+]
+`
+
+// threeTargets has all that routes and the optimizer do by default: changes are tried on part of the traffic, and some sessions held back.
+const threeTargets = `[[routes]]
+name = "chat"
+match = { model = ["gpt-4o-mini"] }
+objective = { ttft_p95 = "2s" }
+targets = [
+	{ name = "a", provider = "openai", model = "gpt-4o-mini" },
+	{ name = "b", provider = "openai", model = "gpt-4o-mini" },
+	{ name = "c", provider = "openai", model = "gpt-4o-mini" },
 ]
 `
 

@@ -21,7 +21,7 @@ func (r *Result) Text(w io.Writer) {
 		fmt.Fprintf(w, "llmopt\n%s\n", t.text())
 	}
 	if t := r.pairBounds(); len(t) > 1 {
-		fmt.Fprintf(w, "state on disk\n%s\n", t.text())
+		fmt.Fprintf(w, "with and without\n%s\n", t.text())
 	}
 	if t := r.others(); len(t) > 1 {
 		fmt.Fprintf(w, "without a proxy\n%s\n", t.text())

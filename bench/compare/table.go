@@ -156,14 +156,16 @@ func (r *Result) ratios() table {
 	return t
 }
 
-// pairBounds compare llmopt with and without its state on disk, and with and without a route: the mean of the rounds' ratios and what it is below with a
+// pairBounds compare llmopt with and without its state on disk, with and without a route, and with and without the optimizer: the mean of the rounds' ratios and what it is below with a
 // confidence of 95 %.
 func (r *Result) pairBounds() table {
 	t := table{{"", "ratio", "below, at 95 %"}}
-	for _, pair := range []struct{ with, words string }{{Stateful, "with state ÷ without"}, {Routed, "with a route ÷ without"}} {
+	for _, pair := range []struct{ with, without, words string }{
+		{Stateful, Llmopt, "with state ÷ without"}, {Routed, Llmopt, "with a route ÷ without"}, {Tuned, Untuned, "with the optimizer ÷ without"},
+	} {
 		for i := range rows {
 			w := &rows[i]
-			ratios := r.roundRatios(w, pair.with, Llmopt)
+			ratios := r.roundRatios(w, pair.with, pair.without)
 			if w.bound == 0 || len(ratios) == 0 {
 				continue
 			}

@@ -86,6 +86,9 @@ func (p *production) observe(now time.Time, x *productionWalk, e *ended) {
 	if p.w.note != nil {
 		p.w.note(e.r, &o)
 	}
+	if c := p.policy.Routes[p.w.Route.Name].Canary; c != nil {
+		o.Trial = c.Salt
+	}
 	if x.chosen > 0 { // else none took it
 		o.Target = p.w.Targets[x.chosen-1].Name
 	}

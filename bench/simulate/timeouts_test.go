@@ -35,16 +35,16 @@ func TestPlay_TimeoutsPay(t *testing.T) {
 	}
 	check("hedges-pay.txt", 40*time.Minute, func(with, without *Run) bool {
 		return with.Violations < without.Violations*7/10 && with.Cost < 1.05*without.Cost
-	}, "applied: hedge up to 4 %")
+	}, "now hedges up to 4 %")
 	check("hedges-do-not-pay.txt", 51*time.Minute, func(with, without *Run) bool {
 		return with.Hedged < without.Hedged/2 && with.Cost < without.Cost && float64(with.Violations) < 1.1*float64(without.Violations)
-	}, "applied: hedge up to 0.5 %")
+	}, "now hedges up to 0.5 %")
 	check("hanging-answers.txt", 45*time.Minute, func(with, without *Run) bool {
 		return with.Violations < without.Violations/2 && with.Cost < 1.05*without.Cost
-	}, "applied: give attempts up after 2 times")
+	}, "now gives attempts up after 2 times")
 	check("refused-repetitions.txt", 25*time.Minute, func(with, without *Run) bool {
 		return with.Violations < without.Violations*6/10 && with.Cost < 1.15*without.Cost
-	}, "applied: repeat up to 40 %")
+	}, "now repeats up to 40 %")
 }
 
 // Over scenarios that are about other things, with hedges and learned bounds, it does no harm; and where an operator wants neither, it changes nothing.

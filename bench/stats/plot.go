@@ -175,11 +175,20 @@ func rangeOf(values []float64) (low, high float64) {
 }
 
 // save draws the panels below each other.
-func save(name string, panels ...*plot.Plot) error {
+func save(name string, panels ...*plot.Plot) error { return saveBeside(name, nil, panels...) }
+
+// legendWidth is what legends beside panels take.
+const legendWidth = 1.4 * vg.Inch
+
+// saveBeside is save with legends of their own on the right of panels, one each; nil: none.
+func saveBeside(name string, legends []plot.Legend, panels ...*plot.Plot) error {
 	if err := CheckPlot(name); err != nil {
 		return err
 	}
 	size := height * vg.Length(len(panels))
+	if legends != nil {
+		size *= 2. / 3
+	}
 	var canvas vg.CanvasWriterTo
 	if strings.EqualFold(filepath.Ext(name), ".svg") {
 		canvas = vgsvg.New(width, size)
@@ -195,9 +204,17 @@ func save(name string, panels ...*plot.Plot) error {
 		column[i] = []*plot.Plot{p}
 	}
 	tiles := draw.Tiles{Rows: len(panels), Cols: 1, PadY: 6, PadTop: 6, PadBottom: 6, PadLeft: 6, PadRight: 12}
+	if legends != nil {
+		tiles.PadRight += legendWidth
+	}
 	cells := plot.Align(column, tiles, draw.New(canvas))
 	for i, p := range panels {
 		p.Draw(cells[i][0])
+		if legends != nil {
+			beside := cells[i][0]
+			beside.Min.X, beside.Max.X = beside.Max.X+12, beside.Max.X+legendWidth
+			legends[i].Draw(beside)
+		}
 	}
 	f, err := os.Create(name)
 	if err != nil {

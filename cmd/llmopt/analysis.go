@@ -13,6 +13,7 @@ import (
 	"llm-auto-optimizer/config"
 	"llm-auto-optimizer/optimizer"
 	"llm-auto-optimizer/optimizer/alert"
+	"llm-auto-optimizer/optimizer/state"
 	"llm-auto-optimizer/proxy/ledger"
 	"llm-auto-optimizer/proxy/pick"
 )
@@ -116,54 +117,51 @@ func (a *analyst) terms(c *config.Config) map[string]optimizer.BudgetTerms {
 func (a *analyst) readSpend(ctx context.Context, now time.Time) error {
 	hour := now.Unix() / 3600
 	oldest := hour - int64(analystBack/time.Hour)
-	for h := range a.spent {
-		if h < oldest {
-			delete(a.spent, h)
+	spent := map[int64]map[string]float64{}
+	keepUntil := func(from int64) {
+		for h, of := range a.spent {
+			if h >= oldest && h < from {
+				spent[h] = of
+			}
 		}
 	}
 	if d := a.g.durable; d != nil && d.store.Health() == nil {
 		from := max(oldest, a.read)
-		for h := from; h <= hour; h++ {
-			delete(a.spent, h)
-		}
-		err := d.store.Totals(ctx, from, hour+1, func(t struct {
-			Hour int64
-			Key  []byte
-			Data []byte
-		}) error {
+		keepUntil(from)
+		err := d.store.Totals(ctx, from, hour+1, func(t state.Total) error {
 			var k ledger.Key
 			var s ledger.Sums
 			if err := errors.Join(k.UnmarshalBinary(t.Key), s.UnmarshalBinary(t.Data)); err != nil {
 				return fmt.Errorf("read what was spent: %w", err)
 			}
-			a.add(t.Hour, k.Route, s.CostNanoUSD)
+			add(spent, t.Hour, k.Route, s.CostNanoUSD)
 			return nil
 		})
 		if err != nil {
 			return err
 		}
-		a.read = hour
+		a.spent, a.read = spent, hour
 		return nil
 	}
-	clear(a.spent)
-	a.read = 0
 	span := window.Last(now, 7*24*time.Hour)
+	keepUntil(span.From().Unix()/3600 + 1)
 	for _, s := range a.g.windows.Select(nil) {
 		for _, step := range a.g.windows.Steps(span, time.Hour, s) {
-			a.add(step.To.Add(-time.Nanosecond).Unix()/3600, s.Key().Route, step.Cost().Sum())
+			add(spent, step.To.Add(-time.Nanosecond).Unix()/3600, s.Key().Route, step.Cost().Sum())
 		}
 	}
+	a.spent, a.read = spent, 0
 	return nil
 }
 
-func (a *analyst) add(hour int64, route string, nano int64) {
+func add(spent map[int64]map[string]float64, hour int64, route string, nano int64) {
 	if nano == 0 {
 		return
 	}
-	of := a.spent[hour]
+	of := spent[hour]
 	if of == nil {
 		of = map[string]float64{}
-		a.spent[hour] = of
+		spent[hour] = of
 	}
 	of[everything] += float64(nano) / 1e9
 	of[route] += float64(nano) / 1e9
@@ -195,6 +193,12 @@ func (a *analyst) drift(now time.Time) {
 			name = k.Route + "/" + k.Target
 		}
 		by[name] = append(by[name], s)
+	}
+	for name := range a.drifting {
+		if by[name] == nil {
+			a.g.alerts.Resolve("drift/" + name)
+			delete(a.drifting, name)
+		}
 	}
 	for name, series := range by {
 		var hourly []float64
@@ -231,16 +235,25 @@ func (a *analyst) budgets(route string) (out []optimizer.BudgetForecast) {
 
 // watchTargets alerts of targets that are out, and of state that is not stored.
 func (g *gateway) watchTargets() {
+	listed := map[string]bool{}
 	for _, v := range g.proxy.Routes() {
 		for _, t := range v.Route.Targets() {
 			s := t.Status(time.Now())
 			out := s.State == pick.Out || s.State == pick.KeyRefused
+			key := "target/" + s.Route + "/" + s.Target
+			listed[key] = true
 			g.alerts.Settle(alert.Alert{
-				Key: "target/" + s.Route + "/" + s.Target, Severity: alert.Warning, Title: fmt.Sprintf("Target %s/%s is %s", s.Route, s.Target, s.State), Text: s.Reason,
+				Key: key, Severity: alert.Warning, Title: fmt.Sprintf("Target %s/%s is %s", s.Route, s.Target, s.State), Text: s.Reason,
 				Fields: []alert.Field{{Name: "route", Value: s.Route}, {Name: "target", Value: s.Target}, {Name: "state", Value: s.State.String()}},
 			}, out)
 		}
 	}
+	for key := range g.watched {
+		if !listed[key] {
+			g.alerts.Resolve(key) // there is no such target any more
+		}
+	}
+	g.watched = listed
 	if d := g.durable; d != nil {
 		err := d.store.Health()
 		text := ""
@@ -253,7 +266,7 @@ func (g *gateway) watchTargets() {
 
 // alertOf is the alert that a decision is worth, if any.
 func alertOf(d *optimizer.Decision) (a alert.Alert, worth bool) {
-	a = alert.Alert{Key: "decision/" + d.Route + "/" + d.Tuner, Severity: alert.Warning, Text: d.String(), Event: true}
+	a = alert.Alert{Key: "decision/" + d.Route + "/" + d.Tuner + "/" + string(d.Verdict) + "/" + d.ID, Severity: alert.Warning, Text: d.String(), Event: true}
 	switch d.Verdict {
 	case optimizer.Fenced:
 		a.Title = "Tuner " + d.Tuner + " has failed, and is left out"

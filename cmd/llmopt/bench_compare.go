@@ -79,7 +79,7 @@ func (c *benchCompareCmd) options(env *environment) (*compare.Options, error) {
 	}
 	for _, name := range compare.Names {
 		switch {
-		case len(c.Only) > 0 && !slices.Contains(c.Only, name), len(c.Only) == 0 && (name == compare.Stateful || name == compare.Routed):
+		case len(c.Only) > 0 && !slices.Contains(c.Only, name), len(c.Only) == 0 && compare.OnRequest(name):
 		case compare.Installed(name):
 			o.Names = append(o.Names, name)
 		case len(c.Only) > 0:

@@ -5,30 +5,30 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"llm-auto-optimizer/bench/load"
 )
 
 type demoCmd struct {
-	For      time.Duration `default:"60s" help:"How long it runs, at most 24h."`
-	Rate     float64       `default:"10" help:"Requests per second on average, at most 1000."`
-	Seed     uint64        `default:"1" help:"Another seed sends and gets other things."`
-	NoFaults bool          `help:"Have providers that neither fail nor dawdle."`
+	For      time.Duration `default:"2m" help:"How long the day takes, at most 24h."`
+	Rate     float64       `default:"25" help:"Requests per second on average, at most 1000."`
+	Seed     uint64        `default:"1" help:"Another seed sends, gets and holds back other things."`
+	NoFaults bool          `help:"A day without outage and drip: only a price changes."`
 	JSON     bool          `name:"json" help:"Print nothing but a summary at the end, as JSON."`
 }
 
 // Help says what runs.
 func (c *demoCmd) Help() string {
-	return `Runs simulated providers, the proxy before them and gentle load in one process, on free ports. Needs no keys and no
-network; settings in the environment don't count. On a terminal a live table shows what the proxy measures.`
+	return `Plays a scripted day in two minutes: three simulated providers behind one route, the proxy with its optimizer and gentle load,
+in one process, on free ports. The optimizer finds a cheaper mix; a price changes, a provider goes out, another one drips errors, and all
+recover. Nothing but the providers is simulated. Needs no keys and no network; settings in the environment don't count.`
 }
 
 const (
 	demoMaxFor      = 24 * time.Hour
 	demoMaxRate     = 1000
-	demoMaxInFlight = 4096            // clients at a time: enough for the highest rate
-	demoDrain       = 2 * time.Second // what answers under way get at the end, but not more than a quarter of the demo
-	demoSettle      = time.Second     // within which a provider must have seen that its client left
+	demoMaxInFlight = 4096                   // clients at a time: enough for the highest rate
+	demoDrain       = 2 * time.Second        // what answers under way get at the end, but not more than a quarter of the demo
+	demoSettle      = time.Second            // within which a provider must have seen that its client left
+	demoBeat        = 100 * time.Millisecond // between two looks at what has happened
 	demoFrame       = time.Second
 	demoLine        = 5 * time.Second
 )
@@ -53,7 +53,7 @@ func (c *demoCmd) Run(env *environment) error {
 	if err := errors.Join(err, lookErr, s.close()); err != nil {
 		return err
 	}
-	return c.conclude(env, state)
+	return c.conclude(env, s, state)
 }
 
 // play sends the load and shows what happens meanwhile.
@@ -69,57 +69,34 @@ func (c *demoCmd) play(ctx context.Context, s *demoStage, v demoView) error {
 	var failed error
 	tick := time.NewTicker(v.every())
 	defer tick.Stop()
+	beat := time.NewTicker(min(demoBeat, s.day.hour))
+	defer beat.Stop()
+	stop := func(err error) error {
+		cancel()
+		<-done
+		return err
+	}
 	for {
 		select {
 		case <-done:
 			return failed
 		case failed = <-s.gateway.failed:
 			cancel()
+		case <-beat.C:
+			events, err := s.day.step(time.Since(s.started))
+			if err != nil {
+				return stop(err)
+			}
+			for i := range events {
+				v.tell(&events[i])
+			}
 		case <-tick.C:
 			state, err := s.look()
 			if err != nil {
-				cancel()
-				<-done
-				return err
+				return stop(err)
 			}
 			state.ending = ctx.Err() != nil
 			v.show(state)
 		}
 	}
-}
-
-// kinds is the mixture that the load sends: chats, some of them with a system prompt that others share, and embeddings.
-func (c *demoCmd) kinds(proxy string) []load.Kind {
-	const (
-		shared  = 3    // system prompts
-		prefix  = 1400 // tokens; from 1024 on providers cache
-		impact  = .08  // share of clients that lose patience
-		limit   = 1024 // tokens of an answer
-		general = .7   // sigma of prompt lengths
-	)
-	prompt := load.Size{Median: 220, Sigma: general}
-	kinds := []load.Kind{
-		{API: load.Chat, Model: "gpt-4.1-mini", Stream: true, Weight: 26, Prefixes: shared, PrefixTokens: prefix, Leave: impact},
-		{API: load.Chat, Model: "gpt-4.1-mini", Weight: 8},
-		{API: load.Responses, Model: "gpt-5-mini", Stream: true, Weight: 12, Leave: impact},
-		{API: load.Embeddings, Model: "text-embedding-3-small", Weight: 14},
-		{API: load.Messages, Model: "claude-sonnet-4-5", Stream: true, Weight: 20, Prefixes: shared, PrefixTokens: prefix, Leave: impact},
-		{API: load.Generate, Model: "gemini-2.5-flash", Stream: true, Weight: 12, Prefixes: shared, PrefixTokens: prefix, Leave: impact},
-		{API: load.Chat, Model: demoSlowModel, Stream: true, Weight: 8, Leave: 2 * impact},
-	}
-	for i := range kinds {
-		k := &kinds[i]
-		k.Prompt, k.MaxTokens = prompt, limit
-		switch {
-		case k.API == load.Messages:
-			k.BaseURL = proxy + "/anthropic"
-		case k.API == load.Generate:
-			k.BaseURL = proxy + "/gemini"
-		case k.Model == demoSlowModel:
-			k.BaseURL = proxy + "/" + demoSlow
-		default:
-			k.BaseURL = proxy + "/openai"
-		}
-	}
-	return kinds
 }

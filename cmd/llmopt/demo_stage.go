@@ -15,38 +15,41 @@ import (
 	"llm-auto-optimizer/bench/load"
 	"llm-auto-optimizer/bench/sim"
 	"llm-auto-optimizer/config"
+	"llm-auto-optimizer/optimizer"
 	"llm-auto-optimizer/optimizer/control/controlpb"
 )
 
-// demoProvider is one simulated provider.
+// demoProvider is one simulated provider, and the target of the demo's route that it serves.
 type demoProvider struct {
-	name, dialect string
-	base          string // path of its base URL
-	answers       string // directives: how fast it is and how much it says
-	dawdles       string // directives that replace them where faults are wanted
-	fails         string // rates of faults
+	name    string
+	answers string // directives: how fast it is
+	price   demoPrice
 
 	url    string
 	server *sim.Server
 	served chan error
 }
 
-// The provider that is slow. No price list knows its model.
+// demoPrice is in US dollars per million tokens.
+type demoPrice struct{ input, output float64 }
+
+func (p demoPrice) String() string { return fmt.Sprintf("$%.2f/$%.2f", p.input, p.output) }
+
+// The route, and its providers by name.
 const (
-	demoSlow      = "selfhosted"
-	demoSlowModel = "llama-3.3-70b"
+	demoRoute   = "assistant"
+	demoSwift   = "swift"
+	demoSteady  = "steady"
+	demoThrifty = "thrifty"
 )
 
-// demoProviders are near what the real ones take in the median.
+// demoProviders differ in what they cost and how soon they begin to answer.
 func demoProviders() []*demoProvider {
+	const length = ",tokens=110~0.5,chunk=5"
 	return []*demoProvider{
-		{name: "openai", dialect: "openai", base: "/v1", answers: "ttft=320ms~0.4,tpot=9ms~0.3,tokens=120~0.5,chunk=2", fails: "429=0.03,503=0.005"},
-		{name: "anthropic", dialect: "anthropic", answers: "ttft=560ms~0.35,tpot=13ms~0.3,tokens=160~0.5,chunk=3", fails: "reset-mid=0.03,529=0.02"},
-		{name: "gemini", dialect: "gemini", answers: "ttft=410ms~0.4,tpot=5ms~0.3,tokens=130~0.5,chunk=8", fails: "503=0.02,error-event=0.01"},
-		{
-			name: demoSlow, dialect: "openai", base: "/v1", answers: "ttft=250ms~0.3,tpot=15ms~0.2,tokens=90~0.4",
-			dawdles: "ttft=2500ms~0.4,tpot=38ms~0.2,tokens=90~0.4",
-		},
+		{name: demoSwift, answers: "ttft=160ms~0.3,tpot=4ms~0.2" + length, price: demoPrice{3, 12}},
+		{name: demoSteady, answers: "ttft=350ms~0.3,tpot=6ms~0.2" + length, price: demoPrice{1, 4}},
+		{name: demoThrifty, answers: "ttft=480ms~0.28,tpot=8ms~0.2" + length, price: demoPrice{.3, 1.2}},
 	}
 }
 
@@ -55,73 +58,108 @@ type demoStage struct {
 	providers []*demoProvider
 	gateway   *gateway
 	load      *load.Driver
+	day       *demoDay
+	book      *demoBook
 	admin     controlpb.AdminClient
 	transport *http.Transport // of admin
+	environ   []string        // the gateway's settings but for prices
 	span      time.Duration   // covers the whole demo
 	started   time.Time       // the load
 }
 
 // stage starts everything but the load.
 func (c *demoCmd) stage(env *environment) (_ *demoStage, err error) {
-	s := &demoStage{span: c.For + 5*time.Minute}
+	s := &demoStage{span: c.For + 5*time.Minute, book: &demoBook{}}
 	defer func() {
 		if err != nil {
 			_ = s.close()
 		}
 	}()
-	// The only environment there is: whatever the user has set stays out, keys above all.
-	environ := []string{
-		"OPTIMIZER_SERVER__LISTEN=127.0.0.1:0", "OPTIMIZER_ADMIN__LISTEN=127.0.0.1:0",
-		"OPTIMIZER_SERVER__SHUTDOWN_TIMEOUT=1s", "OPTIMIZER_LOG__ACCESS=off", "OPTIMIZER_LOG__LEVEL=error", "OPTIMIZER_STORAGE__DIR=",
-	}
-	for i, p := range demoProviders() {
-		if err := p.start(c.Seed+uint64(i), !c.NoFaults); err != nil {
+	for _, p := range demoProviders() {
+		if err := p.start(c.Seed); err != nil {
 			return nil, fmt.Errorf("simulated provider: %w", err)
 		}
 		s.providers = append(s.providers, p)
-		prefix := "OPTIMIZER_PROVIDERS__" + strings.ToUpper(p.name) + "__"
-		environ = append(environ, prefix+"DIALECT="+p.dialect, prefix+"BASE_URL="+p.url+p.base, prefix+"API_KEY=simulated")
-		if p.dialect == "openai" { // the only one whose streams state their usage when asked to
-			environ = append(environ, prefix+"REQUEST_USAGE=true")
-		}
 	}
-	options := config.Options{Environ: environ}
+	s.environ = c.settings(s.providers)
+	options := config.Options{Environ: s.priced()}
 	settings, err := config.Load(options)
 	if err != nil {
 		return nil, fmt.Errorf("configuration of the demo: %w", err)
 	}
-	if s.gateway, err = newGateway(settings, options, env.stdout, env.stderr); err != nil {
+	if s.gateway, err = newGateway(settings, options, s.book, env.stderr); err != nil {
 		return nil, err
 	}
+	s.day = newDemoDay(s, c)
 	s.gateway.start()
 	s.transport = &http.Transport{}
 	s.admin = controlpb.NewAdminClient(&http.Client{Transport: s.transport, Timeout: adminTimeout}, s.gateway.adminURL)
 	drain := min(demoDrain, c.For/4)
 	s.load, err = load.New(load.Options{
-		Arrivals: load.Until(load.Poisson(c.Rate, c.Seed), c.For-drain), Kinds: c.kinds(s.gateway.proxyURL), Seed: c.Seed,
+		Arrivals: zipf(load.Until(load.Poisson(c.Rate, c.Seed), c.For-drain), c.Seed), Kinds: demoKinds(s.gateway.proxyURL), Seed: c.Seed,
 		MaxInFlight: demoMaxInFlight, Drain: drain,
 	})
 	return s, err
 }
 
-// start listens on a free port and serves.
-func (p *demoProvider) start(seed uint64, faults bool) error {
-	o := sim.Options{Seed: seed, Directives: sim.MustDirectives(p.answers)}
-	if faults {
-		var err error
-		if o.Rates, err = sim.ParseRates(p.fails); err != nil {
-			return err
-		}
-		if p.dawdles != "" {
-			o.Directives = sim.MustDirectives(p.dawdles)
-		}
+// demoTightened are settings by which the optimizer does in minutes what takes it hours by default, for as long as it is not to be trusted that much.
+var demoTightened = [][2]string{
+	{"schedule.optimize", "* * * * * *"}, {"optimizer.routing.mode", "auto"}, {"optimizer.routing.min_count", "20"}, {"optimizer.routing.min_share", "0.02"},
+	{"optimizer.holdback", "0.2"}, {"optimizer.max_step", "1"}, {"optimizer.max_move", "10"}, {"optimizer.cool_down", "0s"}, {"optimizer.max_per_hour", "3600"},
+	{"route_defaults.ejection.base", "2s"}, {"route_defaults.ejection.max", "4s"}, {"route_defaults.ejection.slow_start", "5s"},
+}
+
+// settings is the only environment there is but for prices: whatever the user has set stays out, keys above all.
+func (c *demoCmd) settings(providers []*demoProvider) []string {
+	environ := []string{
+		"OPTIMIZER_SERVER__LISTEN=127.0.0.1:0", "OPTIMIZER_ADMIN__LISTEN=127.0.0.1:0", "OPTIMIZER_SERVER__SHUTDOWN_TIMEOUT=1s",
+		"OPTIMIZER_LOG__ACCESS=stdout", "OPTIMIZER_LOG__LEVEL=error", "OPTIMIZER_STORAGE__DIR=",
+		fmt.Sprintf("OPTIMIZER_SERVER__HASH_KEY=demo %d", c.Seed), // the same seed holds the same sessions back
 	}
+	set := func(key, value string) {
+		environ = append(environ, "OPTIMIZER_"+strings.ToUpper(strings.ReplaceAll(key, ".", "__"))+"="+value)
+	}
+	for _, s := range demoTightened {
+		set(s[0], s[1])
+	}
+	route := "routes." + demoRoute + "."
+	set(route+"match.model", demoRoute)
+	set(route+"objective.ttft_p95", config.FormatDuration(demoObjective))
+	set(route+"objective.error_rate", "0.01")
+	for _, p := range providers {
+		set("providers."+p.name+".base_url", p.url+"/v1")
+		set("providers."+p.name+".request_usage", "true")
+		set(route+"targets."+p.name+".provider", p.name)
+		set(route+"targets."+p.name+".key", "simulated")
+	}
+	// Requests by hand that no route matches stay on this machine, too.
+	set("providers.openai.base_url", providers[0].url+"/v1")
+	set("providers.anthropic.base_url", providers[0].url)
+	set("providers.gemini.base_url", providers[0].url)
+	return environ
+}
+
+// demoObjective is within how long 95 % of the streams are to begin.
+const demoObjective = time.Second
+
+// priced are the settings with the providers' prices.
+func (s *demoStage) priced() []string {
+	environ := s.environ[:len(s.environ):len(s.environ)]
+	for _, p := range s.providers {
+		prefix := "OPTIMIZER_ROUTES__" + strings.ToUpper(demoRoute+"__TARGETS__"+p.name) + "__PRICE__"
+		environ = append(environ, fmt.Sprintf("%sINPUT=%g", prefix, p.price.input), fmt.Sprintf("%sOUTPUT=%g", prefix, p.price.output))
+	}
+	return environ
+}
+
+// start listens on a free port and serves. With the same seed providers say the same, so that it is known what another would have cost.
+func (p *demoProvider) start(seed uint64) error {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
 	p.url = "http://" + ln.Addr().String()
-	p.server, p.served = sim.New(o), make(chan error, 1)
+	p.server, p.served = sim.New(sim.Options{Seed: seed, Directives: sim.MustDirectives(p.answers)}), make(chan error, 1)
 	go func() { p.served <- p.server.Serve(ln) }()
 	return nil
 }
@@ -130,6 +168,9 @@ func (p *demoProvider) start(seed uint64, faults bool) error {
 func (s *demoStage) close() (err error) {
 	if s.transport != nil {
 		s.transport.CloseIdleConnections()
+	}
+	if s.day != nil {
+		s.day.end()
 	}
 	if s.gateway != nil {
 		err = s.gateway.shutdown()
@@ -147,9 +188,13 @@ func (s *demoStage) close() (err error) {
 type demoState struct {
 	elapsed time.Duration // of the load
 	ending  bool          // nothing more is sent
+	clock   string        // of the scripted day
 	status  *controlpb.GetStatusResponse
 	load    *load.Stats
 	seen    map[string]sim.Stats // by provider
+	targets []demoTarget
+	savings *optimizer.Savings
+	static  []demoStatic
 
 	left      int64 // provider calls whose client left
 	cancelled int64 // of these: cancelled, as the providers saw it
@@ -159,11 +204,14 @@ type demoState struct {
 // look asks all sides.
 func (s *demoStage) look() (*demoState, error) {
 	st := &demoState{elapsed: time.Since(s.started), load: s.load.Stats(), seen: map[string]sim.Stats{}}
+	st.clock = s.day.clock(st.elapsed)
 	var err error
 	// Not under the demo's own context: the last look comes when that is done.
 	if st.status, err = s.admin.GetStatus(context.Background(), &controlpb.GetStatusRequest{Span: durationpb.New(s.span)}); err != nil {
 		return nil, fmt.Errorf("ask the admin service: %w", err)
 	}
+	st.savings = s.proved()
+	st.targets, st.static = s.book.targets(s, st.status), s.book.statics(s.providers)
 	for _, p := range s.providers {
 		seen := p.server.Stats()
 		st.seen[p.name] = seen
@@ -174,6 +222,17 @@ func (s *demoStage) look() (*demoState, error) {
 	exchanges := s.gateway.proxy.Metrics().GetOrCreateCounter(fmt.Sprintf("llmopt_exchanges_total{outcome=%q}", canceled)).Get()
 	st.left = callsLeft(st.load.Outcomes[window.Canceled], int64(exchanges), st.status.GetTotal().GetOutcomes()[canceled])
 	return st, nil
+}
+
+// proved is what the optimizer has saved, as it knows; nil while it does not answer.
+func (s *demoStage) proved() (savings *optimizer.Savings) {
+	ctx, cancel := context.WithTimeout(context.Background(), adminTimeout)
+	defer cancel()
+	err := s.gateway.optimizer.Inspect(ctx, func(l *optimizer.Loop, now time.Time) { savings = l.Proof.Savings(now, time.Time{}) })
+	if err != nil {
+		return nil
+	}
+	return savings
 }
 
 // callsLeft is the number of provider calls whose client left: of the load's clients that did, without those that were so
@@ -189,7 +248,7 @@ func (s *demoStage) settled() (*demoState, error) {
 	for deadline := time.Now().Add(demoSettle); ; time.Sleep(pause) {
 		st, err := s.look()
 		if err != nil || time.Now().After(deadline) ||
-			st.inFlight == 0 && st.status.GetTotal().GetRequests() >= st.load.Sent && st.cancelled >= st.left {
+			st.inFlight == 0 && st.status.GetTotal().GetRequests() >= st.load.Sent && st.cancelled >= st.left && s.book.exchanges() >= st.load.Sent {
 			return st, err
 		}
 	}

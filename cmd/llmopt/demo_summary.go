@@ -14,12 +14,13 @@ import (
 	"llm-auto-optimizer/bench/load"
 	"llm-auto-optimizer/bench/sim"
 	"llm-auto-optimizer/config"
+	"llm-auto-optimizer/optimizer"
 )
 
 // conclude prints what the demo has shown.
-func (c *demoCmd) conclude(env *environment, st *demoState) error {
+func (c *demoCmd) conclude(env *environment, s *demoStage, st *demoState) error {
 	if c.JSON {
-		report, err := c.report(st)
+		report, err := c.report(s, st)
 		if err != nil {
 			return err
 		}
@@ -31,7 +32,7 @@ func (c *demoCmd) conclude(env *environment, st *demoState) error {
 		panic("BUG: defaults: " + err.Error())
 	}
 	var out bytes.Buffer
-	appendDemoSummary(&out, st, pen)
+	appendDemoSummary(&out, s, st, pen)
 	fmt.Fprintf(&out, "\n%s\n", pen.bold("Next: your own traffic. The keys stay with your programs."))
 	out.WriteString("  llmopt serve\n")
 	appendBaseURLs(&out, listenURL(defaults.Server.Listen, false))
@@ -40,25 +41,21 @@ func (c *demoCmd) conclude(env *environment, st *demoState) error {
 	return err
 }
 
-func appendDemoSummary(out *bytes.Buffer, st *demoState, pen ink) {
+func appendDemoSummary(out *bytes.Buffer, s *demoStage, st *demoState, pen ink) {
 	t := st.status.GetTotal()
-	fmt.Fprintf(out, "%s\n", pen.bold(fmt.Sprintf("%d requests in %s.", t.GetRequests(), config.FormatDuration(st.elapsed.Round(100*time.Millisecond)))))
-	if t.GetRequests() > 0 {
-		out.WriteByte('\n')
-		appendInkedTargets(out, st, pen)
-	}
-	row := func(name, format string, args ...any) {
-		fmt.Fprintf(out, "%s  %s\n", pen.dim(fmt.Sprintf("%-12s", name)), fmt.Sprintf(format, args...))
-	}
+	fmt.Fprintf(out, "%s\n\n", pen.bold(fmt.Sprintf("%d requests in %s: %d answered, %d failed, %d left by their client.", st.load.Sent,
+		config.FormatDuration(st.elapsed.Round(100*time.Millisecond)), st.load.Outcomes[window.OK], fruitless(st), st.load.Outcomes[window.Canceled])))
+	appendDemoTargets(out, st, pen)
 	out.WriteByte('\n')
-	row("outcomes", "%d ok, %d left by their client, errors: %s",
-		t.GetOutcomes()[window.OK.String()], t.GetOutcomes()[window.Canceled.String()], errorKinds(st))
-	read, write := t.GetTokensCacheRead(), t.GetTokensCacheWrite()
-	row("tokens", "%s in (%s of them from the providers' caches), %s out (%s of them reasoning)",
-		shortCount(t.GetTokensInput()+read+write), shortCount(read), shortCount(t.GetTokensOutput()), shortCount(t.GetTokensReasoning()))
-	row("cost", "%s%s", dollars(t.GetCostNanousd()), costRemarks(st))
-	row("own overhead", "p50 %s, p99 %s of %d answers", overheadAt(st.load, .5), overheadAt(st.load, .99), st.load.Overhead.Count())
-	row("clients", "provider calls cancelled because the client left: seen %d of %d", st.cancelled, st.left)
+	appendDemoDecisions(out, s.day.told, pen)
+	appendDemoProof(out, st, pen)
+	appendDemoStatics(out, s.book, st, pen)
+	read := t.GetTokensCacheRead() + t.GetTokensCacheWrite()
+	appendDemoRow(out, pen, "attempts", "%d, errors: %s", t.GetRequests(), errorKinds(st))
+	appendDemoRow(out, pen, "tokens", "%s in, %s out", shortCount(t.GetTokensInput()+read), shortCount(t.GetTokensOutput()))
+	appendDemoRow(out, pen, "cost", "%s%s", dollars(t.GetCostNanousd()), costRemarks(st))
+	appendDemoRow(out, pen, "own overhead", "p50 %s, p99 %s of %d answers", overheadAt(st.load, .5), overheadAt(st.load, .99), st.load.Overhead.Count())
+	appendDemoRow(out, pen, "clients", "provider calls cancelled because the client left: seen %d of %d", st.cancelled, st.left)
 }
 
 // costRemarks says how far the cost can be trusted.
@@ -115,6 +112,12 @@ type demoReport struct {
 	ClientsLeft    int64     `json:"clients_left"`     // provider calls whose client left
 	CallsCancelled int64     `json:"calls_cancelled"`  // of these, as the providers saw it
 
+	Events  []demoEvent        `json:"events"`
+	Targets []demoTarget       `json:"targets"`
+	Savings *optimizer.Savings `json:"savings"` // as llmopt savings --json prints them
+	Spent   float64            `json:"spent_usd"`
+	Static  []demoStatic       `json:"static"` // computed
+
 	Clients   demoClients          `json:"clients"`
 	Providers map[string]sim.Stats `json:"providers"`
 	Status    json.RawMessage      `json:"status"` // what llmopt status --json prints
@@ -150,7 +153,7 @@ func demoTimesOf(h *load.Histogram) demoTimes {
 	}
 }
 
-func (c *demoCmd) report(st *demoState) (*demoReport, error) {
+func (c *demoCmd) report(s *demoStage, st *demoState) (*demoReport, error) {
 	t := st.status.GetTotal()
 	var status bytes.Buffer
 	if err := appendJSON(&status, st.status, true); err != nil {
@@ -164,6 +167,7 @@ func (c *demoCmd) report(st *demoState) (*demoReport, error) {
 			clients.Outcomes[window.Outcome(o).String()] = n
 		}
 	}
+	spent, _ := s.book.spent()
 	return &demoReport{
 		Version: buildVersion().Version, Seconds: st.elapsed.Seconds(), Rate: c.Rate, Seed: c.Seed, Faults: !c.NoFaults,
 		Requests: t.GetRequests(), Errors: t.GetErrors(), Outcomes: t.GetOutcomes(),
@@ -172,6 +176,7 @@ func (c *demoCmd) report(st *demoState) (*demoReport, error) {
 		},
 		Cost: t.GetCostNanousd(), Estimated: t.GetEstimated(), Unpriced: t.GetUnpriced(),
 		Overhead: demoTimesOf(&st.load.Overhead), ClientsLeft: st.left, CallsCancelled: st.cancelled,
+		Events: s.day.told, Targets: st.targets, Savings: st.savings, Spent: spent, Static: st.static,
 		Clients: clients, Providers: st.seen, Status: status.Bytes(),
 	}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"llm-auto-optimizer/analysis/window"
 	"llm-auto-optimizer/bench/load"
 	"llm-auto-optimizer/config"
 )
@@ -16,6 +17,7 @@ type demoView interface {
 	begin()
 	every() time.Duration // between two calls of show
 	show(st *demoState)
+	tell(e *demoEvent)
 	end() // before the summary; always called
 }
 
@@ -37,29 +39,38 @@ type demoSilence struct{}
 func (demoSilence) begin()               {}
 func (demoSilence) every() time.Duration { return demoLine }
 func (demoSilence) show(*demoState)      {}
+func (demoSilence) tell(*demoEvent)      {}
 func (demoSilence) end()                 {}
 
 // appendDemoIntro says what runs and how to take part.
 func appendDemoIntro(out *bytes.Buffer, c *demoCmd, s *demoStage, ink ink) {
 	g := s.gateway
-	fmt.Fprintf(out, "%s: %d simulated providers, the proxy and gentle load, in this process, for %s.\n",
-		ink.bold("llmopt demo"), len(s.providers), config.FormatDuration(c.For))
-	fmt.Fprintf(out, "No keys, no network. %s\n\n", c.faults())
-	fmt.Fprintf(out, "%s\n", ink.dim("Try it by hand meanwhile:"))
-	fmt.Fprintf(out, "  curl -N %s/openai/chat/completions -H 'content-type: application/json' \\\n", g.proxyURL)
-	fmt.Fprintf(out, "    -d '{\"model\":\"gpt-4.1-mini\",\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}'\n")
-	fmt.Fprintf(out, "  llmopt status --admin %s\n", g.adminURL)
-	fmt.Fprintf(out, "%s\n", ink.dim("or with an SDK and any key:"))
-	appendBaseURLs(out, g.proxyURL)
+	fmt.Fprintf(out, "%s: a day in %s. %d simulated providers behind one route, the proxy, its optimizer and gentle load.\n",
+		ink.bold("llmopt demo"), config.FormatDuration(c.For), len(s.providers))
+	fmt.Fprintf(out, "An hour on its clock is %s. No keys, no network; only the providers are simulated.\n\n", config.FormatDuration(s.day.hour))
+	fmt.Fprintf(out, "The route's settings give each provider the same share, and want 95 %% of the streams to begin within %s:\n", config.FormatDuration(demoObjective))
+	for _, p := range s.providers {
+		fmt.Fprintf(out, "  %-8s %s per million tokens in/out, %s\n", p.name, p.price, demoCharacter[p.name])
+	}
+	fmt.Fprintf(out, "%s\n ", ink.dim("Settings for a day in minutes; by default it takes its time, and tries changes on part of the traffic first:"))
+	for i, t := range demoTightened {
+		if i > 0 && i%5 == 0 {
+			out.WriteString("\n ")
+		}
+		_, key, _ := strings.Cut(t[0], ".")
+		fmt.Fprintf(out, " %s=%s", key, strings.ReplaceAll(t[1], "* * * * * *", "1s"))
+	}
+	fmt.Fprintf(out, "\n\n%s\n", ink.dim("Ask it by hand meanwhile:"))
+	fmt.Fprintf(out, "  curl -N %s/v1/chat/completions -H 'authorization: Bearer any' -H 'content-type: application/json' \\\n", g.proxyURL)
+	fmt.Fprintf(out, "    -d '{\"model\":\"%s\",\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}'\n", demoRoute)
+	for _, command := range []string{"status", "optimizer", "savings"} {
+		fmt.Fprintf(out, "  llmopt %s --admin %s\n", command, g.adminURL)
+	}
 	out.WriteByte('\n')
 }
 
-func (c *demoCmd) faults() string {
-	if c.NoFaults {
-		return "The providers neither fail nor dawdle, but clients leave."
-	}
-	return "Requests get refused, streams break, " + demoSlow + " is slow, clients leave."
-}
+// demoCharacter is what providers are like, in words.
+var demoCharacter = map[string]string{demoSwift: "begins at once", demoSteady: "begins soon", demoThrifty: "takes its time"}
 
 // appendBaseURLs lists what the vendors' SDKs read, for a proxy at that URL.
 func appendBaseURLs(out *bytes.Buffer, proxy string) {
@@ -85,10 +96,23 @@ func (v *demoLines) every() time.Duration { return demoLine }
 
 func (v *demoLines) show(st *demoState) {
 	t := st.status.GetTotal()
-	fmt.Fprintf(v.w, "%5s  %d done, %s errors, %d in flight, %d left, tokens %s in, %s out, %s, overhead p50 %s\n",
-		config.FormatDuration(st.elapsed.Truncate(time.Second)), t.GetRequests(), percent(t.GetErrors(), t.GetRequests()),
-		st.load.InFlight, st.left, shortCount(t.GetTokensInput()+t.GetTokensCacheRead()+t.GetTokensCacheWrite()),
-		shortCount(t.GetTokensOutput()), cost(t), overheadAt(st.load, .5))
+	var mix []string
+	for i := range st.targets {
+		mix = append(mix, fmt.Sprintf("%s %.0f%%", st.targets[i].Name, 100*st.targets[i].Got))
+	}
+	fmt.Fprintf(v.w, "%s  %d answered, %d failed, %d left, %s, %s, overhead p50 %s\n",
+		st.clock, st.load.Outcomes[window.OK], fruitless(st), st.left, strings.Join(mix, " "), cost(t), overheadAt(st.load, .5))
+}
+
+func (v *demoLines) tell(e *demoEvent) {
+	var out bytes.Buffer
+	appendEvent(&out, e, false)
+	_, _ = v.w.Write(out.Bytes())
+}
+
+// appendEvent is a line of the day's story.
+func appendEvent(out *bytes.Buffer, e *demoEvent, ink ink) {
+	fmt.Fprintf(out, "%s  %s  %s\n", ink.dim(e.Clock), ink.bold(fmt.Sprintf("%-9s", e.Who)), printable(e.What))
 }
 
 func (v *demoLines) end() { fmt.Fprintln(v.w) }
@@ -106,7 +130,8 @@ type demoScreen struct {
 	s     *demoStage
 	w     io.Writer
 	ink   ink
-	lines int // drawn last time
+	lines int    // drawn last time
+	frame []byte // the same
 }
 
 // What a terminal is told. Lines that are too long are cut rather than wrapped while the table is drawn: the way back up is
@@ -129,7 +154,6 @@ func (v *demoScreen) every() time.Duration { return demoFrame }
 
 func (v *demoScreen) show(st *demoState) {
 	var out bytes.Buffer
-	v.appendTable(&out, st)
 	done := min(1, st.elapsed.Seconds()/v.c.For.Seconds())
 	const width = 40
 	full := int(done * width)
@@ -137,48 +161,30 @@ func (v *demoScreen) show(st *demoState) {
 	if st.ending {
 		hint = "ending"
 	}
-	fmt.Fprintf(&out, "\n%s%s  %s of %s, %s\n", strings.Repeat("━", full), v.ink.dim(strings.Repeat("─", width-full)),
+	fmt.Fprintf(&out, "\n%s %s  %s%s  %s of %s, %s\n\n", v.ink.dim("day"), v.ink.bold(st.clock), strings.Repeat("━", full), v.ink.dim(strings.Repeat("─", width-full)),
 		config.FormatDuration(min(st.elapsed, v.c.For).Truncate(time.Second)), config.FormatDuration(v.c.For), hint)
+	appendDemoTargets(&out, st, v.ink)
+	out.WriteByte('\n')
+	appendDemoSavings(&out, st, v.ink)
+	appendDemoRow(&out, v.ink, "requests", "%d answered, %d failed, %d waiting, %d left early; own overhead p50 %s",
+		st.load.Outcomes[window.OK], fruitless(st), st.load.InFlight, st.left, overheadAt(st.load, .5))
 	v.draw(out.Bytes())
+}
+
+// tell writes a line above the live part, where it stays.
+func (v *demoScreen) tell(e *demoEvent) {
+	live := v.frame
+	v.draw(nil)
+	var out bytes.Buffer
+	appendEvent(&out, e, v.ink)
+	_, _ = v.w.Write(out.Bytes())
+	v.draw(live)
 }
 
 // end takes the live part off the screen: the summary has all of it.
 func (v *demoScreen) end() {
 	v.draw(nil)
 	_, _ = io.WriteString(v.w, showCursor)
-}
-
-// demoColumns fit 100 characters, together with the names of the demo's targets.
-var demoColumns = []column{
-	columnRequests, columnErrors, columnTTFT, columnTTFT95, columnInput, columnCached, columnOutput, columnCost,
-}
-
-func (v *demoScreen) appendTable(out *bytes.Buffer, st *demoState) {
-	if len(st.status.GetTargets()) == 0 {
-		out.WriteString("The first requests are on their way.\n")
-	} else {
-		appendInkedTargets(out, st, v.ink)
-	}
-	fmt.Fprintf(out, "\n%s  %d waiting, %d left early: the providers saw %d of %d calls cancelled\n",
-		v.ink.dim("clients     "), st.load.InFlight, st.left, st.cancelled, st.left)
-	fmt.Fprintf(out, "%s  %s\n", v.ink.dim("errors      "), errorKinds(st))
-	fmt.Fprintf(out, "%s  p50 %s, p99 %s\n", v.ink.dim("own overhead"), overheadAt(st.load, .5), overheadAt(st.load, .99))
-}
-
-// appendInkedTargets is the table of llmopt status, with fewer columns.
-func appendInkedTargets(out *bytes.Buffer, st *demoState, ink ink) {
-	var table bytes.Buffer
-	appendTargets(&table, "target", st.status, demoColumns)
-	lines := strings.Split(strings.TrimSuffix(table.String(), "\n"), "\n")
-	for i, line := range lines {
-		switch {
-		case i == 0:
-			line = ink.dim(line)
-		case i == len(lines)-1:
-			line = ink.bold(line)
-		}
-		out.WriteString(line + "\n")
-	}
 }
 
 // draw replaces what was drawn last time by frame, whose lines all end in a line feed.
@@ -190,7 +196,7 @@ func (v *demoScreen) draw(frame []byte) {
 	out.WriteString("\r" + noWrap)
 	out.Write(bytes.ReplaceAll(frame, []byte("\n"), []byte(clearLine+"\n")))
 	out.WriteString(clearBelow + wrap)
-	v.lines = bytes.Count(frame, []byte("\n"))
+	v.lines, v.frame = bytes.Count(frame, []byte("\n")), frame
 	_, _ = v.w.Write(out.Bytes())
 }
 

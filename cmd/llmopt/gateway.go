@@ -47,6 +47,7 @@ type gateway struct {
 	optimizer *runner.Runner
 	analyst   *analyst
 	alerts    *alert.Alerter
+	watched   map[string]bool // keys of alerts of targets; of keepTime
 	prices    *config.PriceBook
 	access    *proxy.AccessLog
 	logFile   *lumberjack.Logger // nil where the access log is no file of ours
@@ -200,6 +201,7 @@ func (g *gateway) keepTime() {
 		case now := <-tick.C:
 			g.windows.Advance(now)
 			watchdog.alive(now)
+			g.watchTargets()
 		case <-g.drained.Done():
 			return
 		}
@@ -239,6 +241,11 @@ func (g *gateway) end() error {
 	grace, cancel := context.WithTimeout(context.Background(), g.reload.current.Load().Server.ShutdownTimeout)
 	defer cancel()
 	err := g.proxy.Shutdown(grace)
+	for _, ln := range []net.Listener{g.proxyLn, g.socketLn} { // a shutdown that comes before Serve does not know of them
+		if ln != nil {
+			_ = ln.Close()
+		}
+	}
 	g.setDrained()
 	last, cancelLast := context.WithTimeout(context.Background(), time.Second)
 	defer cancelLast()

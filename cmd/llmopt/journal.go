@@ -1,15 +1,11 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"llm-auto-optimizer/optimizer"
@@ -64,18 +60,7 @@ func (c *journalListCmd) Run(env *environment) error {
 		fmt.Fprintln(env.stdout, "The journal has no such entries.")
 		return nil
 	}
-	t := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "NUMBER\tAT\tID\tPOLICY\tWHAT")
-	for _, e := range res.GetEntries() {
-		what := e.GetKind() + ": " + e.GetReason()
-		if d := e.GetDecision(); d != nil {
-			_, what, _ = strings.Cut(d.GetSentence(), " ")
-		} else if len(e.GetChanged()) > 0 {
-			what += " (" + shortList(e.GetChanged()) + ")"
-		}
-		fmt.Fprintf(t, "%d\t%s\t%s\t%d → %d\t%s\n", e.GetNumber(), moment(e.GetAt()), orDash(e.GetDecision().GetId()), e.GetFrom(), e.GetTo(), printable(what))
-	}
-	return t.Flush()
+	return printEntries(env.stdout, res.GetEntries(), time.Now())
 }
 
 // shortList names the first of many.
@@ -85,33 +70,6 @@ func shortList(all []string) string {
 		return fmt.Sprintf("%s and %d more", strings.Join(all[:most], ", "), len(all)-most)
 	}
 	return strings.Join(all, ", ")
-}
-
-type journalShowCmd struct {
-	stateFlags
-	ID string `arg:"" name:"id" help:"Number of an entry, or the ID of a decision, such as d12."`
-}
-
-// Run prints entries whole.
-func (c *journalShowCmd) Run(env *environment) error {
-	req := &controlpb.ListJournalRequest{Limit: 100, Decision: c.ID, Records: true}
-	if number, err := strconv.ParseUint(c.ID, 10, 64); err == nil {
-		req = &controlpb.ListJournalRequest{Before: number + 1, Limit: 1, Records: true}
-	}
-	res, err := c.entries(env, req)
-	if err != nil {
-		return err
-	}
-	entries := res.GetEntries()
-	if len(entries) == 0 || req.GetBefore() > 0 && entries[0].GetNumber() != req.GetBefore()-1 {
-		return fmt.Errorf("the journal has no entry %s", c.ID)
-	}
-	for i := range entries { // as it happened
-		if err := printMessage(env.stdout, entries[len(entries)-1-i]); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 type journalReplayCmd struct {
@@ -142,16 +100,12 @@ func (c *journalReplayCmd) Run(env *environment) error {
 	out := replayed{Differ: []string{}}
 	for _, e := range res.GetEntries() {
 		out.Decisions++
-		var d optimizer.Decision
-		raw, err := protojson.Marshal(e.GetRecord())
-		if err == nil {
-			err = json.Unmarshal(raw, &d)
-		}
+		d, err := decisionOf(e)
 		if err != nil {
-			out.Differ = append(out.Differ, fmt.Sprintf("entry %d can't be read: %v", e.GetNumber(), err))
+			out.Differ = append(out.Differ, err.Error())
 			continue
 		}
-		switch differs, err := optimizer.Replay(&d); {
+		switch differs, err := optimizer.Replay(d); {
 		case errors.Is(err, optimizer.ErrNoReplay):
 			out.Without++
 		case err != nil:

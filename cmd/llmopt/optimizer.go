@@ -3,16 +3,19 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"sync/atomic"
 	"time"
 
 	"llm-auto-optimizer/config"
 	"llm-auto-optimizer/optimizer"
+	"llm-auto-optimizer/optimizer/alert"
 	"llm-auto-optimizer/optimizer/runner"
 	"llm-auto-optimizer/optimizer/state"
 	"llm-auto-optimizer/proxy/pick"
 	"llm-auto-optimizer/proxy/policy"
+	"llm-auto-optimizer/storage"
 )
 
 // late is the part of the streams that may begin later than objective.ttft_p95, which is a 95th percentile.
@@ -83,6 +86,26 @@ func (p *plant) Publish(routes map[string]policy.Route) error {
 	return nil
 }
 
+// good notes that what is in force has proved itself.
+func (p *plant) good() {
+	if p.g.durable == nil {
+		return
+	}
+	version := p.g.policy.Load().Version
+	p.g.background.Go(func() {
+		ctx, cancel := context.WithTimeout(p.g.stopping, memoryTimeout)
+		defer cancel()
+		if err := p.g.durable.keeper.MarkGood(ctx, version); err != nil && p.g.stopping.Err() == nil {
+			p.g.log.Warn().Err(err).Uint64("policy", version).Msg("a policy that has proved itself can't be marked")
+		}
+	})
+}
+
+// trouble tells whoever is to be told.
+func (p *plant) trouble(title, text string) {
+	p.g.alerts.Raise(alert.Alert{Key: "optimizer", Severity: alert.Critical, Title: title, Text: text, Event: true})
+}
+
 // untune puts all routes back to how they are configured.
 func (p *plant) untune() {
 	for {
@@ -119,7 +142,9 @@ func (p *plant) journal(d *optimizer.Decision, before, now *policy.Snapshot) {
 	for _, c := range d.Changes {
 		e.Changed = append(e.Changed, "routes."+d.Route+"."+c.Name)
 	}
-	p.g.durable.keeper.Journal(e, p.g.policy.Load())
+	if !p.g.durable.keeper.TryJournal(e, p.g.policy.Load()) {
+		p.g.log.Error().Str("decision", d.ID).Msg("a decision is not in the journal: too many wait to be stored")
+	}
 }
 
 // decided notes a decision.
@@ -144,8 +169,6 @@ const (
 	memoryName      = "loop"
 	proofName       = "proof"
 	memoryTimeout   = 5 * time.Second
-	// memoryWait is how long the optimizer waits for what it knew before.
-	memoryWait = 10 * time.Second
 )
 
 // recall is what the optimizer has kept under a name in an earlier run, or nil.
@@ -154,21 +177,28 @@ func (g *gateway) recall(name string) func(context.Context) []byte {
 		if g.durable == nil {
 			return nil
 		}
-		select {
+		select { // nothing is decided before it is known what was
 		case <-g.durable.keeper.Ready():
 		case <-ctx.Done():
 			return nil
-		case <-time.After(memoryWait):
-			g.log.Warn().Dur("waited", memoryWait).Msg("what the optimizer knew can't be read: it begins anew")
-			return nil
 		}
-		ctx, cancel := context.WithTimeout(ctx, memoryTimeout)
-		defer cancel()
-		b, err := g.durable.store.Value(ctx, memoryNamespace, name)
-		if err != nil {
-			return nil // there is none
+		for {
+			call, cancel := context.WithTimeout(ctx, memoryTimeout)
+			b, err := g.durable.store.Value(call, memoryNamespace, name)
+			cancel()
+			switch {
+			case err == nil:
+				return b
+			case errors.Is(err, storage.ErrNotFound), ctx.Err() != nil:
+				return nil
+			}
+			g.log.Warn().Err(err).Str("what", name).Msg("what the optimizer knew can't be read yet")
+			select {
+			case <-time.After(memoryTimeout):
+			case <-ctx.Done():
+				return nil
+			}
 		}
-		return b
 	}
 }
 
@@ -191,7 +221,7 @@ func (g *gateway) newOptimizer(c *config.Config) {
 	g.plant = &plant{g: g}
 	g.optimizer = runner.New(runner.Options{
 		Plant: g.plant, Ring: g.ring, Config: optimizerOf(c), Journal: g.plant.decided, Load: g.recall(memoryName), Save: g.remember(memoryName),
-		LoadProof: g.recall(proofName), SaveProof: g.remember(proofName), Off: g.plant.untune,
+		LoadProof: g.recall(proofName), SaveProof: g.remember(proofName), Good: g.plant.good, Trouble: g.plant.trouble, Off: g.plant.untune,
 		Log: g.logs.of(logOptimizer),
 	})
 }

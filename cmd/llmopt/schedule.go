@@ -69,7 +69,6 @@ func scheduleOf(c *config.Config) (jobs.Schedule, error) {
 
 // optimize runs a cycle of the optimizer.
 func (g *gateway) optimize(ctx context.Context) error {
-	g.watchTargets()
 	_, err := g.optimizer.Cycle(ctx)
 	if errors.Is(err, runner.ErrOff) {
 		return nil // it has said so

@@ -131,7 +131,7 @@ func (a *admin) OrderOptimizer(ctx context.Context, req *controlpb.OrderOptimize
 		return nil, connect.NewError(connect.CodeInvalidArgument, errors.New("by: empty: want the name of whoever gives the order"))
 	}
 	if o.Action == optimizer.SetMode {
-		if req.GetMode() == controlpb.Mode_MODE_UNSPECIFIED || int(req.GetMode()) > len(optimizer.ModeNames) {
+		if req.GetMode() <= controlpb.Mode_MODE_UNSPECIFIED || int(req.GetMode()) > len(optimizer.ModeNames) {
 			return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("mode %v: want one of MODE_OBSERVE to MODE_AUTO", req.GetMode()))
 		}
 		o.Mode = optimizer.Mode(req.GetMode() - controlpb.Mode_MODE_OBSERVE) //nolint:gosec // one of four

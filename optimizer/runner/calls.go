@@ -69,18 +69,23 @@ func (r *Runner) Order(ctx context.Context, o optimizer.Order) (optimizer.Decisi
 	return d, refused
 }
 
-// Change puts another configuration in force.
+// Change puts another configuration in force, whatever state the optimizer is in.
 func (r *Runner) Change(ctx context.Context, c Config) {
-	was := r.config.Swap(&c)
-	_ = r.ask(ctx, &call{do: func(*optimizer.Loop, time.Time) {}, after: func() {
+	r.config.Store(&c)
+	_ = r.ask(ctx, &call{after: func() {
 		r.loop.Change(r.settings(&c), c.Tuners...)
-		if was.Enabled && !c.Enabled && r.options.Off != nil {
-			r.options.Off()
+		was := r.off
+		if r.off = !c.Enabled; r.off && !was {
+			r.loop.Untune(time.Now())
+			r.save()
+			if r.options.Off != nil {
+				r.options.Off()
+			}
 		}
 	}})
 }
 
 // Inspect calls look with the loop, which must not be changed or kept.
 func (r *Runner) Inspect(ctx context.Context, look func(l *optimizer.Loop, now time.Time)) error {
-	return r.ask(ctx, &call{do: func(*optimizer.Loop, time.Time) {}, after: func() { look(r.loop, time.Now()) }})
+	return r.ask(ctx, &call{after: func() { look(r.loop, time.Now()) }})
 }

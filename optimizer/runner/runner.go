@@ -44,7 +44,9 @@ type Options struct {
 	// The same for what was measured of savings, which is larger, and kept from time to time.
 	LoadProof func(context.Context) []byte
 	SaveProof func([]byte)
-	Off       func() // undoes what was tuned; called when the runner is switched off
+	Trouble   func(title, text string) // somebody should be told; must not wait
+	Good      func()                   // what is in force has proved itself; must not wait
+	Off       func()                   // undoes what was tuned; called when the runner is switched off
 	Log       zerolog.Logger
 }
 
@@ -52,11 +54,15 @@ const (
 	feedEvery = time.Second
 	// proofEvery is how often what was measured is kept: as much is lost in a crash.
 	proofEvery = 5 * time.Minute
+	// goodAfter is how long what was put in force must have stood, with nothing on trial, to count as proved.
+	goodAfter = 10 * time.Minute
 	// alarmQuiet is how long an alarm waits for others, so that they are looked at together.
 	alarmQuiet = 500 * time.Millisecond
 	// failuresAllowed within failuresWithin; then the optimizer rests for as long.
 	failuresAllowed = 3
 	failuresWithin  = 10 * time.Minute
+	// lastWait is how long what is under way may still take when the runner is to end.
+	lastWait = time.Second
 )
 
 // Runner runs a loop. Its methods are safe for concurrent use.
@@ -72,15 +78,20 @@ type Runner struct {
 	loop     *optimizer.Loop
 	plant    *leash
 	memory   []byte
+	proof    []byte    // what was last kept of savings
+	off      bool      // it was switched off, and what was tuned undone
+	unsaved  bool      // the memory has changed since it was kept
+	changed  time.Time // when something was last put in force that has not proved itself yet; zero: nothing
 	failures []time.Time
 	rest     time.Time
 }
 
 // call is something to be done with the loop.
 type call struct {
-	do    func(*optimizer.Loop, time.Time) // on a goroutine that may be given up
-	after func()                           // if that went well; nil: nothing
-	done  chan error
+	do      func(*optimizer.Loop, time.Time) // on a goroutine that may be given up; nil: nothing, which goes well also while the loop rests
+	decides bool                             // it is a cycle
+	after   func()                           // if that went well; nil: nothing
+	done    chan error
 }
 
 // New returns a runner, which does nothing before Run.
@@ -108,6 +119,14 @@ func (p *leash) isCut() bool {
 	return p.cut
 }
 
+// Known implements optimizer.Plant.
+func (p *leash) Known(now time.Time) []optimizer.Known {
+	if p.isCut() {
+		return nil // the plant remembers for whom it was asked last
+	}
+	return p.Plant.Known(now)
+}
+
 // Publish implements optimizer.Plant.
 func (p *leash) Publish(routes map[string]policy.Route) error {
 	p.mu.Lock()
@@ -126,11 +145,10 @@ func (r *Runner) Run(ctx context.Context) {
 	}
 	r.begin()
 	if r.options.LoadProof != nil {
-		if b := r.options.LoadProof(ctx); b != nil {
-			if err := r.loop.Proof.UnmarshalBinary(b); err != nil {
-				r.options.Log.Error().Err(err).Msg("what was measured of savings is lost")
-			}
-		}
+		r.takeProof(r.options.LoadProof(ctx))
+	}
+	if ctx.Err() != nil {
+		return
 	}
 	keep := time.NewTicker(proofEvery)
 	defer keep.Stop()
@@ -140,7 +158,8 @@ func (r *Runner) Run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			r.options.Ring.Drain(r.loop.Observe)
+			r.feed(ctx)
+			r.save()
 			r.keepProof()
 			return
 		case <-keep.C:
@@ -153,22 +172,47 @@ func (r *Runner) Run(ctx context.Context) {
 			}
 		case <-quiet:
 			quiet = nil
-			if r.config.Load().Enabled {
+			if r.config.Load().Enabled && r.resting() == nil {
 				r.stats.triggers[triggerAlarm].Inc()
 				_ = r.serve(ctx, r.cycle(new([]optimizer.Decision)))
 			}
 		case c := <-r.calls:
+			if err := r.resting(); err != nil && c.decides {
+				c.done <- err
+				continue
+			}
 			c.done <- r.serve(ctx, c)
 		}
 	}
 }
 
 func (r *Runner) serve(ctx context.Context, c *call) error {
-	err := r.perform(ctx, c.do)
+	var err error
+	if c.do != nil {
+		err = r.perform(ctx, c.do)
+	}
 	if err == nil && c.after != nil {
-		c.after()
+		err = r.safely("afterwards", c.after)
+	}
+	if r.unsaved {
+		_ = r.safely("keeping what it knows", r.save)
 	}
 	return err
+}
+
+// takeProof has the loop go on from what was kept of savings.
+func (r *Runner) takeProof(b []byte) {
+	if b == nil {
+		return
+	}
+	err := r.safely("reading what was measured", func() {
+		if err := r.loop.Proof.UnmarshalBinary(b); err != nil {
+			r.options.Log.Error().Err(err).Msg("what was measured of savings is lost")
+		}
+	})
+	if err == nil {
+		r.proof = b
+	}
 }
 
 // begin makes a loop, with the memory of the one before.
@@ -180,7 +224,9 @@ func (r *Runner) begin() {
 	if r.memory == nil {
 		return
 	}
-	if err := r.loop.UnmarshalBinary(r.memory); err != nil {
+	err := errors.New("it can't be read")
+	_ = r.safely("reading what it knew", func() { err = r.loop.UnmarshalBinary(r.memory) })
+	if err != nil {
 		r.options.Log.Error().Err(err).Msg("what the optimizer knew is lost")
 		r.loop = optimizer.New(r.plant, s, c.Tuners...)
 	}
@@ -202,17 +248,20 @@ func (r *Runner) keepProof() {
 	if r.options.SaveProof == nil {
 		return
 	}
-	b, err := r.loop.Proof.MarshalBinary()
-	if err != nil {
-		r.options.Log.Error().Err(err).Msg("what was measured of savings can't be kept")
-		return
-	}
-	r.options.SaveProof(b)
+	_ = r.safely("keeping what was measured", func() {
+		b, err := r.loop.Proof.MarshalBinary()
+		if err != nil {
+			r.options.Log.Error().Err(err).Msg("what was measured of savings can't be kept")
+			return
+		}
+		r.proof = b
+		r.options.SaveProof(b)
+	})
 }
 
 // feed takes in what exchanges have come to.
 func (r *Runner) feed(ctx context.Context) {
-	if !r.config.Load().Enabled || time.Now().Before(r.rest) {
+	if !r.config.Load().Enabled || r.resting() != nil {
 		r.options.Ring.Drain(func(*window.Exchange) {})
 		return
 	}
@@ -231,6 +280,7 @@ func (r *Runner) cycle(out *[]optimizer.Decision) *call {
 	var took time.Duration
 	var decisions []optimizer.Decision
 	return &call{
+		decides: true,
 		do: func(l *optimizer.Loop, now time.Time) {
 			began := time.Now()
 			r.options.Ring.Drain(l.Observe)
@@ -239,8 +289,15 @@ func (r *Runner) cycle(out *[]optimizer.Decision) *call {
 		},
 		after: func() {
 			*out = decisions
+			if !r.changed.IsZero() && time.Since(r.changed) >= goodAfter && len(r.loop.Trials()) == 0 && r.options.Good != nil {
+				r.changed = time.Time{}
+				r.options.Good()
+			}
 			r.stats.ran(took, r.loop)
 			r.tell(decisions)
+			for i := range decisions {
+				r.unsaved = r.unsaved || decisions[i].Verdict != optimizer.Held
+			}
 		},
 		done: make(chan error, 1),
 	}

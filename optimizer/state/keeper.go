@@ -273,6 +273,18 @@ func (k *Keeper) Journal(e Entry, inForce *policy.Snapshot) {
 	k.journal <- journaled{entry: e, snapshot: inForce}
 }
 
+// TryJournal is Journal where nobody may wait; false: there is no room.
+func (k *Keeper) TryJournal(e Entry, inForce *policy.Snapshot) bool {
+	k.waiting.Add(1)
+	select {
+	case k.journal <- journaled{entry: e, snapshot: inForce}:
+		return true
+	default:
+		k.waiting.Add(-1)
+		return false
+	}
+}
+
 // Keep stores a snapshot that is in force though no entry explains it: a step of a decision that is in the journal already. It never waits; a step
 // that there is no room for is left out.
 func (k *Keeper) Keep(inForce *policy.Snapshot) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"llm-auto-optimizer/analysis/window"
@@ -115,7 +116,7 @@ func (k *Keeper) restore(ctx context.Context) error {
 func (k *Keeper) restorePolicy(ctx context.Context) error {
 	stored, err := k.options.Store.Current(ctx)
 	if k.options.Store.NotFound(err) {
-		k.journalStart(0, k.options.Policy.Load())
+		k.journalStart(0, k.options.Policy.Load(), &policy.Snapshot{})
 		return nil
 	}
 	if err != nil {
@@ -126,7 +127,7 @@ func (k *Keeper) restorePolicy(ctx context.Context) error {
 		k.stats.refused.Add(1)
 		k.options.Log.Error().Err(err).Uint64("policy", stored.Version).Msg("stored policy snapshot refused")
 		if good, err := k.options.Store.Good(ctx); err != nil || last.UnmarshalBinary(good.Data) != nil {
-			k.journalStart(stored.Version, k.options.Policy.Resume(stored.Version+1))
+			k.journalStart(stored.Version, k.options.Policy.Resume(stored.Version+1), &policy.Snapshot{})
 			return nil
 		}
 		k.options.Log.Warn().Uint64("policy", last.Version).Msg("the last good policy snapshot takes its place")
@@ -135,7 +136,7 @@ func (k *Keeper) restorePolicy(ctx context.Context) error {
 		k.options.Policy.Resume(stored.Version)
 		return nil
 	}
-	k.journalStart(stored.Version, k.options.Policy.Resume(stored.Version+1))
+	k.journalStart(stored.Version, k.options.Policy.Resume(stored.Version+1), &last)
 	return nil
 }
 
@@ -154,9 +155,20 @@ func (k *Keeper) adopt(last *policy.Snapshot) *policy.Snapshot {
 	}
 }
 
-func (k *Keeper) journalStart(from uint64, now *policy.Snapshot) {
+// journalStart writes down what is in force at the start, and what of the last run's policy has ended with it.
+func (k *Keeper) journalStart(from uint64, now, last *policy.Snapshot) {
+	reason := "settings at the start"
+	var tried []string
+	for _, name := range slices.Sorted(maps.Keys(last.Routes)) {
+		if last.Routes[name].Canary != nil {
+			tried = append(tried, name)
+		}
+	}
+	if len(tried) > 0 {
+		reason += "; what was on trial ended with the last run, of route " + strings.Join(tried, ", ")
+	}
 	k.Journal(Entry{
-		At: k.options.Now(), Kind: KindConfiguration, Reason: "settings at the start", From: from, To: now.Version,
+		At: k.options.Now(), Kind: KindConfiguration, Reason: reason, From: from, To: now.Version,
 		Changed: slices.Sorted(maps.Keys(now.Providers)),
 	}, now)
 }

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"llm-auto-optimizer/bench/sim"
+	"llm-auto-optimizer/optimizer"
+	"llm-auto-optimizer/proxy/pick"
+)
+
+// demoHours is how long the scripted day is: an hour on its clock is the 24th part of the demo.
+const demoHours = 24
+
+// demoAct is what the script does at a time of the day.
+type demoAct struct {
+	hour float64
+	do   func(d *demoDay) (says string, err error)
+}
+
+// demoDay plays the script, and hears of what comes of it: what the optimizer decides, and what the reflexes do. It belongs to one goroutine.
+type demoDay struct {
+	s         *demoStage
+	hour      time.Duration
+	acts      []demoAct
+	decisions <-chan optimizer.Decision
+	end       func() // of listening
+	states    map[string]pick.State
+	ejections map[string]uint64
+	told      []demoEvent
+}
+
+// demoEvent is something that has happened.
+type demoEvent struct {
+	Clock   string  `json:"clock"`           // of the scripted day
+	Seconds float64 `json:"seconds"`         // since the begin
+	Who     string  `json:"who"`             // script, optimizer, reflex
+	Tuner   string  `json:"tuner,omitempty"` // of a decision
+	What    string  `json:"what"`
+}
+
+// newDemoDay begins to listen.
+func newDemoDay(s *demoStage, c *demoCmd) *demoDay {
+	d := &demoDay{s: s, hour: c.For / demoHours, acts: demoActs(c.NoFaults), states: map[string]pick.State{}, ejections: map[string]uint64{}}
+	d.decisions, d.end = s.gateway.optimizer.Watch()
+	s.book.price(time.Now(), s.providers)
+	return d
+}
+
+const (
+	demoNewPrice = 5 // times the old one
+	dripOf       = 12
+	muchDrip     = 1 << 10 // rounds of the drip's script: more than a day has
+)
+
+// demoActs is the script. Without faults prices change all the same.
+func demoActs(noFaults bool) []demoAct {
+	acts := []demoAct{{6, func(d *demoDay) (string, error) { return d.reprice(demoThrifty, demoNewPrice) }}}
+	if noFaults {
+		return acts
+	}
+	drip := fmt.Sprintf("1*fault=503;%d*", dripOf-1)
+	all := make([]byte, 0, muchDrip*(len(drip)+1))
+	for range muchDrip {
+		all = append(append(all, drip...), ';')
+	}
+	return append(acts,
+		demoAct{14.5, func(d *demoDay) (string, error) {
+			d.s.book.begin(time.Now(), demoSteady, "was out")
+			return demoSteady + " goes out: it answers every request with 503", d.script(demoSteady, "1000000000*fault=503")
+		}},
+		demoAct{16.5, func(d *demoDay) (string, error) {
+			d.s.book.end(time.Now(), demoSteady)
+			return demoSteady + " works again", d.script(demoSteady, "")
+		}},
+		demoAct{18, func(d *demoDay) (string, error) {
+			d.s.book.begin(time.Now(), demoThrifty, fmt.Sprintf("failed one in %d", dripOf))
+			return fmt.Sprintf("a slow drip: %s fails one request in %d", demoThrifty, dripOf), d.script(demoThrifty, string(all))
+		}},
+		demoAct{21, func(d *demoDay) (string, error) {
+			return "the drip is over: " + demoThrifty + " is well", d.script(demoThrifty, "")
+		}},
+	)
+}
+
+// provider is the one of a name.
+func (d *demoDay) provider(name string) *demoProvider {
+	for _, p := range d.s.providers {
+		if p.name == name {
+			return p
+		}
+	}
+	panic("BUG: no provider " + name)
+}
+
+// script has a provider obey a script of the simulator's.
+func (d *demoDay) script(provider, text string) error {
+	script, err := sim.ParseScript(text)
+	if err == nil {
+		d.provider(provider).server.SetScript(script)
+	}
+	return err
+}
+
+// reprice multiplies a provider's price: the settings are reloaded, as when their file has changed.
+func (d *demoDay) reprice(provider string, times float64) (string, error) {
+	p := d.provider(provider)
+	before := p.price
+	p.price = demoPrice{before.input * times, before.output * times}
+	if err := d.s.gateway.reload.under(d.s.priced(), "a price has changed"); err != nil {
+		return "", err
+	}
+	d.s.book.price(time.Now(), d.s.providers)
+	return fmt.Sprintf("%s raises its price from %v to %v per million tokens (settings reloaded)", provider, before, p.price), nil
+}
+
+// under reloads the settings under another environment.
+func (r *reloader) under(environ []string, why string) error {
+	r.mu.Lock()
+	r.options.Environ = environ
+	r.mu.Unlock()
+	return r.reload(why)
+}
+
+// clock is the time of the scripted day.
+func (d *demoDay) clock(elapsed time.Duration) string {
+	minutes := min(int(elapsed.Seconds()/d.hour.Seconds()*60), demoHours*60)
+	return fmt.Sprintf("%02d:%02d", minutes/60, minutes%60)
+}
+
+// step does what it is time for, and tells what has happened since the last step.
+func (d *demoDay) step(elapsed time.Duration) (events []demoEvent, err error) {
+	tell := func(who, what string) {
+		events = append(events, demoEvent{Clock: d.clock(elapsed), Seconds: elapsed.Seconds(), Who: who, What: what})
+	}
+	for len(d.acts) > 0 && elapsed.Seconds() >= d.acts[0].hour*d.hour.Seconds() {
+		says, err := d.acts[0].do(d)
+		if err != nil {
+			return events, err
+		}
+		d.acts = d.acts[1:]
+		tell("script", says)
+	}
+	d.reflexes(tell)
+	for more := true; more; {
+		select {
+		case decision := <-d.decisions:
+			if decision.Verdict != optimizer.Held && decision.Verdict != optimizer.Refused {
+				tell("optimizer", demoSentence(&decision))
+				events[len(events)-1].Tuner = decision.Tuner
+			}
+		default:
+			more = false
+		}
+	}
+	d.told = append(d.told, events...)
+	return events, nil
+}
+
+// demoSentence is a decision without the time of day, which is not the scripted day's, and without the only route's name.
+func demoSentence(d *optimizer.Decision) string {
+	const clock = len("15:04:05 ")
+	return strings.TrimPrefix(d.String()[clock:], demoRoute+" ")
+}
+
+// ejectedBecause finds the numbers in the reason of an ejection.
+var ejectedBecause = regexp.MustCompile(`^(failures|answers after \S+): .*, (\S+) -> (\S+) for (\d+) values`)
+
+// demoReason is the reason of an ejection in short; llmopt targets has all of it.
+func demoReason(reason string) string {
+	m := ejectedBecause.FindStringSubmatch(reason)
+	if m == nil {
+		return reason
+	}
+	usual, err1 := strconv.ParseFloat(m[2], 64)
+	now, err2 := strconv.ParseFloat(m[3], 64)
+	if err1 != nil || err2 != nil {
+		return reason
+	}
+	return fmt.Sprintf("%s: %.3g %% of the last %s, usual are %.2g %%", m[1], 100*now, m[4], 100*usual)
+}
+
+// reflexes tells of targets that were taken out and of those that came back.
+func (d *demoDay) reflexes(tell func(who, what string)) {
+	for _, p := range d.s.providers {
+		t := d.s.gateway.proxy.Target(demoRoute, p.name)
+		if t == nil {
+			continue
+		}
+		now := t.Status(time.Now())
+		before, again := d.states[p.name], now.Ejections > d.ejections[p.name]
+		d.states[p.name], d.ejections[p.name] = now.State, now.Ejections
+		well := func(s pick.State) bool { return s == pick.Healthy || s == pick.SlowStart }
+		switch {
+		case again && well(before):
+			tell("reflex", fmt.Sprintf("%s is ejected: %s", p.name, demoReason(now.Reason)))
+		case again:
+			tell("reflex", fmt.Sprintf("%s stays out: %s", p.name, demoReason(now.Reason)))
+		case well(now.State) && !well(before):
+			tell("reflex", p.name+" is back: its probes went well, its share comes back little by little")
+		}
+	}
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"bytes"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"llm-auto-optimizer/analysis/window"
+	"llm-auto-optimizer/bench/load"
+	"llm-auto-optimizer/optimizer"
+	"llm-auto-optimizer/optimizer/control/controlpb"
+)
+
+// busyState is a demo that has been running for long.
+func busyState() *demoState {
+	sum := &controlpb.Summary{Requests: 9_876_543, Errors: 987_654, CostNanousd: 9_999_990_000_000}
+	st := &demoState{
+		elapsed: 90 * time.Second, clock: "18:00", load: &load.Stats{InFlight: 4096, Outcomes: make([]int64, len(window.Outcomes()))}, left: 1234, cancelled: 1234,
+		status: &controlpb.GetStatusResponse{Total: sum},
+		savings: &optimizer.Savings{Routes: []optimizer.RouteSavings{{
+			Route: demoRoute, Saved: optimizer.Estimate{Known: true, Value: .001234, Low: -.0001, High: .0026}, Part: optimizer.Estimate{Known: true, Value: .2, Low: -.1, High: .5},
+		}}},
+	}
+	st.load.Outcomes[window.OK], st.load.Outcomes[window.Broken] = 8_888_888, 4
+	for _, p := range demoProviders() {
+		st.targets = append(st.targets, demoTarget{
+			Name: p.name, Price: "$10.50/$42.00", State: "rate_limited", Share: 1, Got: 1, Exchanges: 9_876_543, Late: .999, TTFT: 12.34, Errors: 987_654, Cost: 99_999_990_000_000,
+		})
+		st.static = append(st.static, demoStatic{Policy: "all on " + p.name, Cost: 1234.5678})
+	}
+	st.load.Overhead.Record(55 * time.Microsecond)
+	return st
+}
+
+// escapes are what a terminal does not show.
+var escapes = regexp.MustCompile(`\x1b\[\??[0-9]*[a-zA-Z]`)
+
+func TestDemoScreen_RedrawsInPlace(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	v := &demoScreen{c: &demoCmd{For: time.Hour}, w: &out, ink: true}
+	st := busyState()
+	v.show(st)
+	first := out.String()
+	out.Reset()
+	st.ending = true
+	v.show(st)
+	second := out.String()
+	up := regexp.MustCompile(`^\x1b\[(\d+)A\r`).FindStringSubmatch(second)
+	if len(up) != 2 || up[1] != "11" || strings.Count(first, "\n") != 11 {
+		t.Fatalf("got %q after %q, want it to begin 11 lines further up", second, first)
+	}
+	for _, frame := range []string{first, second} {
+		if strings.Count(frame, clearLine+"\n") != 11 || !strings.HasSuffix(frame, clearBelow+wrap) || strings.Count(frame, noWrap) != 1 {
+			t.Errorf("got frame %q", frame)
+		}
+		for line := range strings.Lines(escapes.ReplaceAllString(frame, "")) {
+			if n := utf8.RuneCountInString(strings.Trim(line, "\r\n")); n > 110 {
+				t.Errorf("a line of %d characters: %q", n, line)
+			}
+		}
+	}
+	if !strings.Contains(first, "1m30s of 1h, Ctrl-C ends it") || !strings.Contains(second, "1m30s of 1h, ending") ||
+		!strings.Contains(first, "8888888 answered, 4 failed, 4096 waiting, 1234 left early") || !strings.Contains(first, "all on thrifty $1234.5678") {
+		t.Errorf("got %q and %q", first, second)
+	}
+	out.Reset()
+	v.end()
+	if got := out.String(); !strings.HasPrefix(got, "\x1b[11A") || !strings.Contains(got, clearBelow) || !strings.HasSuffix(got, showCursor) {
+		t.Errorf("at the end: got %q, want the live part cleared and the cursor back", got)
+	}
+}
+
+// What has happened stays above the table, which is drawn again below it.
+func TestDemoScreen_TellsAboveTheTable(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	v := &demoScreen{c: &demoCmd{For: time.Hour}, w: &out}
+	v.show(busyState())
+	out.Reset()
+	v.tell(&demoEvent{Clock: "08:00", Who: "script", What: "a \x1bthing"})
+	want := regexp.MustCompile(`(?s)^\x1b\[11A\r.*08:00  script     a \?thing\n\r.*day 18:00.*requests `)
+	if got := out.String(); !want.MatchString(got) || v.lines != 11 {
+		t.Errorf("got %q, %d lines", got, v.lines)
+	}
+}
+
+func TestDemoLines_FitAScreen(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	v := &demoLines{w: &out}
+	v.show(busyState())
+	const want = "18:00  8888888 answered, 4 failed, 1234 left, swift 100% steady 100% thrifty 100%, $9999.99, overhead p50 55µs\n"
+	if got := out.String(); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// The summary has the proof as it is, doubt included.
+func TestDemoProof_SaysWhenItIsUncertain(t *testing.T) {
+	t.Parallel()
+	check := func(st *demoState, want string, not string) {
+		t.Helper()
+		var out bytes.Buffer
+		appendDemoProof(&out, st, false)
+		if got := out.String(); !strings.Contains(got, want) || not != "" && strings.Contains(got, not) {
+			t.Errorf("got %s, want %q and not %q", got, want, not)
+		}
+	}
+	st := busyState()
+	check(st, "nothing that stands out from chance", "")
+	check(st, "intervals shrink with traffic", "")
+	r := &st.savings.Routes[0]
+	r.Saved, r.Sure = optimizer.Estimate{Known: true, Value: 2, Low: 1, High: 3}, true
+	check(st, "saved $2.00 ± 1.00", "intervals")
+	r.Missing = "there are none"
+	check(st, "not yet measurable: there are none", "intervals")
+	st.savings = nil
+	check(st, "nothing is known yet", "")
+}
