@@ -39,6 +39,7 @@ type targetSums struct {
 	seen     float64 // answers that perToken is of
 	healthy  float64 // highest rate that it has carried well, fading
 	capacity float64 // exchanges a second; 0: no limit was met yet
+	met      int     // times that the capacity was met again after it had grown
 	slow     int     // cycles that it has been slow for
 	away     time.Time
 	watch    *watch  // nil: there are too many
@@ -197,7 +198,9 @@ const (
 	lessLoad   = .85              // of what it got when it became slow
 	wellKnown  = .9               // of what it has carried well, from which on slowness may come of load
 	fading     = .998             // of that, each cycle
-	growth     = 1.02             // of a capacity, each cycle in which it is used and not slow
+	growth     = .02              // of a capacity, each cycle in which it is used and not slow; half of that after each time that it was met again
+	mostMet    = 8                // times that count
+	goneFor    = 15 * time.Second // that a target was there, for its going to be news: more than a cycle
 	settleDown = 90 * time.Second // after an ejection, until a target counts as usual
 )
 
@@ -212,6 +215,9 @@ func (c *Collector) Evidence(now time.Time, known *Known) RouteEvidence {
 	for _, k := range known.Targets {
 		t := r.target(k.Name)
 		if !k.Available {
+			if t.away.IsZero() || now.Sub(t.away) > goneFor { // it has just gone
+				t.overrun(t.sent.load(now).Rate)
+			}
 			t.away = now
 			t.perToken = t.usual // what it was like meanwhile says nothing of its capacity
 		}
@@ -249,13 +255,42 @@ func (t *targetSums) judge(e *TargetEvidence) {
 	}
 	switch {
 	case t.slow >= slowFor && e.Rate > t.healthy*wellKnown: // else it is slow whatever it gets
-		if limit := e.Rate * lessLoad; t.capacity == 0 || limit < t.capacity {
-			t.capacity = limit
-		}
+		t.limit(e.Rate * lessLoad)
 	case e.Slowness > 0 && e.Slowness < easyBelow:
 		t.healthy = max(t.healthy, e.Rate)
 		if t.capacity > 0 && e.Rate > t.capacity*lessLoad {
-			t.capacity *= growth
+			t.capacity *= 1 + growth/float64(int(1)<<t.met)
 		}
 	}
+}
+
+// limit notes that a target takes no more than that. The nearer that is to what was known, the more is believed of it, and the more slowly it is tried whether
+// there is more by now: trying means slow answers.
+func (t *targetSums) limit(rate float64) {
+	switch {
+	case t.capacity == 0 || rate < t.capacity*lessLoad*lessLoad:
+		t.capacity, t.met = rate, 0
+	case rate < t.capacity || t.slow == slowFor:
+		t.capacity, t.met = min(t.capacity, rate), min(t.met+1, mostMet)
+	}
+}
+
+// overrun learns of a target that is taken out of service while it is slow under as much load as it ever had: that was too much.
+func (t *targetSums) overrun(rate float64) {
+	if t.seen > tokenMemory && t.usual > 0 && t.perToken/t.usual >= slowFrom && rate > t.healthy*wellKnown {
+		t.limit(rate * lessLoad)
+	}
+}
+
+// room is the share of a route's traffic that a target takes as far as is known; 1 where no limit is.
+func (c *Collector) room(route, target string, now time.Time) float64 {
+	r := c.route(route)
+	total := 0.
+	for class := range r.classes {
+		total += r.classes[class].load(now).Rate
+	}
+	if t := r.target(target); t.capacity > 0 && total > 0 {
+		return min(1, t.capacity/total)
+	}
+	return 1
 }

@@ -27,14 +27,14 @@ type move struct {
 	commit func()
 }
 
-// step says what is to change; nil: nothing. What was parked comes back also where nothing may be parked any more.
-func (x *incidents) step(k *Known, mayPark bool) *move {
+// step says what is to change; nil: nothing. What was parked comes back also where nothing may be parked any more. room is the share that a target can take.
+func (x *incidents) step(k *Known, mayPark bool, room func(target string) float64) *move {
 	for _, t := range k.Targets {
 		_, parked := x.parked[t.Name]
 		var m *move
 		switch {
 		case parked && (t.Available || t.Returning):
-			m = x.restore(k, t.Name)
+			m = x.restore(k, t.Name, room(t.Name))
 		case mayPark && !parked && !t.Available && !t.Returning:
 			m = x.park(k, t.Name)
 		}
@@ -117,8 +117,8 @@ func (x *incidents) whole(class int, target string) float64 {
 	return max(left, 0)
 }
 
-// restore gives a target its share again. The picker lets it have it little by little.
-func (x *incidents) restore(k *Known, target string) *move {
+// restore gives a target its share again, as far as it can take it. The picker lets it have it little by little.
+func (x *incidents) restore(k *Known, target string, room float64) *move {
 	before := x.parked[target]
 	n := k.InForce
 	n.Targets = maps.Clone(n.Targets)
@@ -127,7 +127,7 @@ func (x *incidents) restore(k *Known, target string) *move {
 		if mix == nil {
 			return nil
 		}
-		share = min(share/max(x.whole(class, target), share), 1)
+		share = min(share/max(x.whole(class, target), share, 1e-9), 1, room)
 		rest := 1 - mix[target]
 		for name := range mix {
 			if rest > 0 {

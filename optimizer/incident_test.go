@@ -27,11 +27,11 @@ func TestIncidents_ParkAndRestore(t *testing.T) {
 			t.Errorf("%s: %.4f, want %.4f", what, got, want)
 		}
 	}
-	m := x.step(k, true)
+	m := x.step(k, true, anyShare)
 	if m == nil {
 		t.Fatal("nothing is done about a target that is out")
 	}
-	if again := x.step(k, true); again == nil {
+	if again := x.step(k, true, anyShare); again == nil {
 		t.Error("what was not put in force is not tried again")
 	}
 	m.commit()
@@ -40,24 +40,24 @@ func TestIncidents_ParkAndRestore(t *testing.T) {
 		t.Errorf("parked: %v", shares(&k.InForce, 1))
 	}
 	near("the sum of the weights", totals(&k.InForce)[1], 3)
-	if m := x.step(k, true); m != nil {
+	if m := x.step(k, true, anyShare); m != nil {
 		t.Errorf("again: %s", m.reason)
 	}
 	k.Targets[0].Returning = true
-	if m = x.step(k, true); m == nil {
+	if m = x.step(k, true, anyShare); m == nil {
 		t.Fatal("a target is back, and has nothing")
 	}
 	m.commit()
 	k.InForce = m.next
 	near("a is back", share("a"), .9)
 	near("b beside it", share("b"), .1)
-	if m := x.step(k, true); m != nil {
+	if m := x.step(k, true, anyShare); m != nil {
 		t.Errorf("at the end: %s", m.reason)
 	}
 	k.Targets[1].Available = false
 	k.Targets[0] = KnownTarget{Name: "a"}
 	k.Targets[2].Available = false
-	if m := x.step(k, true); m != nil {
+	if m := x.step(k, true, anyShare); m != nil {
 		t.Errorf("all are out: %s", m.reason)
 	}
 }
@@ -87,3 +87,5 @@ func TestLoop_Incidents(t *testing.T) {
 		}
 	}
 }
+
+func anyShare(string) float64 { return 1 }

@@ -296,7 +296,7 @@ func (l *Loop) stepIncident(now time.Time, r *routeLoop, c *change) []Decision {
 		r.parked = nil
 		return nil
 	}
-	m := r.incidents.step(&k, l.mode(r.name, incidentsOf) >= Canary)
+	m := r.incidents.step(&k, l.mode(r.name, incidentsOf) >= Canary, func(target string) float64 { return l.room(r.name, target, now) })
 	if m == nil {
 		return nil
 	}

@@ -28,7 +28,7 @@ func (w *world) demands() []demand {
 		if d := &all[i]; d.rate > 0 {
 			d.input, d.output, d.rate = d.input/d.rate, d.output/d.rate, d.rate/demandEvery.Seconds()
 		} else {
-			d.input, d.output = 1, 1 // whatever comes, it is cheaper where tokens are
+			d.input, d.output = 1000, 1000 // whatever comes, it is cheaper where tokens are
 		}
 	}
 	return all

@@ -67,14 +67,18 @@ func TestClairvoyant_KnowsATrace(t *testing.T) {
 	s := parse(t, "route r\ntarget dear price 10 10 ttft 100ms tpot 1ms\ntarget cheap price 1 1 ttft 100ms tpot 1ms\ntraffic trace "+trace+"\nrun 4m\n")
 	w := &world{Scenario: s, seed: 1}
 	got := w.demands()
-	if len(got) != 5 || got[0] != (demand{2. / 60, 1000, 100}) || got[1].rate != 1./60 || got[2] != (demand{0, 1, 1}) || got[3].input != 1000 {
+	if len(got) != 5 || got[0] != (demand{2. / 60, 1000, 100}) || got[1].rate != 1./60 || got[2] != (demand{0, 1000, 1000}) || got[3].input != 1000 {
 		t.Errorf("demands %+v", got)
 	}
-	o, err := Play(s, []string{Clairvoyant}, 1)
+	o, err := Play(s, []string{Clairvoyant}, 20)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a := o[0].Runs[0].Attempts; a[1] < 3 { // one of them may explore
-		t.Errorf("attempts %v, want them at the cheap target", a)
+	dear, cheap := 0, 0
+	for _, r := range o[0].Runs {
+		dear, cheap = dear+r.Attempts[0], cheap+r.Attempts[1]
+	}
+	if dear+cheap != 80 || dear > 4 { // one in a hundred is explored with
+		t.Errorf("%d attempts at the dear target and %d at the cheap one, want nearly all of 80 there", dear, cheap)
 	}
 }

@@ -107,10 +107,13 @@ func (p *pool) violations(name string) func(of []int) float64 {
 	}
 }
 
+// fewest is the share of violations below which shares count as equal.
+const fewest = 1e-5
+
 // violationRatio is the ratio of the mean violations.
 func (p *pool) violationRatio(one, other string) func(of []int) float64 {
 	a, b := p.violations(one), p.violations(other)
-	return func(of []int) float64 { return a(of) / max(b(of), 1e-9) }
+	return func(of []int) float64 { return max(a(of), fewest) / max(b(of), fewest) }
 }
 
 // figure is a statistic of a pool. Nothing is met by an empty one.

@@ -33,7 +33,7 @@ type world struct {
 func newWorld(s *Scenario, seed uint64, result *Run) *world {
 	w := &world{Scenario: s, seed: seed, luck: rand.New(rand.NewPCG(seed, 2)), result: result}
 	for t := range s.Targets {
-		w.targets = append(w.targets, targetState{Target: &s.Targets[t]})
+		w.targets = append(w.targets, targetState{Target: &s.Targets[t], errors: s.Targets[t].Errors, slower: 1, price: 1})
 	}
 	return w
 }

@@ -1,0 +1,99 @@
+package optimizer
+
+import (
+	"testing"
+	"time"
+
+	"llm-auto-optimizer/analysis/window"
+	"llm-auto-optimizer/proxy/policy"
+)
+
+// loaded feeds a collector with a target a at 10 exchanges a second and b at 10, of which a's tokens take so long.
+type loaded struct {
+	c  *Collector
+	at time.Time
+	k  Known
+}
+
+func newLoaded() *loaded {
+	p := policy.Parameters{Targets: map[string]policy.Target{"a": {Weights: [classes]float64{1, 1, 1}}, "b": {Weights: [classes]float64{1, 1, 1}}}}
+	return &loaded{NewCollector(), time.Unix(1000, 0), Known{Name: "r", InForce: p, Static: p, Targets: []KnownTarget{{Name: "a", Available: true}, {Name: "b", Available: true}}}}
+}
+
+func (l *loaded) run(d time.Duration, perToken time.Duration) (e RouteEvidence) {
+	for end := l.at.Add(d); l.at.Before(end); {
+		for range 100 {
+			l.at = l.at.Add(100 * time.Millisecond)
+			l.c.Observe(&window.Exchange{At: l.at, Route: "r", Target: "a", Input: 100, Output: 10, PerToken: perToken})
+			l.c.Observe(&window.Exchange{At: l.at, Route: "r", Target: "b", Input: 100, Output: 10, PerToken: 10 * time.Millisecond})
+		}
+		e = l.c.Evidence(l.at, &l.k)
+	}
+	return e
+}
+
+// A target that is taken out while it is slow under all the load that it ever had takes less than that; one that is not slow tells nothing.
+func TestCollector_LearnsOfTargetsThatGoOut(t *testing.T) {
+	t.Parallel()
+	for _, slow := range []bool{false, true} {
+		l := newLoaded()
+		l.run(3*time.Minute, 10*time.Millisecond)
+		if slow {
+			for range 60 { // less than a cycle, so that nothing is judged before
+				l.at = l.at.Add(100 * time.Millisecond)
+				l.c.Observe(&window.Exchange{At: l.at, Route: "r", Target: "a", Input: 100, Output: 10, PerToken: 30 * time.Millisecond})
+			}
+		}
+		l.k.Targets[0].Available = false
+		e := l.c.Evidence(l.at, &l.k)
+		if got := e.Targets[0].Capacity; slow && (got < 7 || got > 9) || !slow && got != 0 {
+			t.Errorf("slow %v: capacity %v", slow, got)
+		}
+		if room := l.c.room("r", "a", l.at); slow && (room < .35 || room > .5) || !slow && room != 1 {
+			t.Errorf("slow %v: room %v", slow, room)
+		}
+	}
+}
+
+// Each time that a capacity is met again it is tried less often whether there is more; one that is far lower is a new one.
+func TestTargetSums_LimitIsBelieved(t *testing.T) {
+	t.Parallel()
+	s := &targetSums{slow: slowFor}
+	check := func(rate, capacity float64, met int) {
+		t.Helper()
+		if s.limit(rate); s.capacity != capacity || s.met != met {
+			t.Errorf("after %v: %v, met %d times; want %v, %d", rate, s.capacity, s.met, capacity, met)
+		}
+	}
+	check(10, 10, 0)
+	check(9, 9, 1)
+	check(11, 9, 2)
+	check(4, 4, 0)
+	for range 20 {
+		s.limit(4)
+	}
+	check(4, 4, mostMet)
+	healthy := &TargetEvidence{Rate: 4, Slowness: 1}
+	if s.judge(healthy); s.capacity <= 4 || s.capacity > 4*(1+growth/200) {
+		t.Errorf("well known, it grows to %v", s.capacity)
+	}
+	fresh := &targetSums{capacity: 4}
+	if fresh.judge(healthy); fresh.capacity < 4*(1+growth*.99) {
+		t.Errorf("met once, it grows to %v", fresh.capacity)
+	}
+}
+
+// What comes back gets no more than it can take.
+func TestIncidents_RestoreWithinTheRoom(t *testing.T) {
+	t.Parallel()
+	l := newLoaded()
+	l.k.Targets[0].Available = false
+	var x incidents
+	m := x.step(&l.k, true, anyShare)
+	m.commit()
+	l.k.InForce, l.k.Targets[0].Available = m.next, true
+	m = x.step(&l.k, true, func(string) float64 { return .3 })
+	if got := shares(&m.next, 0); got["a"] < .299 || got["a"] > .301 || got["b"] < .699 {
+		t.Errorf("shares %v, want .3 and .7", got)
+	}
+}
