@@ -126,7 +126,7 @@ func TestIncident_TwoTogether(t *testing.T) {
 	x := &incidents{}
 	step := func(a, b bool) {
 		k.Targets = []KnownTarget{{Name: "a", Available: a}, {Name: "b", Available: b}, {Name: "c", Available: true}}
-		for m := x.step(&k, true); m != nil; m = x.step(&k, true) {
+		for m := x.step(&k, true, anyShare); m != nil; m = x.step(&k, true, anyShare) {
 			m.commit()
 			k.InForce = m.next
 		}
