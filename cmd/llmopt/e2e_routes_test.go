@@ -454,7 +454,7 @@ func TestE2E_RouteOutage(t *testing.T) {
 	g.eventually("more load", func() bool { return asked.Load() > before+300 })
 	close(stop)
 	wg.Wait()
-	if failed.Load() > asked.Load()/1000 {
+	if failed.Load() > 4 { // each of the four may have had content already when the target went: that can't be served anew
 		t.Errorf("%d of %d requests failed", failed.Load(), asked.Load())
 	}
 	if log := g.stderr.String(); !strings.Contains(log, "target ejected") {
