@@ -74,11 +74,12 @@ func TestTargetSums_LimitIsBelieved(t *testing.T) {
 	}
 	check(4, 4, mostMet)
 	healthy := &TargetEvidence{Rate: 4, Slowness: 1}
-	if s.judge(healthy); s.capacity <= 4 || s.capacity > 4*(1+growth/200) {
+	s.perToken = .02
+	if s.judge(noon, healthy); s.capacity <= 4 || s.capacity > 4*(1+growth/200) {
 		t.Errorf("well known, it grows to %v", s.capacity)
 	}
-	fresh := &targetSums{capacity: 4}
-	if fresh.judge(healthy); fresh.capacity < 4*(1+growth*.99) {
+	fresh := &targetSums{capacity: 4, perToken: .02}
+	if fresh.judge(noon, healthy); fresh.capacity < 4*(1+growth*.99) {
 		t.Errorf("met once, it grows to %v", fresh.capacity)
 	}
 }
@@ -96,4 +97,24 @@ func TestIncidents_RestoreWithinTheRoom(t *testing.T) {
 	if got := shares(&m.next, 0); got["a"] < .299 || got["a"] > .301 || got["b"] < .699 {
 		t.Errorf("shares %v, want .3 and .7", got)
 	}
+}
+
+// Cycles in between, which alarms and operators bring, are no looks of their own; and answers that come faster than anybody reads say nothing of capacity.
+func TestTargetSums_LooksTakeTheirTime(t *testing.T) {
+	t.Parallel()
+	slow := &TargetEvidence{Rate: 10, Slowness: 2}
+	check := func(name string, perToken float64, every time.Duration, looks int, want bool) {
+		t.Helper()
+		s := &targetSums{perToken: perToken}
+		for i := range looks {
+			s.judge(noon.Add(time.Duration(i)*every), slow)
+		}
+		if s.capacity > 0 != want {
+			t.Errorf("%s: capacity %v", name, s.capacity)
+		}
+	}
+	check("two cycles", .02, 10*time.Second, 2, true)
+	check("a hundred within a second", .02, 10*time.Millisecond, 100, false)
+	check("a hundred over a minute", .02, 600*time.Millisecond, 100, true)
+	check("fast tokens", .0002, 10*time.Second, 10, false)
 }

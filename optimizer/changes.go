@@ -25,8 +25,9 @@ const (
 
 	// regimeFalseEvery is how many exchanges of a target there are between two false alarms of one detector: a month at four a second.
 	regimeFalseEvery = 1e7
-	leastSlower      = 1.25 // factor of the time to first token from which on a change counts
-	leastDearer      = 1.03 // and of the cost of a token of work
+	leastSlower      = 1.25                  // factor of the time to first token from which on a change counts
+	leastLater       = 20 * time.Millisecond // of the time to first token, that a change must come to: what is less nobody notices
+	leastDearer      = 1.03                  // and of the cost of a token of work
 	// mostWatched is how many targets are watched: 64 KB each.
 	mostWatched = 500
 )
@@ -45,9 +46,14 @@ func newWatch() *watch {
 // observe takes in an exchange that the target has served alone; expected is what it was to cost, in US dollars, 0 where that is not known.
 func (w *watch) observe(x *window.Exchange, expected float64) (found []Regime) {
 	note := func(what string, c regime.Change, least float64) {
-		if factor := math.Exp(c.After - c.Before); c.Alarm && (factor >= least || factor <= 1/least) {
-			found = append(found, Regime{x.At, what, factor, c.Reason()})
+		factor := math.Exp(c.After - c.Before)
+		if !c.Alarm || factor < least && factor > 1/least {
+			return
 		}
+		if typical, ok := w.size.Typical(x.Input); what == whatWait && ok && math.Abs(factor-1)*float64(typical) < float64(leastLater) {
+			return
+		}
+		found = append(found, Regime{x.At, what, factor, c.Reason()})
 	}
 	if residual, ok := w.size.TTFT(x.Wait, x.Input); ok {
 		note(whatWait, w.wait.Step(residual), leastSlower)

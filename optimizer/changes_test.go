@@ -11,6 +11,24 @@ import (
 	"llm-auto-optimizer/analysis/window"
 )
 
+// Milliseconds that nobody notices are no change, however many times as long they take.
+func TestWatch_SmallTimes(t *testing.T) {
+	t.Parallel()
+	w, draw := newWatch(), rand.New(rand.NewPCG(3, 3))
+	serve := func(n int, usual time.Duration) (found int) {
+		for range n {
+			found += len(w.observe(&window.Exchange{At: noon, Input: 100, Wait: time.Duration(float64(usual) * math.Exp(.3*draw.NormFloat64()))}, 0))
+		}
+		return found
+	}
+	if serve(1000, time.Millisecond); serve(300, 4*time.Millisecond) > 0 {
+		t.Error("three milliseconds are told")
+	}
+	if serve(1000, 4*time.Millisecond); serve(300, 400*time.Millisecond) == 0 {
+		t.Error("a third of a second is not")
+	}
+}
+
 // A target that becomes slower or dearer is noticed within some dozens of exchanges, and what was known of it is forgotten; one that is as ever is not.
 func TestCollector_NoticesChanges(t *testing.T) {
 	t.Parallel()

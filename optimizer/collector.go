@@ -34,13 +34,14 @@ type loadSums struct {
 type targetSums struct {
 	cells    [classes]cellSums
 	sent     loadSums
-	perToken float64 // seconds, EWMA
-	usual    float64 // the same while not busy: falls at once, rises slowly
-	seen     float64 // answers that perToken is of
-	healthy  float64 // highest rate that it has carried well, fading
-	capacity float64 // exchanges a second; 0: no limit was met yet
-	met      int     // times that the capacity was met again after it had grown
-	slow     int     // cycles that it has been slow for
+	perToken float64   // seconds, EWMA
+	usual    float64   // the same while not busy: falls at once, rises slowly
+	seen     float64   // answers that perToken is of
+	healthy  float64   // highest rate that it has carried well, fading
+	capacity float64   // exchanges a second; 0: no limit was met yet
+	met      int       // times that the capacity was met again after it had grown
+	slow     int       // looks at which it has been slow
+	judged   time.Time // the last look
 	away     time.Time
 	watch    *watch  // nil: there are too many
 	regime   *Regime // the last change; nil: none
@@ -193,12 +194,14 @@ type KnownTarget struct {
 
 const (
 	slowFrom   = 1.2              // slowness from which on a target is at the end of its capacity
-	slowFor    = 2                // cycles that it must have been so
+	slowFor    = 2                // looks at which it must have been so
+	judgeEvery = 8 * time.Second  // between two looks: cycles come every ten seconds, and in between where something happens
+	leastPace  = .001             // seconds per output token: what is faster is at the end of nothing, and varies with the machine that looks
 	easyBelow  = 1.1              // and below which it is not
 	lessLoad   = .85              // of what it got when it became slow
 	wellKnown  = .9               // of what it has carried well, from which on slowness may come of load
-	fading     = .998             // of that, each cycle
-	growth     = .02              // of a capacity, each cycle in which it is used and not slow; half of that after each time that it was met again
+	fading     = .998             // of that, each look
+	growth     = .02              // of a capacity, each look at which it is used and not slow; half of that after each time that it was met again
 	mostMet    = 8                // times that count
 	goneFor    = 15 * time.Second // that a target was there, for its going to be news: more than a cycle
 	settleDown = 90 * time.Second // after an ejection, until a target counts as usual
@@ -226,7 +229,7 @@ func (c *Collector) Evidence(now time.Time, known *Known) RouteEvidence {
 			te.Slowness = t.perToken / t.usual
 		}
 		if te.Usual {
-			t.judge(&te)
+			t.judge(now, &te)
 		}
 		te.Capacity = t.capacity
 		if t.regime != nil && now.Sub(t.regime.At) < regimeNew {
@@ -246,7 +249,11 @@ func (c *Collector) Evidence(now time.Time, known *Known) RouteEvidence {
 }
 
 // judge learns how much load the target takes.
-func (t *targetSums) judge(e *TargetEvidence) {
+func (t *targetSums) judge(now time.Time, e *TargetEvidence) {
+	if now.Sub(t.judged) < judgeEvery || t.perToken < leastPace {
+		return // cycles that an alarm or an operator has brought come too soon for another look
+	}
+	t.judged = now
 	t.healthy *= fading
 	if e.Slowness < slowFrom {
 		t.slow = 0

@@ -443,6 +443,7 @@ func TestE2E_RouteOutage(t *testing.T) {
 				status, _, text, err := ask(t, g.url+"/v1/chat/completions", fmt.Sprintf(fleetBody, i%2 == 0))
 				if err != nil || status != 200 || i%2 == 0 && !strings.HasSuffix(text, "data: [DONE]\n\n") {
 					failed.Add(1)
+					t.Logf("stream %t: %d, %v, %q", i%2 == 0, status, err, text)
 				}
 			}
 		})
