@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"runtime/debug"
 	"slices"
@@ -39,6 +40,11 @@ type Schedule struct {
 	Cron     map[string]string // by job: five fields, or six with seconds first; empty: only when asked to
 	Jitter   time.Duration     // longest random delay of jobs that run hourly or less often
 	Timeout  time.Duration     // of one run; 0: none
+}
+
+// equal tells whether two schedules run jobs at the same times.
+func (s *Schedule) equal(o *Schedule) bool {
+	return s.Location.String() == o.Location.String() && maps.Equal(s.Cron, o.Cron) && s.Jitter == o.Jitter && s.Timeout == o.Timeout
 }
 
 // Status is what is known of a job.
@@ -104,8 +110,9 @@ func (r *Runner) Run(ctx context.Context) error {
 func (r *Runner) Reschedule(s Schedule) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	same := r.cron != nil && s.equal(&r.schedule)
 	r.schedule = s
-	if r.ctx == nil || r.ctx.Err() != nil {
+	if same || r.ctx == nil || r.ctx.Err() != nil {
 		return nil
 	}
 	r.end()
@@ -148,15 +155,15 @@ func (r *Runner) end() {
 	if r.cron == nil {
 		return
 	}
-	if err := r.cron.Shutdown(); err != nil {
-		r.log.Warn().Err(err).Msg("job schedule")
-	}
-	r.cron = nil
 	for _, j := range r.jobs {
 		j.mu.Lock()
 		j.entry = nil
 		j.mu.Unlock()
 	}
+	if err := r.cron.Shutdown(); err != nil {
+		r.log.Warn().Err(err).Msg("job schedule")
+	}
+	r.cron = nil
 }
 
 // scheduled is a run whose time has come. It returns at once, so that the schedule is never late.
@@ -267,17 +274,29 @@ func (r *Runner) run(ctx context.Context, j *job) (err error) {
 
 // List tells about all jobs, in their order.
 func (r *Runner) List() []Status {
-	out := make([]Status, len(r.jobs))
+	r.mu.Lock() // gocron lets who asks a schedule that has been shut down wait for a second
+	defer r.mu.Unlock()
+	out := r.known()
 	for i, j := range r.jobs {
 		j.mu.Lock()
 		entry := j.entry
-		out[i] = j.status
 		j.mu.Unlock()
 		if entry != nil {
 			if next, err := entry.NextRun(); err == nil {
 				out[i].Next = next
 			}
 		}
+	}
+	return out
+}
+
+// known is List without the times to come. It never waits for the schedule.
+func (r *Runner) known() []Status {
+	out := make([]Status, len(r.jobs))
+	for i, j := range r.jobs {
+		j.mu.Lock()
+		out[i] = j.status
+		j.mu.Unlock()
 	}
 	return out
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -112,6 +113,26 @@ func TestRunner_Reschedule(t *testing.T) {
 	<-ran
 	if err := r.Reschedule(Schedule{Cron: map[string]string{"a": "nonsense"}}); err == nil {
 		t.Error("nonsense accepted")
+	}
+}
+
+// A schedule that has been shut down answers nobody for a second: metrics must not ask it, and nobody may meet one.
+func TestRunner_NobodyWaitsForAnOldSchedule(t *testing.T) {
+	t.Parallel()
+	never := map[string]string{"a": "0 0 1 1 *"}
+	r := running(t, Schedule{Cron: never}, Job{Name: "a", Run: func(context.Context) error { return nil }})
+	r.mu.Lock() // as while it is changed
+	before := r.cron
+	r.Metrics().WritePrometheus(io.Discard)
+	r.mu.Unlock()
+	if err := r.Reschedule(Schedule{Cron: never, Location: time.UTC}); err != nil || r.cron != before {
+		t.Errorf("the same times: %v, another schedule: %t", err, r.cron != before)
+	}
+	if err := r.Reschedule(Schedule{Cron: never, Jitter: time.Second}); err != nil || r.cron == before {
+		t.Errorf("another jitter: %v, the same schedule: %t", err, r.cron == before)
+	}
+	if next := r.List()[0].Next; next.IsZero() {
+		t.Error("the new schedule does not tell its next run")
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 func (r *Runner) Metrics() *metrics.Set {
 	set := metrics.NewSet()
 	set.RegisterMetricsWriter(func(w io.Writer) {
-		for _, s := range r.List() {
+		for _, s := range r.known() {
 			name := func(metric string) string { return fmt.Sprintf("%s{job=%q}", metric, s.Name) }
 			metrics.WriteCounterUint64(w, name("llmopt_job_runs_total"), s.Runs)
 			metrics.WriteCounterUint64(w, name("llmopt_job_failures_total"), s.Failures)
