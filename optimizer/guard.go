@@ -23,7 +23,7 @@ type Bounds struct {
 }
 
 // DefaultBounds are the guard's settings.
-var DefaultBounds = Bounds{Step: .2, StepEvery: 30 * time.Second, Most: 1, MostEvery: 10 * time.Minute, Least: .02, CoolDown: time.Minute, PerHour: 6}
+var DefaultBounds = Bounds{Step: .2, StepEvery: 20 * time.Second, Most: 1, MostEvery: 10 * time.Minute, Least: .02, CoolDown: time.Minute, PerHour: 6}
 
 // GuardState is what the guard of a tuner on a route remembers.
 type GuardState struct {
@@ -33,6 +33,8 @@ type GuardState struct {
 	Turns    []time.Time        `json:"turns,omitempty"`    // decisions that took back the one before, of the last MostEvery
 	Moved    []Moved            `json:"moved,omitempty"`    // of the last MostEvery
 	Last     map[string]float64 `json:"last,omitempty"`     // what the last decision wanted to change
+	// Emergency says that an incident has changed the mix since the last decision: the next one is a part of it, and is not counted.
+	Emergency bool `json:"emergency,omitempty"`
 }
 
 // Moved is a step that has moved traffic.
@@ -43,7 +45,7 @@ type Moved struct {
 
 // clone is a copy that stays as it is.
 func (g *GuardState) clone() *GuardState {
-	return &GuardState{g.Others, g.Reserved, slices.Clone(g.Decided), slices.Clone(g.Turns), slices.Clone(g.Moved), maps.Clone(g.Last)}
+	return &GuardState{g.Others, g.Reserved, slices.Clone(g.Decided), slices.Clone(g.Turns), slices.Clone(g.Moved), maps.Clone(g.Last), g.Emergency}
 }
 
 // guard keeps the changes that one tuner makes to one route within bounds. Whatever a tuner proposes, what it lets through is a policy that can be obeyed.
@@ -89,6 +91,9 @@ func (g *guard) check(now time.Time, in, static *policy.Parameters, p *Proposal)
 		return fmt.Sprintf("it would move %.1f %% of the traffic, %.0f %% is the least", 100*d, 100*g.Least)
 	}
 	g.Decided = since(g.Decided, now.Add(-time.Hour))
+	if g.Emergency {
+		return ""
+	}
 	turns := !p.Urgent && len(g.Decided) > 0 && along(g.Last, p.Changes) < 0
 	switch {
 	case turns && p.Expected.Relative > -turnSaving:
@@ -133,10 +138,13 @@ func totals(in *policy.Parameters) (total [classes]float64) {
 
 // note counts a decision.
 func (g *guard) note(now time.Time, p *Proposal) {
-	g.Decided = append(g.Decided, now)
-	if along(g.Last, p.Changes) < 0 {
-		g.Turns = append(since(g.Turns, now.Add(-g.MostEvery)), now)
+	if !g.Emergency {
+		g.Decided = append(g.Decided, now)
+		if along(g.Last, p.Changes) < 0 {
+			g.Turns = append(since(g.Turns, now.Add(-g.MostEvery)), now)
+		}
 	}
+	g.Emergency = false
 	g.Last = directions(p.Changes)
 }
 

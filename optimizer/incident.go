@@ -24,6 +24,7 @@ const (
 type move struct {
 	next   policy.Parameters
 	reason string
+	out    bool // a target has gone; else one is back
 	commit func()
 }
 
@@ -77,7 +78,7 @@ func (x *incidents) park(k *Known, target string) *move {
 		mix[target] = min(parkShare, before[class])
 		setShares(&n, class, mix)
 	}
-	return &move{n, fmt.Sprintf("%s is out: its %.0f %% go to the others, whose mix is tuned meanwhile", target, 100*most), func() {
+	return &move{n, fmt.Sprintf("%s is out: its %.0f %% go to the others, whose mix is tuned meanwhile", target, 100*most), true, func() {
 		if x.parked == nil {
 			x.parked = map[string][classes]float64{}
 		}
@@ -137,7 +138,7 @@ func (x *incidents) restore(k *Known, target string, room float64) *move {
 		mix[target] = share
 		setShares(&n, class, mix)
 	}
-	return &move{n, target + " is back, and has its share again", func() { delete(x.parked, target) }}
+	return &move{n, target + " is back, and has its share again", false, func() { delete(x.parked, target) }}
 }
 
 // setShares writes the shares of a class, with the sum that its weights have.

@@ -88,4 +88,42 @@ func TestLoop_Incidents(t *testing.T) {
 	}
 }
 
+// The first decision about the mix that an incident leaves belongs to the incident: it neither waits for what was moved before, nor counts. The next one does.
+func TestGuard_EmergencyIsNotCounted(t *testing.T) {
+	t.Parallel()
+	s := newStand()
+	r := &routeLoop{guards: map[string]*guard{}, ramps: map[string]*ramp{incidentsOf: {}}}
+	g := &guard{Bounds: DefaultBounds}
+	r.guards[incidentsOf] = g
+	p := towards(.1)(&RouteEvidence{InForce: s.in})
+	for range g.PerHour {
+		g.note(noon, &p)
+	}
+	g.Moved = []Moved{{noon, 1}}
+	back := towards(.9)(&RouteEvidence{InForce: s.in})
+	now := noon.Add(g.CoolDown / 2)
+	refused := func(when string) {
+		t.Helper()
+		if g.check(now, &s.in, &s.static, &back) == "" {
+			t.Error(when, "a decision too many is taken")
+		}
+	}
+	refused("before the incident")
+	if most := g.most(now, g.StepEvery, false); most > 0 {
+		t.Errorf("%v may move although all has", most)
+	}
+	r.emergency(true)
+	if why := g.check(now, &s.in, &s.static, &back); why != "" || g.most(now, g.StepEvery, false) != g.Step || r.ramps[incidentsOf] != nil {
+		t.Errorf("in the emergency: %q, %v may move", why, g.most(now, g.StepEvery, false))
+	}
+	g.note(now, &back)
+	if len(g.Decided) != g.PerHour || len(g.Turns) > 0 {
+		t.Errorf("it was counted: %d decisions, %d turns", len(g.Decided), len(g.Turns))
+	}
+	refused("after the emergency's own")
+	r.emergency(true)
+	r.emergency(false)
+	refused("when the target is back")
+}
+
 func anyShare(string) float64 { return 1 }

@@ -316,8 +316,20 @@ func (l *Loop) stepIncident(now time.Time, r *routeLoop, c *change) []Decision {
 		}
 	}
 	c.next, c.changed = m.next, true
-	c.commits = append(c.commits, m.commit)
+	c.commits = append(c.commits, m.commit, func() { r.emergency(m.out) })
 	return d
+}
+
+// emergency has the tuner of weights begin anew with the mix that an incident leaves: what it did before was about another one, and the first decision
+// about this one belongs to the incident.
+func (r *routeLoop) emergency(out bool) {
+	delete(r.ramps, incidentsOf)
+	if g := r.guards[incidentsOf]; g != nil {
+		g.Moved, g.Emergency = nil, out
+		if !out {
+			g.Last = nil // the incident was taken back, there is nothing more to take back
+		}
+	}
 }
 
 // Untune forgets what is under way on all routes: they are put back to how they are configured.

@@ -18,7 +18,7 @@ type Routing struct {
 }
 
 // DefaultRouting are the routing tuner's settings.
-var DefaultRouting = Routing{MinShare: .001, MaxShare: .999, Confidence: .8, MinCount: 50, MinSaving: .01}
+var DefaultRouting = Routing{MinShare: .001, MaxShare: .999, Confidence: .8, MinCount: 20, MinSaving: .01}
 
 // Name implements Tuner.
 func (Routing) Name() string { return "routing" }

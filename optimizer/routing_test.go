@@ -104,9 +104,9 @@ func TestRouting_HoldsWhereItDoesNotKnow(t *testing.T) {
 		}
 	}
 	check("no traffic", "no traffic", func(e *RouteEvidence) { e.Classes = [classes]Load{} })
-	check("few exchanges", "a has served 30 exchanges", func(e *RouteEvidence) {
+	check("few exchanges", "a has served 15 exchanges", func(e *RouteEvidence) {
 		for c := range e.Targets[0].Cells {
-			e.Targets[0].Cells[c].Count = 10
+			e.Targets[0].Cells[c].Count = 5
 		}
 	})
 	check("no price", "what b costs is not known", func(e *RouteEvidence) {
