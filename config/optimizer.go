@@ -7,7 +7,7 @@ type Optimizer struct {
 	Enabled  bool            `koanf:"enabled"`
 	Holdback Fraction        `koanf:"holdback" allow:"0..0.5"`      // of the sessions, that stay on the operator's settings
 	Deadline time.Duration   `koanf:"deadline" allow:"100ms..1m"`   // of one cycle
-	MaxStep  Fraction        `koanf:"max_step" allow:"0.01..1"`     // of the traffic, that may move in 30 seconds
+	MaxStep  Fraction        `koanf:"max_step" allow:"0.01..1"`     // of the traffic, that may move in 20 seconds
 	MaxMove  Fraction        `koanf:"max_move" allow:"0.01..10"`    // of the traffic, that may move in ten minutes
 	MinMove  Fraction        `koanf:"min_move" allow:"0.001..0.5"`  // of the traffic, that a decision must move
 	CoolDown time.Duration   `koanf:"cool_down" allow:"0s..24h"`    // between two decisions of a route
