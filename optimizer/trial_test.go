@@ -26,10 +26,14 @@ func (s *stand) play(l *Loop, now *time.Time, span time.Duration, rate float64, 
 			if s.holdback > 0 {
 				route.Static, route.Holdback = &s.static, s.holdback
 			}
-			arm := route.Arm(draw.Uint64())
+			session, known := s.session(draw)
+			arm := route.Arm(session)
 			p := route.Of(arm)
 			a, b := p.Targets["a"].Weights[0], p.Targets["b"].Weights[0]
 			x := window.Exchange{At: *now, Route: "r", Target: "a", Arm: uint8(arm), Input: 500, Output: 100}
+			if known {
+				x.Session = session
+			}
 			if s.canary != nil {
 				x.Trial = s.canary.Salt
 			}
