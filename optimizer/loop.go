@@ -62,6 +62,7 @@ type Loop struct {
 type routeLoop struct {
 	name   string
 	static policy.Parameters // that all of this belongs to
+	seen   time.Time         // when the plant last knew it; zero: not since the begin
 	guards map[string]*guard // by tuner: no two own the same parameter, so that none has to wait because of another
 	ramps  map[string]*ramp  // under way, by tuner
 	goals  map[string]*goal  // the same, of decisions that are made
@@ -149,6 +150,7 @@ func (l *Loop) Step(now time.Time) (decisions []Decision) {
 	}
 	for _, known := range l.plant.Known(now) {
 		r := l.route(now, &known)
+		r.seen = now
 		c := &change{known: &known, next: known.InForce, canary: known.Canary}
 		changes[known.Name] = c
 		for _, d := range l.stepRoute(now, r, c) {
@@ -168,8 +170,34 @@ func (l *Loop) Step(now time.Time) (decisions []Decision) {
 	} else {
 		l.overtaken(decisions)
 	}
+	l.dropRemoved(now)
 	l.settings.Phase("", "")
 	return decisions
+}
+
+// removedAfter is how long the plant must not have known a route for it to be removed: while settings are read again, it may miss one.
+const removedAfter = 10 * time.Minute
+
+// dropRemoved forgets routes that are no more. What they have saved stays as a sum.
+func (l *Loop) dropRemoved(now time.Time) {
+	for _, name := range l.Routes() {
+		r := l.routes[name]
+		if r.seen.IsZero() {
+			r.seen = now
+		}
+		if now.Sub(r.seen) < removedAfter {
+			continue
+		}
+		delete(l.routes, name)
+		l.orders.remove(name)
+		l.Proof.Forget(name)
+	}
+	for name := range l.Collector.routes {
+		if l.routes[name] == nil {
+			l.Collector.Drop(name)
+		}
+	}
+	l.Proof.keep(now, func(name string) bool { return l.routes[name] != nil })
 }
 
 // overtaken says of decisions that they are not in force, because somebody else has changed the policy meanwhile.

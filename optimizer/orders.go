@@ -131,6 +131,13 @@ func (o *orders) forget(route string) {
 	o.Pending, o.Made = slices.DeleteFunc(o.Pending, of), slices.DeleteFunc(o.Made, of)
 }
 
+// remove drops all that is about a route that is no more.
+func (o *orders) remove(route string) {
+	o.forget(route)
+	of := func(s Standing) bool { return s.Route == route }
+	o.Frozen, o.Pins, o.Modes = slices.DeleteFunc(o.Frozen, of), slices.DeleteFunc(o.Pins, of), slices.DeleteFunc(o.Modes, of)
+}
+
 // expire drops what is over.
 func (o *orders) expire(now time.Time) {
 	o.Modes = slices.DeleteFunc(o.Modes, func(s Standing) bool { return s.over(now) })

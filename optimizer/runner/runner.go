@@ -84,6 +84,7 @@ type Runner struct {
 	changed  time.Time // when something was last put in force that has not proved itself yet; zero: nothing
 	failures []time.Time
 	rest     time.Time
+	unproven int // routes without a proof, as was last told
 }
 
 // call is something to be done with the loop.
@@ -294,6 +295,10 @@ func (r *Runner) cycle(out *[]optimizer.Decision) *call {
 				r.options.Good()
 			}
 			r.stats.ran(took, r.loop)
+			if n := r.loop.Proof.Unproven(); n > 0 && r.unproven != n {
+				r.options.Log.Warn().Int("routes", n).Msg("there are more routes than savings and harm can be measured of: what is tuned of the others has no proof, and is not taken back where it does harm")
+			}
+			r.unproven = r.loop.Proof.Unproven()
 			r.tell(decisions)
 			for i := range decisions {
 				r.unsaved = r.unsaved || decisions[i].Verdict != optimizer.Held
