@@ -55,6 +55,7 @@ type Loop struct {
 	routes   map[string]*routeLoop
 	orders   orders
 	fences   map[string]Fence
+	failed   map[string]failing // by tuner; it outlives a fence
 	decided  uint64 // decisions that have an ID
 }
 
@@ -91,7 +92,7 @@ const rampOpen = 5 * time.Minute
 func New(plant Plant, s Settings, tuners ...Tuner) *Loop {
 	l := &Loop{
 		Collector: NewCollector(), Proof: NewProof(), plant: plant, settings: s, tuners: tuners, writing: map[string]json.RawMessage{}, routes: map[string]*routeLoop{},
-		orders: newOrders(), fences: map[string]Fence{},
+		orders: newOrders(), fences: map[string]Fence{}, failed: map[string]failing{},
 	}
 	for _, t := range tuners {
 		l.writing[t.Name()], _ = json.Marshal(t) //nolint:errchkjson // plain data; without it a decision can't be replayed, and says so

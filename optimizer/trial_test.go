@@ -319,3 +319,25 @@ func FuzzLoop_Memory(f *testing.F) {
 		}
 	})
 }
+
+// A tuner that panics again is left out for longer; one that went well for a day begins anew.
+func TestLoop_FencesForLonger(t *testing.T) {
+	t.Parallel()
+	s := newStand()
+	l := s.loop(Auto)
+	check := func(at time.Duration, want time.Duration) {
+		t.Helper()
+		if d := l.Fence(noon.Add(at), "stand", "r", "a test"); d.Expires.Sub(d.At) != want {
+			t.Errorf("left out for %v, want %v", d.Expires.Sub(d.At), want)
+		}
+	}
+	check(0, time.Hour)
+	check(2*time.Hour, 2*time.Hour)
+	b, err := l.MarshalBinary()
+	if l = s.loop(Auto); err != nil || l.UnmarshalBinary(b) != nil {
+		t.Fatal(err)
+	}
+	check(5*time.Hour, 4*time.Hour)
+	check(33*time.Hour-time.Second, 8*time.Hour) // till 41
+	check(66*time.Hour, time.Hour)
+}
