@@ -56,7 +56,7 @@ type Loop struct {
 	orders   orders
 	fences   map[string]Fence
 	failed   map[string]failing // by tuner; it outlives a fence
-	decided  uint64 // decisions that have an ID
+	decided  uint64             // decisions that have an ID
 }
 
 // routeLoop is a route's state in the loop.
