@@ -281,6 +281,11 @@ func (l *Loop) tunes(route string) bool {
 func (l *Loop) stepRoute(now time.Time, r *routeLoop, c *change) (decisions []Decision) {
 	frozen := l.orders.frozen(now, r.name)
 	if frozen == "" {
+		if d := l.endPins(now, r, c); d != nil {
+			return d // what is under way goes on from there with the next cycle
+		}
+	}
+	if frozen == "" {
 		if d := l.stepIncident(now, r, c); d != nil {
 			return d // what is under way is over, and the rest comes with the next cycle
 		}
