@@ -15,9 +15,10 @@ var fivePoints = outcomes{.06, .01, 1, 1}
 
 // badChange has nearly all traffic at a good target, and a change on trial that moves nearly all to one that fails more often. It returns how long it took to
 // roll that back, and the part of all exchanges meanwhile that obeyed the change and failed.
-func badChange(tb testing.TB, seed uint64, rate float64) (took time.Duration, harmed float64, s *stand, l *Loop, now time.Time) {
+func badChange(tb testing.TB, seed uint64, rate float64, turns int) (took time.Duration, harmed float64, s *stand, l *Loop, now time.Time) {
 	tb.Helper()
 	s = newStand()
+	s.turns = turns
 	for name, w := range map[string]float64{"a": .02, "b": 1.98} {
 		s.in.Targets[name] = policy.Target{Weights: [classes]float64{w, w, w}}
 	}
@@ -44,7 +45,7 @@ func TestTrial_BadChangeIsRolledBack(t *testing.T) {
 	const runs = 40
 	var took []time.Duration
 	for seed := range uint64(runs) {
-		d, harmed, s, l, now := badChange(t, seed, 300)
+		d, harmed, s, l, now := badChange(t, seed, 300, 0)
 		took = append(took, d)
 		if s.weight("a") != .02 {
 			t.Errorf("seed %d: the change is in force", seed)
@@ -67,26 +68,30 @@ func TestTrial_BadChangeIsRolledBack(t *testing.T) {
 
 // BenchmarkTrial_BadChange reports how long it takes to roll back a change that adds five points of failures, by traffic: the first stage has 1 % of it.
 func BenchmarkTrial_BadChange(b *testing.B) {
-	for _, rate := range []float64{10, 100, 300, 1000} {
-		b.Run(fmt.Sprintf("rate=%v", rate), func(b *testing.B) {
-			const seeds = 40
-			for b.Loop() {
-				took, most, within, sum := make([]time.Duration, 0, seeds), 0., 0., 0.
-				for seed := range uint64(seeds) {
-					d, harmed, _, _, _ := badChange(b, seed, rate)
-					took, most, sum = append(took, d), max(most, harmed), sum+harmed
-					if d <= time.Minute {
-						within++
-					}
-				}
-				slices.Sort(took)
-				b.ReportMetric(took[seeds/2].Seconds(), "s-median")
-				b.ReportMetric(took[seeds*9/10-1].Seconds(), "s-p90")
-				b.ReportMetric(took[seeds-1].Seconds(), "s-longest")
-				b.ReportMetric(100*within/seeds, "%-within-60s")
-				b.ReportMetric(100*sum/seeds, "%-harmed")
-				b.ReportMetric(100*most, "%-harmed-most")
+	for _, turns := range []int{0, 4} {
+		for _, rate := range []float64{10, 100, 300, 1000} {
+			b.Run(fmt.Sprintf("turns=%d/rate=%v", max(turns, 1), rate), func(b *testing.B) { benchBadChange(b, rate, turns) })
+		}
+	}
+}
+
+func benchBadChange(b *testing.B, rate float64, turns int) {
+	const seeds = 40
+	for b.Loop() {
+		took, most, within, sum := make([]time.Duration, 0, seeds), 0., 0., 0.
+		for seed := range uint64(seeds) {
+			d, harmed, _, _, _ := badChange(b, seed, rate, turns)
+			took, most, sum = append(took, d), max(most, harmed), sum+harmed
+			if d <= time.Minute {
+				within++
 			}
-		})
+		}
+		slices.Sort(took)
+		b.ReportMetric(took[seeds/2].Seconds(), "s-median")
+		b.ReportMetric(took[seeds*9/10-1].Seconds(), "s-p90")
+		b.ReportMetric(took[seeds-1].Seconds(), "s-longest")
+		b.ReportMetric(100*within/seeds, "%-within-60s")
+		b.ReportMetric(100*sum/seeds, "%-harmed")
+		b.ReportMetric(100*most, "%-harmed-most")
 	}
 }

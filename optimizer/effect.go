@@ -8,7 +8,7 @@ import (
 
 // Measured is what a decision has changed, from when it was marked (see [Proof.Mark]) to the next one or to now: how much more an exchange comes to than in
 // the hold-back, less how much that was under the decision before. The operator's own settings, before the first decision, are the hold-back's: that
-// difference is 0 and need not be measured.
+// difference is 0 and need not be measured. What obeyed a trial counts for neither: before, that was this decision's own, and after, that of the next one.
 type Measured struct {
 	Decision   string    `json:"decision"`
 	From       time.Time `json:"from"`
@@ -39,7 +39,7 @@ func (p *Proof) Effect(route, decision string) Measured {
 		m.Missing = "the decision is not known, or not any more"
 		return m
 	}
-	after := *r.spans[at]
+	after := *r.spans[at] // without what was on trial meanwhile
 	for _, s := range r.spans[at+1:] {
 		if s.decision != decision || s.mixed {
 			break

@@ -13,13 +13,28 @@ type Fence struct {
 	Until time.Time `json:"until"`
 }
 
-// fencedFor is how long a tuner that has failed is left out.
-const fencedFor = time.Hour
+// fencedFor is how long a tuner that has failed is left out the first time, whether it has panicked or hung; twice as long each time after, up to fencedMost.
+const (
+	fencedFor  = time.Hour
+	fencedMost = 24 * time.Hour
+)
+
+// failing is how often a tuner has failed, and until when it was left out the last time. It has mended once it goes well for fencedMost.
+type failing struct {
+	Times int       `json:"times"`
+	Until time.Time `json:"until"`
+}
 
 // Fence leaves a tuner out, because it has failed.
 func (l *Loop) Fence(now time.Time, tuner, route, why string) Decision {
-	l.fences[tuner] = Fence{why, now.Add(fencedFor)}
-	return Decision{At: now, Route: route, Tuner: tuner, Mode: Observe, Verdict: Fenced, Why: why, Expires: now.Add(fencedFor)}
+	f := l.failed[tuner]
+	if now.Sub(f.Until) >= fencedMost {
+		f.Times = 0
+	}
+	f.Until = now.Add(min(fencedFor<<min(f.Times, 8), fencedMost))
+	f.Times++
+	l.failed[tuner], l.fences[tuner] = f, Fence{why, f.Until}
+	return Decision{At: now, Route: route, Tuner: tuner, Mode: Observe, Verdict: Fenced, Why: why, Expires: f.Until}
 }
 
 // Fences are the tuners that are left out.

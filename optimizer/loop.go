@@ -55,13 +55,15 @@ type Loop struct {
 	routes   map[string]*routeLoop
 	orders   orders
 	fences   map[string]Fence
-	decided  uint64 // decisions that have an ID
+	failed   map[string]failing // by tuner; it outlives a fence
+	decided  uint64             // decisions that have an ID
 }
 
 // routeLoop is a route's state in the loop.
 type routeLoop struct {
 	name   string
 	static policy.Parameters // that all of this belongs to
+	seen   time.Time         // when the plant last knew it; zero: not since the begin
 	guards map[string]*guard // by tuner: no two own the same parameter, so that none has to wait because of another
 	ramps  map[string]*ramp  // under way, by tuner
 	goals  map[string]*goal  // the same, of decisions that are made
@@ -90,7 +92,7 @@ const rampOpen = 5 * time.Minute
 func New(plant Plant, s Settings, tuners ...Tuner) *Loop {
 	l := &Loop{
 		Collector: NewCollector(), Proof: NewProof(), plant: plant, settings: s, tuners: tuners, writing: map[string]json.RawMessage{}, routes: map[string]*routeLoop{},
-		orders: newOrders(), fences: map[string]Fence{},
+		orders: newOrders(), fences: map[string]Fence{}, failed: map[string]failing{},
 	}
 	for _, t := range tuners {
 		l.writing[t.Name()], _ = json.Marshal(t) //nolint:errchkjson // plain data; without it a decision can't be replayed, and says so
@@ -149,6 +151,7 @@ func (l *Loop) Step(now time.Time) (decisions []Decision) {
 	}
 	for _, known := range l.plant.Known(now) {
 		r := l.route(now, &known)
+		r.seen = now
 		c := &change{known: &known, next: known.InForce, canary: known.Canary}
 		changes[known.Name] = c
 		for _, d := range l.stepRoute(now, r, c) {
@@ -168,8 +171,34 @@ func (l *Loop) Step(now time.Time) (decisions []Decision) {
 	} else {
 		l.overtaken(decisions)
 	}
+	l.dropRemoved(now)
 	l.settings.Phase("", "")
 	return decisions
+}
+
+// removedAfter is how long the plant must not have known a route for it to be removed: while settings are read again, it may miss one.
+const removedAfter = 10 * time.Minute
+
+// dropRemoved forgets routes that are no more. What they have saved stays as a sum.
+func (l *Loop) dropRemoved(now time.Time) {
+	for _, name := range l.Routes() {
+		r := l.routes[name]
+		if r.seen.IsZero() {
+			r.seen = now
+		}
+		if now.Sub(r.seen) < removedAfter {
+			continue
+		}
+		delete(l.routes, name)
+		l.orders.remove(name)
+		l.Proof.Forget(name)
+	}
+	for name := range l.Collector.routes {
+		if l.routes[name] == nil {
+			l.Collector.Drop(name)
+		}
+	}
+	l.Proof.keep(now, func(name string) bool { return l.routes[name] != nil })
 }
 
 // overtaken says of decisions that they are not in force, because somebody else has changed the policy meanwhile.
@@ -251,6 +280,11 @@ func (l *Loop) tunes(route string) bool {
 // stepRoute is one cycle of one route.
 func (l *Loop) stepRoute(now time.Time, r *routeLoop, c *change) (decisions []Decision) {
 	frozen := l.orders.frozen(now, r.name)
+	if frozen == "" {
+		if d := l.endPins(now, r, c); d != nil {
+			return d // what is under way goes on from there with the next cycle
+		}
+	}
 	if frozen == "" {
 		if d := l.stepIncident(now, r, c); d != nil {
 			return d // what is under way is over, and the rest comes with the next cycle

@@ -22,6 +22,8 @@ type stand struct {
 	away       string // target that is out
 	published  int
 	propose    func(e *RouteEvidence) Proposal
+	turns      int      // mean exchanges of a session; 0: there are no sessions
+	talking    []uint64 // sessions under way
 }
 
 func newStand() *stand {

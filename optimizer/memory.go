@@ -14,6 +14,7 @@ type memory struct {
 	Decided uint64                 `json:"decided"`
 	Orders  orders                 `json:"orders"`
 	Fences  map[string]Fence       `json:"fences,omitempty"`
+	Failed  map[string]failing     `json:"failed,omitempty"`
 	Routes  map[string]routeMemory `json:"routes,omitempty"`
 }
 
@@ -37,7 +38,7 @@ const memoryFormat = 1
 
 // MarshalBinary implements encoding.BinaryMarshaler. Equal loops give equal bytes.
 func (l *Loop) MarshalBinary() ([]byte, error) {
-	m := memory{memoryFormat, l.decided, l.orders, l.fences, map[string]routeMemory{}}
+	m := memory{memoryFormat, l.decided, l.orders, l.fences, l.failed, map[string]routeMemory{}}
 	for name, r := range l.routes {
 		k := routeMemory{r.static, map[string]GuardState{}, r.goals, map[string]backOffMemory{}, r.barred, r.parked}
 		for tuner, g := range r.guards {
@@ -67,6 +68,9 @@ func (l *Loop) UnmarshalBinary(b []byte) error {
 	l.decided, l.orders = m.Decided, m.Orders
 	if m.Fences != nil {
 		l.fences = m.Fences
+	}
+	if m.Failed != nil {
+		l.failed = m.Failed
 	}
 	for name, k := range m.Routes {
 		r := l.route(time.Time{}, &Known{Name: name, Static: k.Static})

@@ -50,6 +50,7 @@ type Standing struct {
 	Tuner     string    `json:"tuner,omitempty"`
 	Parameter string    `json:"parameter,omitempty"`
 	Value     float64   `json:"value,omitempty"`
+	Before    *float64  `json:"before,omitempty"` // value to which a pinned parameter goes back; nil: it stays
 	Mode      Mode      `json:"mode,omitempty"`
 	By        string    `json:"by"`
 	Why       string    `json:"why,omitempty"`
@@ -129,12 +130,23 @@ func (o *orders) setMode(s Standing) {
 func (o *orders) forget(route string) {
 	of := func(d *Decision) bool { return d.Route == route }
 	o.Pending, o.Made = slices.DeleteFunc(o.Pending, of), slices.DeleteFunc(o.Made, of)
+	for i := range o.Pins {
+		if o.Pins[i].Route == route { // what was in force before is not any more
+			o.Pins[i].Before = nil
+		}
+	}
 }
 
-// expire drops what is over.
+// remove drops all that is about a route that is no more.
+func (o *orders) remove(route string) {
+	o.forget(route)
+	of := func(s Standing) bool { return s.Route == route }
+	o.Frozen, o.Pins, o.Modes = slices.DeleteFunc(o.Frozen, of), slices.DeleteFunc(o.Pins, of), slices.DeleteFunc(o.Modes, of)
+}
+
+// expire drops what is over. Pins end with a cycle, since their values go back then.
 func (o *orders) expire(now time.Time) {
 	o.Modes = slices.DeleteFunc(o.Modes, func(s Standing) bool { return s.over(now) })
-	o.Pins = slices.DeleteFunc(o.Pins, func(s Standing) bool { return s.over(now) })
 	o.Pending = slices.DeleteFunc(o.Pending, func(d *Decision) bool { return !now.Before(d.Expires) })
 }
 

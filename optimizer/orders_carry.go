@@ -187,12 +187,7 @@ func (l *Loop) names() (out []string) {
 func (l *Loop) orderParameters(now time.Time, o *Order, d *Decision) error {
 	same := func(x Standing) bool { return x.Route == o.Route && x.Parameter == o.Parameter }
 	if o.Action == Unpin {
-		before := len(l.orders.Pins)
-		if l.orders.Pins = slices.DeleteFunc(l.orders.Pins, same); len(l.orders.Pins) == before {
-			return fmt.Errorf("%w: %s of route %s is not pinned", ErrOrder, o.Parameter, o.Route)
-		}
-		d.Reason = "unpinned " + o.Parameter
-		return nil
+		return l.unpin(now, o, d)
 	}
 	if o.Action == Pin {
 		d.Reason = fmt.Sprintf("pinned %s to %g", o.Parameter, o.Value)
@@ -237,12 +232,16 @@ func (l *Loop) orderParameters(now time.Time, o *Order, d *Decision) error {
 			l.giveUp(now, r, c, "an operator has changed the route")
 		}
 		c.next, c.changed = next, true
+		before := &from
+		if i := slices.IndexFunc(l.orders.Pins, same); i >= 0 && l.orders.Pins[i].Value == from { // pinned again: it goes back to what was before both
+			before = l.orders.Pins[i].Before
+		}
 		c.commits = append(c.commits, func() {
 			clear(r.goals)
 			clear(r.ramps)
 			r.parked = nil
 			l.orders.Pins = append(slices.DeleteFunc(l.orders.Pins, same), Standing{
-				Route: o.Route, Parameter: o.Parameter, Value: o.Value, By: o.By, Why: o.Why, Until: now.Add(o.For),
+				Route: o.Route, Parameter: o.Parameter, Value: o.Value, Before: before, By: o.By, Why: o.Why, Until: now.Add(o.For),
 			})
 		})
 		d.Expires = now.Add(o.For)

@@ -1,6 +1,8 @@
 package optimizer
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,16 +18,26 @@ import (
 // Costs are not winsorised: they add up to the bill, and the interval says how far one dear exchange in the hold-back can have bent the result.
 // Unpriced exchanges are left out of costs, and counted.
 //
-// Memory is bounded: 64 routes, and for each of them 48 stretches of time, of which the older ones are put together.
+// Memory is bounded: 512 routes, and for each of them 48 stretches of time, of which the older ones are put together; of more than 64 routes each has fewer, down
+// to 6. Of routes beyond the bound nothing is measured, which Unproven and Savings tell.
 // A Proof is not safe for concurrent use.
-type Proof struct{ routes map[string]*routeProof }
+type Proof struct {
+	routes map[string]*routeProof
+	beyond map[string]struct{} // routes that there is no room for
+	gone   Epoch               // of routes that are no more, together; without an exchange: none
+}
 
 const (
-	proofRoutes = 64
+	proofRoutes = 512
 	spanLength  = time.Hour
-	mostSpans   = 48
+	mostSpans   = 48      // of a route
+	leastSpans  = 6       // of a route, where there are many
+	allSpans    = 64 * 48 // of all routes, unless each has its least
 	mostEpochs  = 16
 )
+
+// spans is how many stretches of time a route may have.
+func (p *Proof) spans() int { return min(mostSpans, max(leastSpans, allSpans/max(len(p.routes), 1))) }
 
 // routeProof is what is known of a route since its operator last changed its settings, and sums of before.
 type routeProof struct {
@@ -47,18 +59,23 @@ type Epoch struct {
 }
 
 // NewProof returns one that knows nothing.
-func NewProof() *Proof { return &Proof{routes: map[string]*routeProof{}} }
+func NewProof() *Proof {
+	return &Proof{routes: map[string]*routeProof{}, beyond: map[string]struct{}{}}
+}
 
 // Observe takes an exchange in. It should see every one of a route: what gets lost must do so whatever its arm.
 func (p *Proof) Observe(x *window.Exchange) {
 	r := p.route(x.Route)
+	if r == nil {
+		return
+	}
 	session := x.Session
 	if session == 0 {
 		r.single++
 		session = r.single
 	}
 	hash := scatter(session ^ groupSalt)
-	r.open(x.At).add(x, hash%groups)
+	r.open(x.At, p.spans()).add(x, hash%groups)
 	r.harm.add(x, hash)
 }
 
@@ -73,37 +90,44 @@ func scatter(z uint64) uint64 {
 	return z ^ z>>31
 }
 
-// route is a route's state; routes beyond the bound share that of [window.Other].
+// route is a route's state, or nil beyond the bound.
 func (p *Proof) route(name string) *routeProof {
 	r := p.routes[name]
-	if r != nil {
+	switch {
+	case r != nil:
 		return r
+	case len(p.routes) < proofRoutes:
+		name = strings.Clone(name)
+		r = &routeProof{}
+		p.routes[name] = r
+		delete(p.beyond, name)
+	case len(p.beyond) < mostBeyond:
+		p.beyond[strings.Clone(name)] = struct{}{}
 	}
-	if len(p.routes) >= proofRoutes-1 {
-		if name = window.Other; p.routes[name] != nil {
-			return p.routes[name]
-		}
-	}
-	r = &routeProof{}
-	p.routes[strings.Clone(name)] = r
 	return r
 }
 
+// mostBeyond is how many routes without a proof are told by name.
+const mostBeyond = 10000
+
+// Unproven is how many routes there is no room for: what the optimizer does to them is not measured, and not taken back where it does harm.
+func (p *Proof) Unproven() int { return len(p.beyond) }
+
 // open is the span that an exchange at a time belongs to: late ones count for the last.
-func (r *routeProof) open(at time.Time) *span {
+func (r *routeProof) open(at time.Time, most int) *span {
 	if len(r.spans) == 0 {
 		r.spans = append(r.spans, &span{from: at, to: at})
 	}
 	last := r.spans[len(r.spans)-1]
 	if at.Sub(last.from) >= spanLength {
-		last = r.begin(at, last.decision)
+		last = r.begin(at, last.decision, most)
 	}
 	return last
 }
 
 // begin opens a span, and keeps their number bounded.
-func (r *routeProof) begin(at time.Time, decision string) *span {
-	if len(r.spans) >= mostSpans {
+func (r *routeProof) begin(at time.Time, decision string, most int) *span {
+	for len(r.spans) >= most {
 		r.condense(at)
 	}
 	s := &span{from: at, to: at, decision: decision}
@@ -132,34 +156,90 @@ func (r *routeProof) condense(now time.Time) {
 // twice.
 func (p *Proof) Mark(route, decision string, at time.Time) {
 	r := p.route(route)
+	if r == nil {
+		return
+	}
 	if n := len(r.spans); n > 0 && r.spans[n-1].decision == decision && !r.spans[n-1].mixed {
 		return
 	}
-	r.begin(at, decision)
+	r.begin(at, decision, p.spans())
 }
 
 // Reset begins a new epoch: the operator has changed the settings of a route, or the share of its hold-back, and what was measured says nothing of what is going
 // to be. What the time before has saved stays, as sums.
 func (p *Proof) Reset(route string, at time.Time, why string) {
 	r := p.route(route)
-	if all := r.since(time.Time{}); !all.from.IsZero() {
-		e := Epoch{From: all.from, To: all.to, Why: strings.Clone(why), Treated: uint64(all.total(treated).n), Holdback: uint64(all.total(holdback).n)}
-		if all.missing() == "" {
-			e.Saved, e.Waited = all.saved(costOf), all.saved(waitOf)
-		}
-		r.epochs = append(r.epochs, e)
+	if r == nil {
+		return
 	}
+	r.end(strings.Clone(why))
 	if n := len(r.epochs); n > mostEpochs {
-		a, b := &r.epochs[0], &r.epochs[1]
-		*b = Epoch{a.From, b.To, b.Why, a.Treated + b.Treated, a.Holdback + b.Holdback, a.Saved.plus(b.Saved), a.Waited.plus(b.Waited)}
+		r.epochs[1] = r.epochs[0].and(r.epochs[1])
 		r.epochs = r.epochs[1:]
 	}
 	r.spans = nil
 	r.harm = harmWatch{}
 }
 
-// Forget drops a route that is there no longer.
-func (p *Proof) Forget(route string) { delete(p.routes, route) }
+// end makes an epoch of what there is.
+func (r *routeProof) end(why string) {
+	all := r.since(time.Time{})
+	if all.from.IsZero() {
+		return
+	}
+	e := Epoch{From: all.from, To: all.to, Why: why, Treated: uint64(all.total(treated).n), Holdback: uint64(all.total(holdback).n)}
+	if all.missing() == "" {
+		e.Saved, e.Waited = all.saved(costOf), all.saved(waitOf)
+	}
+	r.epochs = append(r.epochs, e)
+}
+
+// and is both epochs together, of which o is the later one.
+func (e Epoch) and(o Epoch) Epoch {
+	return Epoch{e.From, o.To, o.Why, e.Treated + o.Treated, e.Holdback + o.Holdback, e.Saved.plus(o.Saved), e.Waited.plus(o.Waited)}
+}
+
+// keep forgets routes that are not known and have had no exchange for a while: of a run before, or of late exchanges of what was removed.
+func (p *Proof) keep(now time.Time, known func(route string) bool) {
+	for _, name := range slices.Sorted(maps.Keys(p.routes)) { // sums do not depend on chance
+		if r := p.routes[name]; !known(name) && (len(r.spans) == 0 || now.Sub(r.spans[len(r.spans)-1].to) >= removedAfter) {
+			p.Forget(name)
+		}
+	}
+	for name := range p.beyond {
+		if !known(name) {
+			delete(p.beyond, name)
+		}
+	}
+}
+
+// Forget drops a route that is there no longer. What it has saved stays, as a sum over all of those.
+func (p *Proof) Forget(route string) {
+	delete(p.beyond, route)
+	r := p.routes[route]
+	if r == nil {
+		return
+	}
+	delete(p.routes, route)
+	const why = "routes that are no more"
+	r.end(why)
+	for _, e := range r.epochs {
+		if e.Why = why; p.gone.Why == "" {
+			p.gone = e
+			continue
+		}
+		from, to := p.gone.From, p.gone.To
+		p.gone = p.gone.and(e)
+		if from.Before(e.From) {
+			p.gone.From = from
+		} else {
+			p.gone.From = e.From
+		}
+		if to.After(p.gone.To) {
+			p.gone.To = to
+		}
+	}
+}
 
 // since are the sums of the spans that end after a time, of this epoch.
 func (r *routeProof) since(from time.Time) *span {
@@ -174,7 +254,7 @@ func (r *routeProof) since(from time.Time) *span {
 		}
 		sum.merge(s)
 	}
-	return sum
+	return sum.whole()
 }
 
 // saved is what all exchanges outside of the hold-back have saved together.

@@ -10,10 +10,16 @@ import (
 // UnmarshalBinary implements encoding.BinaryUnmarshaler. After an error the proof is what it was.
 func (p *Proof) UnmarshalBinary(b []byte) error {
 	d := decoder{b: b}
-	if len(b) == 0 || b[0] != proofFormat {
+	if len(b) == 0 || b[0] != proofFormat && b[0] != proofFormerly {
 		return ErrProofFormat
 	}
-	d.b = b[1:]
+	d.b, d.formerly = b[1:], b[0] == proofFormerly
+	gone := Epoch{}
+	if !d.formerly && d.flag() {
+		if gone = d.epoch(); gone.Why == "" {
+			d.fail("an epoch without its reason")
+		}
+	}
 	routes := map[string]*routeProof{}
 	last := ""
 	for i := range d.count(proofRoutes) {
@@ -41,14 +47,15 @@ func (p *Proof) UnmarshalBinary(b []byte) error {
 	if d.err != nil {
 		return d.err
 	}
-	p.routes = routes
+	p.routes, p.gone, p.beyond = routes, gone, map[string]struct{}{}
 	return nil
 }
 
 // decoder reads what encoder wrote. The first mistake stays, and what is read after it is 0.
 type decoder struct {
-	b   []byte
-	err error
+	b        []byte
+	err      error
+	formerly bool // of the format before
 }
 
 func (d *decoder) fail(what string) {
@@ -142,26 +149,34 @@ func (d *decoder) epoch() Epoch {
 func (d *decoder) span() *span {
 	s := &span{from: d.time(), to: d.time(), decision: d.text(), mixed: d.flag()}
 	for side := range s.sums {
-		for class := range s.sums[side] {
-			c := &s.sums[side][class]
-			c.squares, c.costSizes = d.real(), d.real()
-			for i := range c.groups {
-				g := &c.groups[i]
-				if g.n = d.small(); g.n == 0 {
-					continue
-				}
-				g.failed, g.violations, g.priced, g.waits = d.small(), d.small(), d.small(), d.small()
-				g.cost, g.size, g.wait, g.logWait = d.real(), d.real(), d.real(), d.real()
-				if max(g.failed, g.violations, g.priced, g.waits) > g.n {
-					d.fail("more of a kind than there are")
-				}
-			}
-			if d.err != nil {
-				return s
-			}
-		}
+		d.classes(&s.sums[side])
+	}
+	if !d.formerly && d.flag() {
+		s.tried = &[classes]classSums{}
+		d.classes(s.tried)
 	}
 	return s
+}
+
+func (d *decoder) classes(sums *[classes]classSums) {
+	for class := range sums {
+		c := &sums[class]
+		c.squares, c.costSizes = d.real(), d.real()
+		for i := range c.groups {
+			g := &c.groups[i]
+			if g.n = d.small(); g.n == 0 {
+				continue
+			}
+			g.failed, g.violations, g.priced, g.waits = d.small(), d.small(), d.small(), d.small()
+			g.cost, g.size, g.wait, g.logWait = d.real(), d.real(), d.real(), d.real()
+			if max(g.failed, g.violations, g.priced, g.waits) > g.n {
+				d.fail("more of a kind than there are")
+			}
+		}
+		if d.err != nil {
+			return
+		}
+	}
 }
 
 func (d *decoder) harm(h *harmWatch) {

@@ -10,7 +10,10 @@ import (
 )
 
 // proofFormat counts up when what is stored changes its meaning.
-const proofFormat = 1
+const proofFormat = 2
+
+// proofFormerly had no trials apart from the rest, and no sum of routes that are no more. It is still read.
+const proofFormerly = 1
 
 // ErrProofFormat says that bytes are no proof that this program knows.
 var ErrProofFormat = errors.New("not savings of a known format")
@@ -18,6 +21,10 @@ var ErrProofFormat = errors.New("not savings of a known format")
 // MarshalBinary implements encoding.BinaryMarshaler: all that was measured, about 6 kB a busy stretch of time. Equal state gives equal bytes.
 func (p *Proof) MarshalBinary() ([]byte, error) {
 	e := encoder{b: []byte{proofFormat}}
+	e.flag(p.gone.Why != "")
+	if p.gone.Why != "" {
+		e.epoch(&p.gone)
+	}
 	e.count(len(p.routes))
 	for _, name := range slices.Sorted(maps.Keys(p.routes)) {
 		r := p.routes[name]
@@ -80,21 +87,29 @@ func (e *encoder) span(s *span) {
 	e.text(s.decision)
 	e.flag(s.mixed)
 	for side := range s.sums {
-		for class := range s.sums[side] {
-			c := &s.sums[side][class]
-			e.real(c.squares)
-			e.real(c.costSizes)
-			for i := range c.groups {
-				g := &c.groups[i]
-				if e.whole(uint64(g.n)); g.n == 0 {
-					continue
-				}
-				for _, n := range [...]uint32{g.failed, g.violations, g.priced, g.waits} {
-					e.whole(uint64(n))
-				}
-				for _, v := range [...]float64{g.cost, g.size, g.wait, g.logWait} {
-					e.real(v)
-				}
+		e.classes(&s.sums[side])
+	}
+	e.flag(s.tried != nil)
+	if s.tried != nil {
+		e.classes(s.tried)
+	}
+}
+
+func (e *encoder) classes(sums *[classes]classSums) {
+	for class := range sums {
+		c := &sums[class]
+		e.real(c.squares)
+		e.real(c.costSizes)
+		for i := range c.groups {
+			g := &c.groups[i]
+			if e.whole(uint64(g.n)); g.n == 0 {
+				continue
+			}
+			for _, n := range [...]uint32{g.failed, g.violations, g.priced, g.waits} {
+				e.whole(uint64(n))
+			}
+			for _, v := range [...]float64{g.cost, g.size, g.wait, g.logWait} {
+				e.real(v)
 			}
 		}
 	}

@@ -218,6 +218,12 @@ func FuzzProof_UnmarshalBinary(f *testing.F) {
 		if p.UnmarshalBinary(b) != nil {
 			return
 		}
+		if b[0] == proofFormerly { // it is stored in the new one
+			b, _ = p.MarshalBinary()
+			if err := p.UnmarshalBinary(b); err != nil {
+				t.Fatal(err)
+			}
+		}
 		if c, err := p.MarshalBinary(); err != nil || !bytes.Equal(b, c) {
 			t.Fatalf("%v: stored anew it is %d bytes, was %d", err, len(c), len(b))
 		}

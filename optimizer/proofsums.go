@@ -15,7 +15,7 @@ const groups = 24
 
 // The sides of the comparison.
 const (
-	treated = iota // all that the optimizer had a hand in: trials and their controls too
+	treated = iota // all that the optimizer had a hand in: controls of trials too, and trials where span.whole says so
 	holdback
 	sides
 )
@@ -40,6 +40,7 @@ type span struct {
 	decision string    // in force; empty: none yet, or several
 	mixed    bool      // several
 	sums     [sides][classes]classSums
+	tried    *[classes]classSums // of trials' own exchanges, which obeyed another decision; nil: none. They are no part of sums
 }
 
 // add takes an exchange in.
@@ -48,7 +49,14 @@ func (s *span) add(x *window.Exchange, group uint64) {
 	if policy.Arm(x.Arm) == policy.Holdback {
 		side = holdback
 	}
-	c := &s.sums[side][min(int(x.Class), classes-1)]
+	sums := &s.sums[side]
+	if policy.Arm(x.Arm) == policy.Trial {
+		if s.tried == nil {
+			s.tried = &[classes]classSums{}
+		}
+		sums = s.tried
+	}
+	c := &sums[min(int(x.Class), classes-1)]
 	g := &c.groups[group]
 	g.n++
 	if x.Failed {
@@ -88,15 +96,36 @@ func (s *span) merge(o *span) {
 		s.mixed = true
 	}
 	for side := range s.sums {
-		for class := range s.sums[side] {
-			a, b := &s.sums[side][class], &o.sums[side][class]
-			a.squares += b.squares
-			a.costSizes += b.costSizes
-			for i := range a.groups {
-				a.groups[i].merge(&b.groups[i])
-			}
+		mergeClasses(&s.sums[side], &o.sums[side])
+	}
+	if o.tried != nil {
+		own := [classes]classSums{}
+		if s.tried != nil {
+			own = *s.tried
+		}
+		mergeClasses(&own, o.tried)
+		s.tried = &own // copies of a span share what they had
+	}
+}
+
+func mergeClasses(to, from *[classes]classSums) {
+	for class := range to {
+		a, b := &to[class], &from[class]
+		a.squares += b.squares
+		a.costSizes += b.costSizes
+		for i := range a.groups {
+			a.groups[i].merge(&b.groups[i])
 		}
 	}
+}
+
+// whole counts the exchanges of trials to those outside of the hold-back: the optimizer had a hand in them too.
+func (s *span) whole() *span {
+	if s.tried != nil {
+		mergeClasses(&s.sums[treated], s.tried)
+		s.tried = nil
+	}
+	return s
 }
 
 func (g *groupSums) merge(o *groupSums) {

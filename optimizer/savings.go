@@ -9,8 +9,11 @@ import (
 // Savings is what the optimizer has saved or lost against the operator's own settings. It is plain data.
 type Savings struct {
 	At     time.Time      `json:"at"`
-	Routes []RouteSavings `json:"routes"`    // in the order of their names
-	Saved  Estimate       `json:"saved_usd"` // over all routes that it is known of, earlier epochs included; below 0: lost
+	Routes []RouteSavings `json:"routes"`            // in the order of their names
+	Gone   *Epoch         `json:"removed,omitempty"` // of routes that are no more, together
+	// Unproven is how many routes are beyond the bound of what is measured.
+	Unproven int      `json:"unproven,omitempty"`
+	Saved    Estimate `json:"saved_usd"` // over all routes that it is known of, earlier epochs included; below 0: lost
 }
 
 // RouteSavings is what it has saved on a route. Differences are those of an exchange outside of the hold-back against one inside, adjusted for what both
@@ -57,7 +60,11 @@ func (s *span) side(side int) Side {
 // Savings is what is known at a time, of exchanges since another; the zero time is everything. Time before is left out by whole stretches, an hour or
 // longer the older they are; of epochs that are over, those that ended before.
 func (p *Proof) Savings(now, since time.Time) *Savings {
-	all := &Savings{At: now, Routes: []RouteSavings{}}
+	all := &Savings{At: now, Routes: []RouteSavings{}, Unproven: p.Unproven()}
+	if p.gone.Why != "" && !p.gone.To.Before(since) {
+		gone := p.gone
+		all.Gone, all.Saved = &gone, gone.Saved
+	}
 	for _, name := range slices.Sorted(maps.Keys(p.routes)) {
 		r := p.routes[name]
 		s := r.since(since)

@@ -14,6 +14,12 @@ func (s *Savings) Text() string {
 		s.Routes[i].text(&b)
 		b.WriteByte('\n')
 	}
+	if s.Gone != nil && s.Gone.Saved.Known {
+		fmt.Fprintf(&b, "routes that are no more: %s\n", worth(s.Gone.Saved))
+	}
+	if s.Unproven > 0 {
+		fmt.Fprintf(&b, "%d routes have no proof: savings and harm are measured of %d routes at most\n", s.Unproven, proofRoutes)
+	}
 	switch {
 	case len(s.Routes) == 0:
 		b.WriteString("no route has had an exchange yet\n")

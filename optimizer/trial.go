@@ -6,8 +6,6 @@ import (
 	"math"
 	"time"
 
-	"llm-auto-optimizer/analysis/learn"
-	"llm-auto-optimizer/analysis/window"
 	"llm-auto-optimizer/config"
 	"llm-auto-optimizer/proxy/policy"
 )
@@ -16,7 +14,7 @@ import (
 type Trials struct {
 	Stages     []float64     // shares of the sessions, rising, at most a half
 	Least      time.Duration // of a stage
-	Requests   float64       // that each of the two must have had in a stage
+	Requests   float64       // that each of the two must have had in a stage, ten of a session at most
 	Longest    time.Duration // of a trial; then it is rolled back
 	Harm       float64       // e-value of harm from which on it is rolled back
 	Failures   float64       // share of exchanges that may fail more often, at most, at a half of the traffic; with less traffic more in proportion
@@ -44,17 +42,12 @@ type trial struct {
 	stageAt  time.Time // when its share was reached
 	share    float64
 	paused   bool
-	fails    learn.Harm
-	violates learn.Harm
-	over     *learn.Bet // against the objective being kept; nil: there is none
-	arms     [2]armSums // control, trial; of the whole trial
-	before   [2]float64 // exchanges at the begin of the stage
-}
-
-// armSums sum up what an arm has come to. Cost is per token of work, so that an odd long exchange counts for what it is.
-type armSums struct {
-	n, failed, violated                        float64
-	priced, cost, work, cost2, costWork, work2 float64
+	fails    sessionHarm
+	violates sessionHarm
+	over     *sessionBet // against the objective being kept; nil: there is none
+	arms     [2]armSums  // control, trial; of the whole trial
+	before   [2]float64  // exchanges that counted at the begin of the stage
+	sessions trialSessions
 }
 
 // TrialReport is how a trial is doing.
@@ -62,17 +55,22 @@ type TrialReport struct {
 	Decision   string     `json:"decision"`
 	Share      float64    `json:"share"`                      // of the sessions
 	Exchanges  [2]float64 `json:"exchanges"`                  // control, trial
-	Failures   [2]float64 `json:"failures"`                   // shares
-	Violations [2]float64 `json:"violations"`                 // shares
+	Sessions   [2]float64 `json:"sessions"`                   // that they are of
+	Failures   [2]float64 `json:"failures"`                   // shares of a session's exchanges, in the mean of the sessions
+	Violations [2]float64 `json:"violations"`                 // the same
 	Harm       [2]float64 `json:"log_e_value"`                // of failures and of violations: natural logarithms of the e-values of harm
 	Cost       float64    `json:"cost_ratio,omitempty"`       // of the trial to the control, per token of work; 0: not known
-	CostError  float64    `json:"cost_ratio_error,omitempty"` // 1.96 standard errors of it
+	CostError  float64    `json:"cost_ratio_error,omitempty"` // half of its 95 % interval
 }
 
 // String is the report as part of a sentence.
 func (r *TrialReport) String() string {
-	s := fmt.Sprintf("at %.3g %% of the sessions %.0f exchanges against %.0f: failures %.2f %% against %.2f %%, violations %.2f %% against %.2f %%",
-		100*r.Share, r.Exchanges[1], r.Exchanges[0], 100*r.Failures[1], 100*r.Failures[0], 100*r.Violations[1], 100*r.Violations[0])
+	of := ""
+	if r.Sessions[1] > 0 && r.Sessions != r.Exchanges {
+		of = fmt.Sprintf(", of %.0f sessions against %.0f", r.Sessions[1], r.Sessions[0])
+	}
+	s := fmt.Sprintf("at %.3g %% of the sessions %.0f exchanges against %.0f%s: failures %.2f %% against %.2f %%, violations %.2f %% against %.2f %%",
+		100*r.Share, r.Exchanges[1], r.Exchanges[0], of, 100*r.Failures[1], 100*r.Failures[0], 100*r.Violations[1], 100*r.Violations[0])
 	if r.Cost > 0 {
 		s += fmt.Sprintf(", cost %s ± %.1f %%", signed(100*(r.Cost-1), 1), 100*r.CostError)
 	}
@@ -83,10 +81,11 @@ func (t *trial) report() *TrialReport {
 	r := &TrialReport{Decision: t.decision.ID, Share: t.share, Harm: [2]float64{t.fails.Log(), t.violates.Log()}}
 	for i := range t.arms {
 		a := &t.arms[i]
-		r.Exchanges[i], r.Failures[i], r.Violations[i] = a.n, a.failed/max(a.n, 1), a.violated/max(a.n, 1)
+		r.Exchanges[i], r.Sessions[i] = a.exchanges, a.sessions
+		r.Failures[i], r.Violations[i] = a.failed/max(a.sessions, 1), a.violated/max(a.sessions, 1)
 	}
 	if ratio, se, ok := t.ratio(); ok {
-		r.Cost, r.CostError = ratio, 1.96*se
+		r.Cost, r.CostError = ratio, student*se
 	}
 	return r
 }
@@ -101,7 +100,7 @@ func (l *Loop) begin(now time.Time, r *routeLoop, c *change, d Decision) Decisio
 	d.ID, d.Verdict, d.Expires = l.nextID(), Trying, now.Add(l.settings.Trials.Longest)
 	h := fnv.New64a()
 	fmt.Fprintf(h, "%s %s %d", r.name, d.ID, now.UnixNano())
-	t := &trial{Trials: l.settings.Trials, decision: d, salt: h.Sum64(), next: next, began: now, stepped: now, stageAt: now}
+	t := &trial{Trials: l.settings.Trials, decision: d, salt: h.Sum64(), next: next, began: now, stepped: now, stageAt: now, sessions: newTrialSessions()}
 	t.decision.Evidence, t.decision.Settings, t.decision.Guard, t.decision.Bounds = nil, nil, nil, nil
 	if d.Urgent {
 		for t.stage < len(t.Stages)-1 && t.Stages[t.stage] < urgentStage {
@@ -110,7 +109,7 @@ func (l *Loop) begin(now time.Time, r *routeLoop, c *change, d Decision) Decisio
 	}
 	t.share = t.Stages[t.stage]
 	if v := c.known.Objective.Violations; v > 0 {
-		t.over = learn.NewBet(v)
+		t.over = newSessionBet(v)
 	}
 	d.Trial = t.report()
 	c.canary, c.changed = t.canary(), true
@@ -123,57 +122,6 @@ func (l *Loop) begin(now time.Time, r *routeLoop, c *change, d Decision) Decisio
 
 func (t *trial) canary() *policy.Canary {
 	return &policy.Canary{Parameters: t.next, Share: t.share, Salt: t.salt}
-}
-
-func (t *trial) observe(x *window.Exchange) {
-	arm := 0
-	switch policy.Arm(x.Arm) {
-	case policy.Trial:
-		arm = 1
-	case policy.Control:
-	default:
-		return
-	}
-	if t.paused || x.Trial != t.salt { // what hung in an earlier trial ends now
-		return
-	}
-	bad := func(v bool) float64 {
-		if v {
-			return 1
-		}
-		return 0
-	}
-	failed, violated := bad(x.Failed), bad(x.Violation)
-	t.fails.Add(arm == 1, failed)
-	t.violates.Add(arm == 1, violated)
-	if arm == 1 && t.over != nil {
-		t.over.Add(violated)
-	}
-	a := &t.arms[arm]
-	a.n, a.failed, a.violated = a.n+1, a.failed+failed, a.violated+violated
-	if w := work(float64(x.Input), float64(x.Output)); x.CostNanoUSD > 0 && !x.Unpriced && w > 0 {
-		cost := float64(x.CostNanoUSD) / 1e9
-		a.priced, a.cost, a.work = a.priced+1, a.cost+cost, a.work+w
-		a.cost2, a.costWork, a.work2 = a.cost2+cost*cost, a.costWork+cost*w, a.work2+w*w
-	}
-}
-
-// ratio is what a token of work costs in the trial, by what it costs in the control, with its standard error by linearisation (Cochran, Sampling
-// Techniques, 1977, section 6.4).
-func (t *trial) ratio() (ratio, se float64, ok bool) {
-	variance := 0.
-	var unit [2]float64
-	for i := range t.arms {
-		a := &t.arms[i]
-		if a.priced < 50 || a.work <= 0 || a.cost <= 0 {
-			return 0, 0, false
-		}
-		unit[i] = a.cost / a.work
-		residual := max(0, a.cost2-2*unit[i]*a.costWork+unit[i]*unit[i]*a.work2)
-		variance += residual / (a.cost * a.cost)
-	}
-	ratio = unit[1] / unit[0]
-	return ratio, ratio * math.Sqrt(variance), true
 }
 
 // stepTrial judges the trial of a route.
@@ -190,6 +138,7 @@ func (l *Loop) stepTrial(now time.Time, r *routeLoop, c *change, frozen string) 
 		r.trial = nil
 		return []Decision{t.decided(now, RolledBack, "somebody else has changed the policy")}
 	}
+	t.settle(now)
 	t.paused = r.unsettled(c.known, t.decision.Changes) != ""
 	c.canary = t.canary() // also where it could not be published the last time
 	if l.mode(r.name, t.decision.Tuner) < Canary {
@@ -212,7 +161,7 @@ func (l *Loop) stepTrial(now time.Time, r *routeLoop, c *change, frozen string) 
 		}
 		t.share = min(t.Stages[t.stage], t.share+rise)
 		t.stageAt = now
-		t.before = [2]float64{t.arms[0].n, t.arms[1].n}
+		t.before = [2]float64{t.arms[0].counted, t.arms[1].counted}
 		c.canary, c.changed = t.canary(), true
 	case !t.passed(now, c.known.Objective.Violations):
 	case t.stage < len(t.Stages)-1:
@@ -292,7 +241,7 @@ func (l *Loop) endTrial(now time.Time, r *routeLoop, c *change, v Verdict, why s
 	return d
 }
 
-// plainHarm is how many exchanges of the trial must have failed before twice as many as in the control, and two points more, are believed: of changes that do no
+// plainHarm is how many sessions' exchanges of the trial must have failed before twice as many as in the control, and two points more, are believed: of changes that do no
 // harm where one exchange of a hundred fails, that gives up one in fifty, though somebody looks every ten seconds.
 const plainHarm = 6
 
@@ -305,7 +254,7 @@ func (t *trial) harmful(now time.Time) string {
 		return fmt.Sprintf("more failures than in the control (log e-value %.1f > %.1f)", t.fails.Log(), limit)
 	case t.violates.Log() >= limit && (t.over == nil || t.over.Log() >= limit):
 		return fmt.Sprintf("more violations than in the control (log e-value %.1f > %.1f)", t.violates.Log(), limit)
-	case tried.n >= 50 && control.n >= 50 && r.Failures[1] >= 2*r.Failures[0] && r.Failures[1] >= r.Failures[0]+.02 && tried.failed >= plainHarm:
+	case tried.sessions >= 50 && control.sessions >= 50 && r.Failures[1] >= 2*r.Failures[0] && r.Failures[1] >= r.Failures[0]+.02 && tried.failed >= plainHarm:
 		return fmt.Sprintf("failures are %.1f %% against %.1f %%", 100*r.Failures[1], 100*r.Failures[0])
 	case r.Cost > 0 && r.Cost-r.CostError > t.Cost*(1+t.decision.Expected.Relative):
 		return fmt.Sprintf("cost is %s %% in place of %s %%", signed(100*(r.Cost-1), 1), signed(100*t.decision.Expected.Relative, 1))
@@ -318,19 +267,19 @@ func (t *trial) harmful(now time.Time) string {
 // passed tells whether a stage has shown that the next one does little harm at most: the more traffic has the change, the surer that must be.
 func (t *trial) passed(now time.Time, objective float64) bool {
 	control, tried := &t.arms[0], &t.arms[1]
-	if now.Sub(t.stageAt) < t.Least || control.n-t.before[0] < t.Requests || tried.n-t.before[1] < t.Requests {
+	if now.Sub(t.stageAt) < t.Least || control.counted-t.before[0] < t.Requests || tried.counted-t.before[1] < t.Requests {
 		return false
 	}
 	room := t.Stages[len(t.Stages)-1] / t.share
-	if excess(tried.failed, tried.n, control.failed, control.n) > t.Failures*room {
+	if excess(tried.failed, tried.sessions, control.failed, control.sessions) > t.Failures*room {
 		return false
 	}
-	within := excess(tried.violated, tried.n, 0, 0) <= objective
-	return within || excess(tried.violated, tried.n, control.violated, control.n) <= t.Violations*room
+	within := excess(tried.violated, tried.sessions, 0, 0) <= objective
+	return within || excess(tried.violated, tried.sessions, control.violated, control.sessions) <= t.Violations*room
 }
 
 // excess is the upper 95 % bound of how much larger one share is than another, by the adjusted Wald interval (Agresti and Caffo, The American
-// Statistician 2000); of the share itself where there is no other.
+// Statistician 2000); of the share itself where there is no other. Of sessions that are bad in part it is wider than it need be.
 func excess(bad, n, bad0, n0 float64) float64 {
 	const z = 1.645
 	p := (bad + 1) / (n + 2)
@@ -355,7 +304,7 @@ func (t *trial) pays() bool {
 // worthless tells whether that has become certain enough.
 func (t *trial) worthless() bool {
 	ratio, se, ok := t.ratio()
-	return !t.pays() && (ok && ratio-2*se > 1+t.decision.Expected.Relative/4 || t.arms[1].n > 20*t.Requests)
+	return !t.pays() && (ok && ratio-student*se > 1+t.decision.Expected.Relative/4 || t.arms[1].counted > 20*t.Requests)
 }
 
 // backOff keeps a tuner from trying again what has failed.

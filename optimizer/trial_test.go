@@ -26,10 +26,14 @@ func (s *stand) play(l *Loop, now *time.Time, span time.Duration, rate float64, 
 			if s.holdback > 0 {
 				route.Static, route.Holdback = &s.static, s.holdback
 			}
-			arm := route.Arm(draw.Uint64())
+			session, known := s.session(draw)
+			arm := route.Arm(session)
 			p := route.Of(arm)
 			a, b := p.Targets["a"].Weights[0], p.Targets["b"].Weights[0]
 			x := window.Exchange{At: *now, Route: "r", Target: "a", Arm: uint8(arm), Input: 500, Output: 100}
+			if known {
+				x.Session = session
+			}
 			if s.canary != nil {
 				x.Trial = s.canary.Salt
 			}
@@ -314,4 +318,26 @@ func FuzzLoop_Memory(f *testing.F) {
 			_, _ = l.Order(noon, Order{Action: Undo, Decision: "d1", By: "ann"})
 		}
 	})
+}
+
+// A tuner that panics again is left out for longer; one that went well for a day begins anew.
+func TestLoop_FencesForLonger(t *testing.T) {
+	t.Parallel()
+	s := newStand()
+	l := s.loop(Auto)
+	check := func(at time.Duration, want time.Duration) {
+		t.Helper()
+		if d := l.Fence(noon.Add(at), "stand", "r", "a test"); d.Expires.Sub(d.At) != want {
+			t.Errorf("left out for %v, want %v", d.Expires.Sub(d.At), want)
+		}
+	}
+	check(0, time.Hour)
+	check(2*time.Hour, 2*time.Hour)
+	b, err := l.MarshalBinary()
+	if l = s.loop(Auto); err != nil || l.UnmarshalBinary(b) != nil {
+		t.Fatal(err)
+	}
+	check(5*time.Hour, 4*time.Hour)
+	check(33*time.Hour-time.Second, 8*time.Hour) // till 41
+	check(66*time.Hour, time.Hour)
 }

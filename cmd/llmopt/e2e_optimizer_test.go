@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"regexp"
 	"strings"
 	"sync"
@@ -168,6 +170,29 @@ func TestE2E_OptimizerAsks(t *testing.T) {
 	want(t, "freeze", g.cli(0, "optimizer", "freeze", "--for=1h", "--by=bob"), `bob froze all routes for 1h`)
 	want(t, "status", g.cli(0, "optimizer"), `Frozen: all routes, by bob, until`)
 	want(t, "thaw", g.cli(0, "optimizer", "thaw"), `thawed all routes`)
+	var ordered struct {
+		Decision struct{ Verdict, By, Reason string }
+	}
+	if err := json.Unmarshal([]byte(g.cli(0, "optimizer", "freeze", "chat", "--by=bob", "--json")), &ordered); err != nil || ordered.Decision.By != "bob" || ordered.Decision.Verdict != "ordered" {
+		t.Errorf("as JSON: %v, %+v", err, ordered)
+	}
+	if out := g.cli(0, "optimizer", "run", "--json"); out != "" {
+		var d struct{ Verdict, Route string }
+		if err := json.NewDecoder(strings.NewReader(out)).Decode(&d); err != nil || d.Route != "chat" || d.Verdict == "" {
+			t.Errorf("a cycle as JSON: %v: %s", err, out)
+		}
+	}
+}
+
+// All commands about the optimizer print JSON where they are asked to.
+func TestOptimizerCmd_TakesJSON(t *testing.T) {
+	t.Parallel()
+	commands := reflect.TypeFor[optimizerCmd]()
+	for i := range commands.NumField() {
+		if f, known := commands.Field(i).Type.FieldByName("JSON"); !known || f.Tag.Get("name") != "json" {
+			t.Errorf("optimizer %s takes no --json", commands.Field(i).Name)
+		}
+	}
 }
 
 // A change on trial: its sessions and as many others have arms of their own, and an operator can end it.

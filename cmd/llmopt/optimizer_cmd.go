@@ -130,7 +130,10 @@ func changesText(changes []*controlpb.Change) string {
 	return shortList(out)
 }
 
-type optimizerRunCmd struct{ adminFlags }
+type optimizerRunCmd struct {
+	adminFlags
+	JSON bool `name:"json" help:"Print JSON, an API's Decision each."`
+}
 
 // Run runs a cycle.
 func (c *optimizerRunCmd) Run(env *environment) error {
@@ -145,14 +148,25 @@ func (c *optimizerRunCmd) Run(env *environment) error {
 	n := 0
 	for stream.Receive() {
 		n++
-		printDecision(env, stream.Msg().GetDecision())
+		if err := showDecision(env, stream.Msg().GetDecision(), c.JSON); err != nil {
+			return err
+		}
 	}
 	if err := stream.Err(); err != nil {
 		return conn.explain(err)
 	}
-	if n == 0 {
+	if n == 0 && !c.JSON {
 		fmt.Fprintln(env.stdout, "Nothing is new.")
 	}
+	return nil
+}
+
+// showDecision prints a decision, as JSON where that is asked for.
+func showDecision(env *environment, d *controlpb.Decision, asJSON bool) error {
+	if asJSON {
+		return printMessage(env.stdout, d)
+	}
+	printDecision(env, d)
 	return nil
 }
 
@@ -179,14 +193,11 @@ func (c *optimizerWatchCmd) Run(env *environment) error {
 	}
 	for stream.Receive() {
 		d := stream.Msg().GetDecision()
-		switch {
-		case d == nil: // it watches
-		case c.JSON:
-			if err := printMessage(env.stdout, d); err != nil {
-				return err
-			}
-		default:
-			printDecision(env, d)
+		if d == nil { // it watches
+			continue
+		}
+		if err := showDecision(env, d, c.JSON); err != nil {
+			return err
 		}
 	}
 	if err := stream.Err(); err != nil && env.ctx.Err() == nil {
@@ -201,6 +212,8 @@ type orderFlags struct {
 	By  string        `help:"Who gives the order. Default: from USER." placeholder:"NAME"`
 	Why string        `help:"The reason, for the journal." placeholder:"TEXT"`
 	For time.Duration `help:"How long it holds." default:"24h" placeholder:"DURATION"`
+
+	JSON bool `name:"json" help:"Print JSON, the API's OrderOptimizerResponse."`
 }
 
 // order gives an order and prints what came of it.
@@ -218,6 +231,9 @@ func (f *orderFlags) order(env *environment, req *controlpb.OrderOptimizerReques
 	res, err := conn.api.OrderOptimizer(env.ctx, req)
 	if err != nil {
 		return conn.explain(err)
+	}
+	if f.JSON {
+		return printMessage(env.stdout, res)
 	}
 	printDecision(env, res.GetDecision())
 	return nil

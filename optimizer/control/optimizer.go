@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -260,18 +259,4 @@ func (a *admin) WatchStatus(ctx context.Context, req *controlpb.WatchStatusReque
 			return nil
 		}
 	}
-}
-
-// unhurried lets the calls that watch something take as long as their client stays.
-func unhurried(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch r.URL.Path {
-		case controlpb.AdminWatchDecisionsProcedure, controlpb.AdminWatchStatusProcedure:
-			control := http.NewResponseController(w)
-			_ = control.SetReadDeadline(time.Time{})
-			_ = control.SetWriteDeadline(time.Time{})
-		default:
-		}
-		next.ServeHTTP(w, r)
-	})
 }

@@ -21,7 +21,8 @@ import (
 const (
 	headerTimeout = 10 * time.Second
 	readTimeout   = 30 * time.Second
-	writeTimeout  = 2 * time.Minute // also the longest profile that pprof takes
+	writeTimeout  = 2 * time.Minute  // also the longest profile that pprof takes
+	watchWrite    = 30 * time.Second // for one message to a client that watches
 	idleTimeout   = 2 * time.Minute
 	maxHeader     = 64 << 10
 	maxMessage    = 1 << 20 // of the API's requests, which are a few bytes each
@@ -84,7 +85,7 @@ func New(o Options) *Server {
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	path, api := controlpb.NewAdminHandler(&admin{s}, connect.WithReadMaxBytes(maxMessage), connect.WithCompressMinBytes(compressFrom))
-	mux.Handle(path, unhurried(api))
+	mux.Handle(path, unhurried(api, watchWrite))
 	mux.HandleFunc("GET /{$}", s.index)
 	mux.HandleFunc("GET /metrics", s.metrics)
 	mux.HandleFunc("GET /version", s.version)

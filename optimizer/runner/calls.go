@@ -54,17 +54,24 @@ func (r *Runner) Order(ctx context.Context, o optimizer.Order) (optimizer.Decisi
 	}
 	var d optimizer.Decision
 	var refused error
+	var stored <-chan struct{}
 	err := r.ask(ctx, &call{
 		do: func(l *optimizer.Loop, now time.Time) { d, refused = l.Order(now, o) },
 		after: func() {
 			if refused == nil {
 				r.tell([]optimizer.Decision{d})
-				r.save()
+				stored = r.save()
 			}
 		},
 	})
 	if err != nil {
 		return optimizer.Decision{}, err
+	}
+	if stored != nil { // an order outlives the server from when it is answered, if the disk takes it in time
+		select {
+		case <-stored:
+		case <-ctx.Done():
+		}
 	}
 	return d, refused
 }

@@ -3,6 +3,8 @@ package runner
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +30,7 @@ const (
 	metricSaved     = "llmopt_optimizer_saved_usd"                         // route
 	metricSavedBy   = "llmopt_optimizer_saved_error_usd"                   // route: half of the 95 % interval
 	metricHarm      = "llmopt_optimizer_harm_e_value"                      // route
+	metricUnproven  = "llmopt_optimizer_unproven_routes"
 	metricLost      = "llmopt_optimizer_exchanges_lost_total"
 	metricAge       = "llmopt_optimizer_last_cycle_age_seconds"
 )
@@ -49,6 +52,7 @@ type stats struct {
 	phases    map[string]time.Duration
 	last      time.Time
 	trials    int
+	unproven  int
 	fenced    []string
 	modes     map[[2]string]optimizer.Mode
 	predicted map[string]float64
@@ -103,6 +107,7 @@ func (s *stats) ran(took time.Duration, l *optimizer.Loop) {
 	defer s.mu.Unlock()
 	s.last = time.Now()
 	s.trials = len(l.Trials())
+	s.unproven = l.Proof.Unproven()
 	s.fenced = s.fenced[:0]
 	for tuner := range l.Fences() {
 		s.fenced = append(s.fenced, tuner)
@@ -112,7 +117,9 @@ func (s *stats) ran(took time.Duration, l *optimizer.Loop) {
 		s.savings = l.Proof.Savings(s.last, time.Time{})
 	}
 	clear(s.modes)
-	for _, route := range l.Routes() {
+	routes := l.Routes()
+	maps.DeleteFunc(s.predicted, func(route string, _ float64) bool { _, known := slices.BinarySearch(routes, route); return !known })
+	for _, route := range routes {
 		for tuner, m := range l.Modes(route) {
 			s.modes[[2]string{route, tuner}] = m
 		}
@@ -140,7 +147,8 @@ func (r *Runner) Metrics() *metrics.Set {
 		metrics.WriteCounterUint64(w, metricLost, r.options.Ring.Lost())
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		metrics.WriteGaugeUint64(w, metricTrials, uint64(s.trials)) //nolint:gosec // a length
+		metrics.WriteGaugeUint64(w, metricTrials, uint64(s.trials))     //nolint:gosec // a length
+		metrics.WriteGaugeUint64(w, metricUnproven, uint64(s.unproven)) //nolint:gosec // a length
 		for _, tuner := range s.fenced {
 			metrics.WriteGaugeUint64(w, fmt.Sprintf("%s{tuner=%q}", metricFenced, tuner), 1)
 		}

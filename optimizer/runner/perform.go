@@ -145,16 +145,14 @@ func (r *Runner) failed(now time.Time, err error) {
 	}
 }
 
-// save keeps the memory of the loop.
-func (r *Runner) save() {
+// save has the memory of the loop stored. stored is closed once it is; nil: it can't be kept.
+func (r *Runner) save() (stored <-chan struct{}) {
 	r.unsaved = false
 	b, err := r.loop.MarshalBinary()
 	if err != nil {
 		r.options.Log.Error().Err(err).Msg("what the optimizer knows can't be kept")
-		return
+		return nil
 	}
 	r.memory = b
-	if r.options.Save != nil {
-		r.options.Save(b)
-	}
+	return r.saves.put(b)
 }

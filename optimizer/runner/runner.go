@@ -40,7 +40,7 @@ type Options struct {
 	Config  Config
 	Journal func(*optimizer.Decision)    // gets all decisions but those to change nothing; must not wait
 	Load    func(context.Context) []byte // the memory of an earlier run; nil: none
-	Save    func([]byte)                 // must not wait for long
+	Save    func([]byte)                 // on a goroutine of its own
 	// The same for what was measured of savings, which is larger, and kept from time to time.
 	LoadProof func(context.Context) []byte
 	SaveProof func([]byte)
@@ -73,6 +73,8 @@ type Runner struct {
 	alarms  chan struct{}
 	stats   stats
 	watch   watchers
+	saves   *keeper // of the memory
+	proofs  *keeper // of what was measured
 
 	// of Run
 	loop     *optimizer.Loop
@@ -84,6 +86,7 @@ type Runner struct {
 	changed  time.Time // when something was last put in force that has not proved itself yet; zero: nothing
 	failures []time.Time
 	rest     time.Time
+	unproven int // routes without a proof, as was last told
 }
 
 // call is something to be done with the loop.
@@ -99,6 +102,8 @@ func New(o Options) *Runner {
 	r := &Runner{options: o, calls: make(chan *call), alarms: make(chan struct{}, 1)}
 	r.config.Store(&o.Config)
 	r.stats.init()
+	r.saves = newKeeper(func(b []byte) { _ = r.safely("storing what it knows", func() { r.store(o.Save, b) }) })
+	r.proofs = newKeeper(func(b []byte) { _ = r.safely("storing what was measured", func() { r.store(o.SaveProof, b) }) })
 	return r
 }
 
@@ -138,8 +143,21 @@ func (p *leash) Publish(routes map[string]policy.Route) error {
 	return p.Plant.Publish(routes)
 }
 
-// Run runs until ctx is done.
+// store keeps something by a function that may be missing.
+func (*Runner) store(keep func([]byte), b []byte) {
+	if keep != nil {
+		keep(b)
+	}
+}
+
+// Run runs until ctx is done, and what is known is stored.
 func (r *Runner) Run(ctx context.Context) {
+	var storing sync.WaitGroup
+	defer storing.Wait()
+	for _, k := range []*keeper{r.saves, r.proofs} {
+		storing.Go(k.run)
+		defer k.end()
+	}
 	if r.options.Load != nil {
 		r.memory = r.options.Load(ctx)
 	}
@@ -195,7 +213,7 @@ func (r *Runner) serve(ctx context.Context, c *call) error {
 		err = r.safely("afterwards", c.after)
 	}
 	if r.unsaved {
-		_ = r.safely("keeping what it knows", r.save)
+		_ = r.safely("keeping what it knows", func() { r.save() })
 	}
 	return err
 }
@@ -255,7 +273,7 @@ func (r *Runner) keepProof() {
 			return
 		}
 		r.proof = b
-		r.options.SaveProof(b)
+		r.proofs.put(b)
 	})
 }
 
@@ -294,6 +312,10 @@ func (r *Runner) cycle(out *[]optimizer.Decision) *call {
 				r.options.Good()
 			}
 			r.stats.ran(took, r.loop)
+			if n := r.loop.Proof.Unproven(); n > 0 && r.unproven != n {
+				r.options.Log.Warn().Int("routes", n).Msg("there are more routes than savings and harm can be measured of: what is tuned of the others has no proof, and is not taken back where it does harm")
+			}
+			r.unproven = r.loop.Proof.Unproven()
 			r.tell(decisions)
 			for i := range decisions {
 				r.unsaved = r.unsaved || decisions[i].Verdict != optimizer.Held

@@ -33,7 +33,9 @@ type stand struct {
 	decisions []optimizer.Decision
 	memory    []byte
 	proof     []byte
-	kept      int // times that the proof was kept
+	disk      time.Duration // that storing the memory takes
+	saved     int           // times that it was stored
+	kept      int           // times that the proof was kept
 	off       int
 
 	ask     func() // called when the plant is asked; nil: nothing happens
@@ -60,9 +62,12 @@ func (s *stand) config(enabled bool) Config {
 func (s *stand) run(enabled bool) {
 	s.runner = New(Options{
 		Plant: s, Ring: s.ring, Config: s.config(enabled), Log: zerolog.Nop(),
-		Journal:   func(d *optimizer.Decision) { s.with(func() { s.decisions = append(s.decisions, *d) }) },
-		Load:      func(context.Context) (b []byte) { s.with(func() { b = s.memory }); return b },
-		Save:      func(b []byte) { s.with(func() { s.memory = b }) },
+		Journal: func(d *optimizer.Decision) { s.with(func() { s.decisions = append(s.decisions, *d) }) },
+		Load:    func(context.Context) (b []byte) { s.with(func() { b = s.memory }); return b },
+		Save: func(b []byte) {
+			time.Sleep(s.disk)
+			s.with(func() { s.memory, s.saved = b, s.saved+1 })
+		},
 		LoadProof: func(context.Context) (b []byte) { s.with(func() { b = s.proof }); return b },
 		SaveProof: func(b []byte) { s.with(func() { s.proof, s.kept = b, s.kept+1 }) },
 		Off:       func() { s.with(func() { s.off, s.in = s.off+1, s.static }) },
