@@ -20,6 +20,7 @@ func TestRunner_SlowDiskHoldsUpNothing(t *testing.T) {
 		began := time.Now()
 		for range 4 {
 			s.cycle(nil)
+			synctest.Wait() // what the first has to store is under way
 		}
 		s.inspect(func(*optimizer.Loop) {})
 		if took := time.Since(began); took > 0 {
