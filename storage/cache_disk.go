@@ -55,9 +55,10 @@ type Disk struct {
 	rules  []purgeRule
 	ruled  atomic.Bool // there are rules
 
-	writing sync.Mutex // held by whoever writes new entries or drops epochs
-	files   int64      // what the files occupied when last looked at, and what was written since
-	looked  time.Time
+	dropping atomic.Bool // the database answers nothing for now
+	writing  sync.Mutex  // held by whoever writes new entries or drops epochs
+	files    int64       // what the files occupied when last looked at, and what was written since
+	looked   time.Time
 
 	opened  chan struct{}
 	learned chan struct{} // closed when all that was stored by other processes is known
@@ -97,7 +98,7 @@ type DiskStats = struct {
 	Hits, Misses          uint64
 	Timeouts              uint64 // reads that were given up
 	Failures              uint64 // reads that went wrong
-	Skipped               uint64 // reads not begun: the breaker was open, or too many were under way
+	Skipped               uint64 // reads not begun: the breaker was open, room was being made, or too many were under way
 	Corrupt               uint64 // records that were not what had been written
 	Stored                uint64
 	Overflowed            uint64 // not written, the queue was full
@@ -201,7 +202,7 @@ var errBusy = errors.New("not read")
 
 // fetch reads a value from the database, in a goroutine of its own: a call may hang in a pipe for longer than ctx.
 func (d *Disk) fetch(ctx context.Context, key []byte) ([]byte, error) {
-	if d.breaker.open.Load() {
+	if d.breaker.open.Load() || d.dropping.Load() {
 		d.counts.skipped.Add(1)
 		return nil, errBusy
 	}
@@ -268,7 +269,7 @@ func (d *Disk) epochOf(low uint16) (number uint32, live bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for i := range d.epochs {
-		if uint16(d.epochs[i].number) == low { //nolint:gosec // the lowest bits
+		if epochTag(d.epochs[i].number) == low {
 			return d.epochs[i].number, true
 		}
 	}

@@ -39,7 +39,7 @@ func (d *Disk) Purge(ctx context.Context, now time.Time, filter *CacheFilter, dr
 // settle waits for what is being written: it may not have looked at the rules, and must be there when it is looked for.
 func (d *Disk) settle() {
 	d.writing.Lock()
-	defer d.writing.Unlock()
+	d.writing.Unlock() //nolint:staticcheck,gocritic // waiting is all that it is for
 }
 
 // rule adds a rule.
@@ -93,7 +93,7 @@ func (d *Disk) delete(ctx context.Context, r *purgeRule) (n CacheAmount, err err
 		}
 		for i := 0; i < len(ops); i += 2 {
 			number, _, key, _ := cutRecordKey(ops[i].key)
-			d.present.remove(&key, uint16(number)) //nolint:gosec // the lowest bits
+			d.present.remove(&key, epochTag(number))
 		}
 		ops = nil
 		return nil

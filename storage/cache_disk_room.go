@@ -62,14 +62,17 @@ func (d *Disk) dropOldest() (dropped bool, err error) {
 		d.epochs = append(d.epochs, epoch{number: oldest.number + 1})
 	}
 	d.mu.Unlock()
-	if err := d.store.drop(context.Background(), epochPrefix(oldest.number)); err != nil {
+	d.dropping.Store(true)
+	err = d.store.drop(context.Background(), epochPrefix(oldest.number))
+	d.dropping.Store(false)
+	if err != nil {
 		return false, err
 	}
 	d.mu.Lock()
 	d.epochs = slices.DeleteFunc(d.epochs, func(e epoch) bool { return e.number == oldest.number })
 	d.mu.Unlock()
 	d.counts.dropped.Add(1)
-	d.counts.evicted.Add(uint64(d.present.drop(uint16(oldest.number)))) //nolint:gosec // the lowest bits
+	d.counts.evicted.Add(uint64(d.present.drop(epochTag(oldest.number))))
 	return true, nil
 }
 

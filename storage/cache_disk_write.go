@@ -15,8 +15,9 @@ const (
 	batchBytes = 1 << 20
 	// batchLinger is how long a write waits for others: one call for each entry would cost more.
 	batchLinger = 20 * time.Millisecond
-	// epochsKept is into how many epochs a full disk is divided, at least: a part of this size is dropped at a time.
-	epochsKept = 16
+	// epochsKept is into how many epochs a full disk is divided, at least: a part of this size is dropped at a time. That takes a second or two, whatever the
+	// size, in which nothing is read or written.
+	epochsKept = 8
 	// highWater is how full the files may get, in percent: merging tables needs some space for both.
 	highWater = 85
 	// lookEvery is how often the files are looked at while entries are written.
@@ -214,7 +215,7 @@ func (d *Disk) writeBatch(now time.Time, batch []*queued) error {
 		keep := q.head.keep(now)
 		ops = append(ops,
 			op{key: cacheRecordKey(number, cacheHead, &q.key), value: q.head.append(nil), ttl: keep},
-			op{key: cacheRecordKey(number, cacheValue, &q.key), value: appendRecord(nil, &q.key, &q.head, q.value), ttl: keep})
+			op{key: cacheRecordKey(number, cacheValue, &q.key), value: newRecord(&q.key, &q.head, q.value), ttl: keep})
 		wrote = append(wrote, q)
 	}
 	if len(ops) == 0 {
@@ -238,7 +239,7 @@ func (d *Disk) note(key *CacheKey, number uint32, h *recordHead, weight int64) b
 	moved := false
 	if low, known := d.present.find(key); known {
 		for i := range d.epochs {
-			if e := &d.epochs[i]; uint16(e.number) == low && e.number != number { //nolint:gosec // the lowest bits
+			if e := &d.epochs[i]; epochTag(e.number) == low && e.number != number {
 				if e.number > number {
 					return false
 				}
@@ -247,7 +248,7 @@ func (d *Disk) note(key *CacheKey, number uint32, h *recordHead, weight int64) b
 			}
 		}
 	}
-	_, again, _ := d.present.put(key, uint16(number)) //nolint:gosec // the lowest bits
+	_, again, _ := d.present.put(key, epochTag(number))
 	e := d.epochAt(number)
 	if !again || moved {
 		e.entries++

@@ -28,6 +28,11 @@ type presenceShard struct {
 	_     [64]byte
 }
 
+// epochTag is what is kept of the number of an epoch.
+func epochTag(number uint32) uint16 { return uint16(number & 0xffff) }
+
+func wordEpoch(word uint64) uint16 { return uint16(word & 0xffff) }
+
 // newPresence returns a table of so many places, rounded up to a power of two.
 func newPresence(places int) *presence {
 	n := max(16, 1<<bits.Len(uint(max(places, 1)-1)/presenceShards))
@@ -49,7 +54,7 @@ func (p *presence) find(key *CacheKey) (epoch uint16, found bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if i, ok := s.place(mark); ok {
-		return uint16(s.words[i]), true //nolint:gosec // the lowest bits
+		return wordEpoch(s.words[i]), true
 	}
 	return 0, false
 }
@@ -73,7 +78,7 @@ func (p *presence) put(key *CacheKey, epoch uint16) (before uint16, was, noted b
 	i, found := s.place(mark)
 	switch {
 	case found:
-		before = uint16(s.words[i]) //nolint:gosec // the lowest bits
+		before = wordEpoch(s.words[i])
 	case s.count >= len(s.words)*presenceLoad/16:
 		return 0, false, false
 	default:
@@ -89,7 +94,7 @@ func (p *presence) remove(key *CacheKey, epoch uint16) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i, found := s.place(mark)
-	if !found || uint16(s.words[i]) != epoch { //nolint:gosec // the lowest bits
+	if !found || wordEpoch(s.words[i]) != epoch {
 		return false
 	}
 	s.free(i)
@@ -124,7 +129,7 @@ func (s *presenceShard) drop(epoch uint16) (n int) {
 	for _, w := range s.words {
 		switch {
 		case w == 0:
-		case uint16(w) == epoch: //nolint:gosec // the lowest bits
+		case wordEpoch(w) == epoch:
 			n++
 		default:
 			kept = append(kept, w)

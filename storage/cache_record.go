@@ -57,15 +57,14 @@ func recordChecksum(key *CacheKey, head, value []byte) uint32 {
 	return crc32.Update(crc32.Update(sum, castagnoli, head), castagnoli, value)
 }
 
-// appendRecord appends a head and its value.
-func appendRecord(dst []byte, key *CacheKey, h *recordHead, value []byte) []byte {
-	begin := len(dst)
-	dst = h.append(dst)
-	dst = binary.LittleEndian.AppendUint32(dst, recordChecksum(key, dst[begin:], value))
-	return append(dst, value...)
+// newRecord is a head and its value, as they stand on disk.
+func newRecord(key *CacheKey, h *recordHead, value []byte) []byte {
+	b := h.append(make([]byte, 0, recordSize+recordSum+len(value)))
+	b = binary.LittleEndian.AppendUint32(b, recordChecksum(key, b, value))
+	return append(b, value...)
 }
 
-// parseRecord reads what appendRecord has written for a key. The value is a part of b.
+// parseRecord reads what newRecord has written for a key. The value is a part of b.
 func parseRecord(b []byte, key *CacheKey) (h recordHead, value []byte, valid bool) {
 	h, valid = parseHead(b)
 	if !valid || len(b) < recordSize+recordSum {
