@@ -72,3 +72,17 @@ func (e *engine) compact(context.Context) (err error) {
 	}
 	return nil
 }
+
+// drop deletes all keys that begin with prefix, and with them their files: it gives space back at once, also when there is little left.
+// Nothing may be written meanwhile. A part may be left when a compaction has failed.
+func (e *engine) drop(_ context.Context, prefix []byte) error {
+	if len(prefix) == 0 {
+		return errFrame
+	}
+	// badger leaves files alone in which all keys have expired: it finds none to drop.
+	err := e.db.Update(func(tx *badger.Txn) error { return tx.Set(prefix, nil) })
+	if err != nil {
+		return classify(err)
+	}
+	return classify(e.db.DropPrefix(prefix))
+}

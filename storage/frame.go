@@ -36,6 +36,7 @@ const (
 	callLoad
 	callCompact
 	callStats
+	callDrop
 )
 
 var errFrame = errors.New("malformed frame")

@@ -87,3 +87,43 @@ func TestSupervisor_FullDisk(t *testing.T) {
 		t.Error("taken for damage")
 	}
 }
+
+// A disk that fills up under a cache: the cache gives way and comes back, and nothing wrong is read meanwhile.
+func TestDisk_FullDisk(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=160m"); err != nil {
+		t.Skipf("a file system of its own can only be mounted with privileges: %v", err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	const reserve = 8 << 20
+	d := diskAt(t, dir, func(o *DiskOptions) { o.Engine.Command = engineCommand(dir, reserve) })
+	fillDisk(t, d, 0, 200, 1, 20_000)
+	if n := countDisk(t, d, 0, 200, 1); n != 200 {
+		t.Fatalf("%d of 200 are there", n)
+	}
+	ballast := filepath.Join(dir, "ballast")
+	f, err := os.Create(ballast)
+	ok(t, err)
+	for chunk := make([]byte, 1<<16); err == nil; {
+		_, err = f.Write(chunk)
+	}
+	_ = f.Close()
+	if !errors.Is(err, unix.ENOSPC) {
+		t.Fatalf("filling the disk: %v", err)
+	}
+	next := 1000
+	put := func() {
+		d.Put(time.Now(), keyOf(next), &CacheItem{Value: valueOf(next, 1, 20_000)})
+		next++
+		<-time.After(5 * time.Millisecond)
+	}
+	until(t, "a refusal", func() bool { put(); s := d.Stats(); return s.Unwritten > 0 || !s.Up })
+	countDisk(t, d, 0, 200, 1) // whatever is left is whole
+	until(t, "giving way", func() bool { put(); return d.store.Size() < 2<<20 })
+	ok(t, os.Remove(ballast))
+	until(t, "a hit", func() bool { put(); return d.Stats().Up && countDisk(t, d, next-20, next, 1) > 0 })
+	if s := d.Stats(); s.Corrupt > 0 || s.Aside > 0 {
+		t.Errorf("stats: %+v", s)
+	}
+}

@@ -19,6 +19,7 @@ const (
 	spaceSnapshot = 'p' // version
 	spaceJournal  = 'j' // sequence number
 	spaceValues   = 'v' // namespace, name
+	spaceCache    = 'c' // epoch, kind, key; in databases of their own
 )
 
 // spaceTitles name the keyspaces for people, in the order in which they are shown.
@@ -33,6 +34,7 @@ var (
 	keySchema  = []byte{spaceMeta, 's'}
 	keyFlush   = []byte{spaceMeta, 'f'} // sequence number of the last flush of totals
 	keyCurrent = []byte{spaceMeta, 'c'} // version of the snapshot in force
+	keyRun     = []byte{spaceMeta, 'r'} // of a cache: what process has it
 	keyGood    = []byte{spaceMeta, 'g'} // version of the last snapshot known to be good
 )
 

@@ -74,6 +74,10 @@ func (r *remote) compact(ctx context.Context) error {
 	return r.call(ctx, []byte{callCompact}, nil, nil)
 }
 
+func (r *remote) drop(ctx context.Context, prefix []byte) error {
+	return r.quick(ctx, append([]byte{callDrop}, prefix...), nil)
+}
+
 func (r *remote) stats(ctx context.Context) (*Stats, error) {
 	var text bytes.Buffer
 	err := r.call(ctx, []byte{callStats}, nil, func(piece []byte) error {

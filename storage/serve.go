@@ -165,6 +165,8 @@ func (s *server) call(ctx context.Context, call byte, content []byte, r *bufio.R
 		return s.engine.load(ctx, &dataReader{r: r})
 	case callCompact:
 		return s.engine.compact(ctx)
+	case callDrop:
+		return s.engine.drop(ctx, content)
 	case callStats:
 		stats, err := s.engine.stats(ctx)
 		if err != nil {

@@ -39,6 +39,7 @@ type backend interface {
 	backup(ctx context.Context, w io.Writer) error
 	load(ctx context.Context, r io.Reader) error
 	compact(ctx context.Context) error
+	drop(ctx context.Context, prefix []byte) error
 	stats(ctx context.Context) (*Stats, error)
 }
 
@@ -200,6 +201,15 @@ func (s *Store) get(ctx context.Context, key []byte) ([]byte, error) {
 		return nil, err
 	}
 	return b.get(ctx, key)
+}
+
+// drop deletes all keys that begin with prefix; see engine.
+func (s *Store) drop(ctx context.Context, prefix []byte) error {
+	b, err := s.backend()
+	if err != nil {
+		return err
+	}
+	return b.drop(ctx, prefix)
 }
 
 // deleteBatch is how many keys one write of deleteSpans deletes.

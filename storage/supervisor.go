@@ -45,7 +45,10 @@ type Options struct {
 	// Opened is called each time that an engine has opened the files, before anything else can use it, so that what is in memory
 	// can be put in order with what is stored. It must not block for long.
 	Opened func()
-	Log    zerolog.Logger
+	// Disposable says that nothing in the database matters: where state would be kept for later, damaged files are removed, and the files are
+	// also removed when there is no space to open them.
+	Disposable bool
+	Log        zerolog.Logger
 }
 
 // supervisor keeps an engine's process running.
@@ -98,7 +101,11 @@ func (s *supervisor) run() {
 // judge draws the conclusion from an engine's end.
 func (s *supervisor) judge(err error) {
 	if known := s.problem.Load(); known == nil || *known != err.Error() { // else it has been said
-		s.options.Log.Error().Err(err).Str("dir", s.options.Dir).Msg("storage failed: state is kept in memory until it is back")
+		what := "storage failed: state is kept in memory until it is back"
+		if s.options.Disposable {
+			what = "the cache's database failed: there is none on disk until it is back"
+		}
+		s.options.Log.Error().Err(err).Str("dir", s.options.Dir).Msg(what)
 	}
 	s.note(err)
 	var died *deathError
@@ -109,6 +116,9 @@ func (s *supervisor) judge(err error) {
 		s.openings = 0
 	default:
 		s.openings++
+	}
+	if s.options.Disposable && errors.Is(err, ErrFull) {
+		_ = os.RemoveAll(filepath.Join(s.options.Dir, dataFolder)) // what can't be removed is in nobody's way but its own
 	}
 	if !errors.Is(err, ErrDamaged) && s.openings < openingsAllowed && s.lives < livesAllowed {
 		return
@@ -121,6 +131,10 @@ func (s *supervisor) judge(err error) {
 		return
 	}
 	s.aside.Add(1)
+	if s.options.Disposable {
+		s.options.Log.Error().Err(os.RemoveAll(to)).Msg("the cache's database was damaged and is removed: a new one begins")
+		return
+	}
 	s.options.Log.Error().Str("kept_in", to).
 		Msg("damaged storage set aside, a new one begins with what is in memory; llmopt state restore brings back a backup")
 }

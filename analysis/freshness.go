@@ -1,0 +1,184 @@
+package analysis
+
+import (
+	"math"
+	"time"
+
+	"gonum.org/v1/gonum/stat/distuv"
+)
+
+// MinTTL and MaxTTL bound what TTL answers.
+const (
+	MinTTL = 30 * time.Second
+	MaxTTL = 7 * 24 * time.Hour
+)
+
+// TTL is the time to live that saves most, of answers that are asked for rate times a second each (Poisson) and change change times a second
+// (Poisson), where serving a stale answer costs stale times what a hit saves: the share of stale hits never exceeds eps.
+//
+// A cycle of time T has one miss and rate T hits, of which at age a the part 1 - exp(-change a) is stale, about change T/2 on average. What is saved per
+// request is rate T (1 - stale change T/2) / (1 + rate T), which has its maximum at (sqrt(1 + 2 rate/(stale change)) - 1) / rate. For large
+// rate T that is the square-root rule, sqrt(2/(rate change stale)); without the -1 it is too long where hits are few. The cap 2 eps/change holds
+// the share of stale hits at eps.
+//
+// The answer lies in [MinTTL, MaxTTL], whatever the cap: where change exceeds 2 eps/MinTTL, nothing should be cached, which StaleShare tells. No
+// requests, no eps, and arguments that are not numbers give MinTTL; no change gives MaxTTL; without stale only the cap holds.
+func TTL(rate, change, stale, eps float64) time.Duration {
+	seconds := MaxTTL.Seconds()
+	switch {
+	case !(rate > 0) || math.IsNaN(change) || math.IsNaN(stale) || !(eps > 0):
+		return MinTTL
+	case change <= 0:
+		return MaxTTL
+	}
+	if stale > 0 {
+		// The rationalised form loses no digits where the root is near 1.
+		x := 2 * rate / (stale * change)
+		seconds = min(seconds, x/(rate*(math.Sqrt(1+x)+1)))
+	}
+	seconds = min(seconds, 2*eps/change)
+	return time.Duration(max(seconds, MinTTL.Seconds()) * float64(time.Second)).Round(time.Millisecond)
+}
+
+// StaleShare is the share of hits that are stale, of answers that change change times a second and are served for ttl.
+func StaleShare(change float64, ttl time.Duration) float64 {
+	x := change * ttl.Seconds()
+	if x < 1e-6 {
+		return x / 2 // the difference below would have no digits
+	}
+	return 1 + math.Expm1(-x)/x
+}
+
+// NetSaving is what a time to live saves per request, in hits: hits less what stale ones cost. The arguments are those of TTL.
+func NetSaving(rate, change, stale float64, ttl time.Duration) float64 {
+	hits := rate * ttl.Seconds()
+	return hits * (1 - stale*StaleShare(change, ttl)) / (1 + hits)
+}
+
+const (
+	// ages are kept in bins that are a quarter of a doubling wide, from a second to four months.
+	hazardBins, hazardFine = 96, 4
+	// hazardExact is the smallest p-value that a bound is computed for.
+	hazardExact = 1e-6
+)
+
+// Hazard estimates how often answers change, from revalidations: at some age an answer was asked for again, and was or wasn't the same.
+// Changes are taken to be a Poisson process. It keeps 1.5 KB. The zero value has seen nothing.
+type Hazard struct {
+	same, changed [hazardBins]float64 // by age
+	sumSame       [hazardBins]float64 // of the ages in seconds, in the bin
+	sumChanged    [hazardBins]float64
+}
+
+// Add takes a revalidation at an age; ages below a second count as that.
+func (h *Hazard) Add(age time.Duration, changed bool) {
+	seconds := max(age.Seconds(), 1)
+	i := min(int(math.Log2(seconds)*hazardFine), hazardBins-1)
+	if changed {
+		h.changed[i]++
+		h.sumChanged[i] += seconds
+	} else {
+		h.same[i]++
+		h.sumSame[i] += seconds
+	}
+}
+
+// Forget weighs all that was added so far by keep, in [0, 1], so that the estimate can follow.
+func (h *Hazard) Forget(keep float64) {
+	for i := range hazardBins {
+		h.same[i] *= keep
+		h.changed[i] *= keep
+		h.sumSame[i] *= keep
+		h.sumChanged[i] *= keep
+	}
+}
+
+// Merge adds what another has seen.
+func (h *Hazard) Merge(other *Hazard) {
+	for i := range hazardBins {
+		h.same[i] += other.same[i]
+		h.changed[i] += other.changed[i]
+		h.sumSame[i] += other.sumSame[i]
+		h.sumChanged[i] += other.sumChanged[i]
+	}
+}
+
+// Count returns the number of revalidations, and of those that found a change.
+func (h *Hazard) Count() (all, changed float64) {
+	for i := range hazardBins {
+		all += h.same[i] + h.changed[i]
+		changed += h.changed[i]
+	}
+	return all, changed
+}
+
+// Estimate returns the most likely number of changes a second, and a bound that the true one is below with so much confidence, in (0.5, 1). Both are
+// infinite when every revalidation found a change. false: there was no revalidation.
+//
+// The bound is the larger one of the likelihood ratio's and of that for a Poisson count over the exposure that the estimate speaks of. The latter
+// is what holds for few changes: none in an exposure of E seconds gives 3/E at 95 % (the rule of three). The former is what holds for answers that were
+// looked at long after they had changed, which tell little.
+func (h *Hazard) Estimate(confidence float64) (change, upper float64, enough bool) {
+	all, changed := h.Count()
+	if !(all > 0) {
+		return 0, 0, false
+	}
+	exposure := 0.0
+	for _, s := range h.sumSame {
+		exposure += s
+	}
+	if changed > 0 {
+		change = h.root(func(mu float64) bool { return h.score(mu) > 0 })
+		if changed >= all || math.IsInf(change, 1) {
+			return math.Inf(1), math.Inf(1), true
+		}
+		exposure = changed / change
+	}
+	p := max(1-confidence, hazardExact)
+	upper = distuv.Gamma{Alpha: changed + 1, Beta: 1}.Quantile(1-p) / exposure
+	z := distuv.UnitNormal.Quantile(1 - p)
+	limit := h.likelihood(change) - z*z/2
+	if ratio := h.root(func(mu float64) bool { return mu <= change || h.likelihood(mu) > limit }); ratio > upper {
+		upper = ratio
+	}
+	return change, upper, true
+}
+
+// root is where below ends to hold, between 10^-12 and 10^3 a second; infinite: it holds everywhere.
+func (h *Hazard) root(below func(mu float64) bool) float64 {
+	lo, hi := math.Log(1e-12), math.Log(1e3)
+	if below(math.Exp(hi)) {
+		return math.Inf(1)
+	}
+	for range 60 {
+		if mid := (lo + hi) / 2; below(math.Exp(mid)) {
+			lo = mid
+		} else {
+			hi = mid
+		}
+	}
+	return math.Exp((lo + hi) / 2)
+}
+
+// score is the derivative of the likelihood: an answer found changed at age a weighs a/(exp(mu a) - 1), one found the same -a.
+func (h *Hazard) score(mu float64) (s float64) {
+	for i := range hazardBins {
+		if n := h.changed[i]; n > 0 {
+			age := h.sumChanged[i] / n
+			s += h.sumChanged[i] / math.Expm1(mu*age)
+		}
+		s -= h.sumSame[i]
+	}
+	return s
+}
+
+// likelihood is the logarithm of it.
+func (h *Hazard) likelihood(mu float64) (l float64) {
+	for i := range hazardBins {
+		if n := h.changed[i]; n > 0 {
+			l += n * math.Log(-math.Expm1(-mu*h.sumChanged[i]/n))
+		}
+		l -= mu * h.sumSame[i]
+	}
+	return l
+}

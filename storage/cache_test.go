@@ -1,0 +1,131 @@
+package storage
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// keyOf is the key of an entry by number.
+func keyOf(n int) CacheKey {
+	return sha256.Sum256(binary.LittleEndian.AppendUint64(nil, uint64(n)))
+}
+
+// valueOf is a value that says which entry and which version of it it is, and whether it is whole.
+func valueOf(n, version, size int) []byte {
+	b := make([]byte, max(size, 16+32))
+	binary.LittleEndian.PutUint64(b, uint64(n))
+	binary.LittleEndian.PutUint64(b[8:], uint64(version))
+	r := rand.NewPCG(uint64(n), uint64(version))
+	for i := 48; i+8 <= len(b); i += 8 {
+		binary.LittleEndian.PutUint64(b[i:], r.Uint64())
+	}
+	sum := sha256.Sum256(b[48:])
+	copy(b[16:], sum[:])
+	return b
+}
+
+// wholeValue reports what valueOf has made.
+func wholeValue(b []byte) (n, version int, whole bool) {
+	if len(b) < 48 {
+		return 0, 0, false
+	}
+	sum := sha256.Sum256(b[48:])
+	return int(binary.LittleEndian.Uint64(b)), int(binary.LittleEndian.Uint64(b[8:])), bytes.Equal(sum[:], b[16:48])
+}
+
+// cacheAt begins a cache with a database in dir, and waits until it knows what is there.
+func cacheAt(t *testing.T, dir string, memory int64, change func(*DiskOptions)) *Cache {
+	t.Helper()
+	o := &DiskOptions{
+		Engine: Options{Dir: dir, Command: engineCommand(dir, 0), Log: zerolog.New(zerolog.NewTestWriter(t))}, Size: MinDisk, Wait: 5 * time.Second,
+	}
+	if change != nil {
+		change(o)
+	}
+	c, err := NewCache(CacheOptions{Memory: memory, Disk: o})
+	ok(t, err)
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func until(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); !holds(); {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not within half a minute", what)
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+}
+
+// idle waits until nothing is to be written any more.
+func (d *Disk) idle(t *testing.T) {
+	t.Helper()
+	until(t, "writing", func() bool { return d.ready() && d.queue.size() == 0 })
+	d.settle()
+}
+
+func TestCache_SurvivesARestart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	now := time.Now()
+	c := cacheAt(t, dir, 1<<20, nil)
+	for n := range 300 {
+		c.Put(now, keyOf(n), &CacheItem{Value: valueOf(n, 1, 2000), TTL: time.Hour, Route: "r", Caller: string(rune('a' + n%3))})
+	}
+	c.disk.idle(t)
+	for n := range 100 { // a second version of some
+		c.Put(now, keyOf(n), &CacheItem{Value: valueOf(n, 2, 3000), TTL: time.Hour, Route: "r", Caller: string(rune('a' + n%3))})
+	}
+	ok(t, c.Close()) // and what is not written yet is
+	c = cacheAt(t, dir, 1<<20, nil)
+	until(t, "learning", func() bool { return c.disk.ready() })
+	for n := range 300 {
+		version := 1
+		if n < 100 {
+			version = 2
+		}
+		v, found := c.Get(now, keyOf(n))
+		if got, ver, whole := wholeValue(v); !found || got != n || ver != version || !whole {
+			t.Fatalf("entry %d: %v, %d, version %d, whole %v", n, found, got, ver, whole)
+		}
+	}
+	if s := c.Stats(); s.Disk.Hits != 300 || s.Disk.Entries != 300 || s.Disk.Corrupt != 0 {
+		t.Errorf("stats: %+v", s.Disk)
+	}
+	purged, err := c.Purge(context.Background(), now, &CacheFilter{Caller: "b"}, true)
+	if err != nil || purged.Disk.Entries != 100 || purged.Memory.Entries == 0 {
+		t.Errorf("dry purge: %+v, %v", purged, err)
+	}
+	if _, err = c.Purge(context.Background(), now, &CacheFilter{Caller: "b"}, false); err != nil {
+		t.Error(err)
+	}
+	ok(t, c.Delete(context.Background(), now, keyOf(0)))
+	check := func(c *Cache) {
+		t.Helper()
+		for n := range 300 {
+			if _, found := c.Get(now, keyOf(n)); found != (n%3 != 1 && n != 0) {
+				t.Errorf("entry %d after the purge: %v", n, found)
+			}
+		}
+	}
+	check(c)
+	ok(t, c.Close())
+	c = cacheAt(t, dir, 1<<20, nil)
+	until(t, "learning", func() bool { return c.disk.ready() })
+	check(c)
+	purged, err = c.Purge(context.Background(), now, &CacheFilter{}, false)
+	if err != nil || purged.Disk.Entries != 199 {
+		t.Errorf("purge of everything: %+v, %v", purged, err)
+	}
+	if s := c.Stats(); s.Disk.Entries != 0 || s.Memory.Entries != 0 {
+		t.Errorf("left: %+v %+v", s.Memory, s.Disk)
+	}
+}
