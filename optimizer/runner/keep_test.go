@@ -33,8 +33,9 @@ func TestRunner_SlowDiskHoldsUpNothing(t *testing.T) {
 			t.Errorf("the order was answered after %v", took)
 		}
 		s.cycle(nil)
+		synctest.Wait()
 		s.end()
-		if n := s.count(&s.saved); n != 3 { // and at the end
+		if n := s.count(&s.saved); n != 4 { // what the first cycle had to store, the order, what the last cycle had, and the end
 			t.Errorf("stored %d times", n)
 		}
 		next := newStand(t)
