@@ -45,7 +45,7 @@ func (l *loader) build(merged map[string]any) *Config {
 	}
 	c.Routes = make(map[string]Route, len(routes))
 	for _, name := range slices.Sorted(maps.Keys(routes)) {
-		c.Routes[name] = l.buildRoute(name, merged["route_defaults"], merged["target_defaults"], routes[name])
+		c.Routes[name] = l.buildRoute(name, merged["cache"], merged["route_defaults"], merged["target_defaults"], routes[name])
 	}
 	c.FlagSettings = make(map[string]Flag, len(flagNames))
 	for _, name := range flagNames {
@@ -59,10 +59,11 @@ func (l *loader) build(merged map[string]any) *Config {
 }
 
 // buildRoute makes a route and its targets on top of their defaults.
-func (l *loader) buildRoute(name string, defaults, targetDefaults, own any) Route {
+func (l *loader) buildRoute(name string, cache, defaults, targetDefaults, own any) Route {
 	prefix := "routes." + name
 	r := Route{Name: name, Targets: map[string]Target{}, order: l.order[prefix]}
 	values := over(defaults, own)
+	values["cache"] = over(cache, values["cache"])
 	targets, _ := values["targets"].(map[string]any)
 	delete(values, "targets")
 	l.assign(reflect.ValueOf(&r).Elem(), values, prefix+".")

@@ -25,6 +25,8 @@ type Config struct {
 
 	Telemetry Telemetry `koanf:"telemetry"`
 
+	Cache Cache `koanf:"cache"`
+
 	// Providers by name. The map and its values must not be changed.
 	Providers map[string]Provider `koanf:"providers"`
 

@@ -101,6 +101,7 @@ func TestLoad_Defaults(t *testing.T) {
 		Schedule: Schedule{
 			Timezone: "UTC", Rollup: "*/10 * * * * *", Retention: "23 * * * *", Backup: "0 3 * * *", Rotate: "0 0 * * *", Optimize: "*/10 * * * * *", Analyse: "*/5 * * * *", Jitter: time.Minute, Timeout: 10 * time.Minute,
 		},
+		Cache: Cache{Memory: 256 * MiB, CacheRules: CacheRules{TTL: time.Hour, Store: "deterministic", MaxEntry: MiB, Finish: []string{}, MaxTTL: day}},
 		Optimizer: Optimizer{
 			Enabled: true, Holdback: .02, Deadline: 5 * time.Second, MaxStep: .2, MaxMove: 1, MinMove: .02, CoolDown: time.Minute, PerHour: 6,
 			Routing:  RoutingTuner{Mode: "canary", MinShare: .001, MaxShare: .999, MinSaving: .01, Confidence: .8, MinCount: 20},
@@ -213,5 +214,37 @@ func write(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A route's cache is as [cache] says, but for what the route, or the defaults of routes, say of their own.
+func TestLoad_CacheOfRoutes(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "c.toml")
+	text := "[cache]\nenabled = true\nttl = \"2h\"\nmemory = \"8MiB\"\n[route_defaults.cache]\nidle = \"1m\"\n" +
+		"[[routes]]\nname = \"a\"\n[[routes.targets]]\nname = \"x\"\nprovider = \"openai\"\n" +
+		"[[routes]]\nname = \"b\"\nmatch = { model = [\"m\"] }\n[routes.cache]\nenabled = false\nttl = \"5m\"\nstore = \"all\"\n[[routes.targets]]\nname = \"x\"\nprovider = \"openai\"\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Load(Options{File: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := c.Routes["a"].Cache, c.Routes["b"].Cache
+	if !a.Enabled || a.TTL != 2*time.Hour || a.Idle != time.Minute || a.Store != "deterministic" {
+		t.Errorf("a: %+v", a)
+	}
+	if b.Enabled || b.TTL != 5*time.Minute || b.Store != "all" || b.MaxEntry != MiB {
+		t.Errorf("b: %+v", b)
+	}
+	if err := os.WriteFile(file, []byte("[cache]\nstore = \"some\"\n[[routes]]\nname = \"a\"\n[routes.cache]\nmemory = \"1MiB\"\nttl = \"0s\"\n[[routes.targets]]\nname = \"x\"\nprovider = \"openai\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Load(Options{File: file})
+	for _, want := range []string{"cache.store", "routes.a.cache.memory", "routes.a.cache.ttl"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s is not named: %v", want, err)
+		}
 	}
 }

@@ -31,6 +31,8 @@ type Route struct {
 
 	Optimizer RouteOptimizer `koanf:"optimizer"`
 
+	Cache CacheRules `koanf:"cache"`
+
 	// Targets by name. The map and its values must not be changed.
 	Targets map[string]Target `koanf:"targets"`
 

@@ -86,7 +86,11 @@ func leafAt(path []string) (l leaf, ok bool) {
 	return l, table == nil
 }
 
-// keysOf appends to dst the dotted paths of all tables and leaves below t. Maps end there: their keys are free.
+// borrowed are tables of defaults whose own defaults stand in another table, by their paths.
+var borrowed = map[string]string{"route_defaults.cache": "cache"}
+
+// keysOf appends to dst the dotted paths of all tables and leaves below t. Maps end there: their keys are free. Tables that have
+// no defaults of their own are left out.
 func keysOf(dst []string, t reflect.Type, prefix string) []string {
 	if t.Kind() != reflect.Struct {
 		return dst
@@ -94,6 +98,9 @@ func keysOf(dst []string, t reflect.Type, prefix string) []string {
 	for _, f := range reflect.VisibleFields(t) {
 		key := f.Tag.Get("koanf")
 		if key == "" || key == "-" {
+			continue
+		}
+		if borrowed[prefix+key] != "" {
 			continue
 		}
 		dst = append(dst, prefix+key)

@@ -19,11 +19,11 @@ func (l *AccessLog) exchange(x *Exchange, now time.Time, o window.Outcome) {
 	b = logText(b, "id", string(x.id[:]))
 	b = logHash(b, "caller", x.caller)
 	b = logHash(b, "session", x.session)
-	if x.target != nil {
+	if x.target != nil || x.cache.result == cacheHit {
 		b = logText(b, "route", x.routeName())
 		b = logText(b, "class", x.class.String())
 		b = logText(b, "arm", x.arm.String())
-		b = logText(b, "target", x.target.name)
+		b = logTarget(b, x.target)
 	} else {
 		b = logText(b, "route", "")
 		b = logText(b, "class", "")
@@ -50,6 +50,10 @@ func (l *AccessLog) exchange(x *Exchange, now time.Time, o window.Outcome) {
 	b = logInt(b, "cost_nanousd", int64(x.total))
 	b = logBool(b, "estimated", x.estimated)
 	b = logBool(b, "unpriced", x.unpriced)
+	if x.cache.result != cacheOff {
+		b = logText(b, "cache", x.cache.result.String())
+		b = logInt(b, "saved_nanousd", int64(x.cache.saved))
+	}
 	if x.kind != nil {
 		b = logText(b, "error", x.kind.code)
 		if x.failure != nil {
@@ -58,6 +62,14 @@ func (l *AccessLog) exchange(x *Exchange, now time.Time, o window.Outcome) {
 	}
 	x.out = append(b, "}\n"...)
 	l.add(x.out)
+}
+
+// logTarget names the target; none where the cache has answered.
+func logTarget(b []byte, t *target) []byte {
+	if t == nil {
+		return logText(b, "target", "")
+	}
+	return logText(b, "target", t.name)
 }
 
 func logKey(b []byte, key string) []byte {

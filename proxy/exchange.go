@@ -60,6 +60,8 @@ type Exchange struct {
 	session hashID
 	subject config.Subject // what flags are asked about
 
+	cache caching
+
 	// route
 	route        *routeState // nil: straight to the provider that the path names
 	arm          policy.Arm
@@ -173,6 +175,7 @@ func (p *Proxy) release(x *Exchange) {
 	*x = Exchange{
 		body: emptied(x.body), head: emptied(x.head), edited: emptied(x.edited), held: emptied(x.held), out: emptied(x.out),
 		loan: x.loan, meter: x.meter, scrubber: x.scrubber, peek: x.peek, aimedPath: x.aimedPath[:0],
+		cache: caching{record: emptied(x.cache.record)},
 	}
 	p.exchanges.Put(x)
 }

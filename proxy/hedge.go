@@ -151,6 +151,7 @@ func (x *Exchange) double() *Exchange {
 		provider: x.provider, operation: x.operation, method: x.method, path: x.clientPath, query: x.query, credential: x.credential,
 		hasConnection: x.hasConnection, bodyless: x.bodyless, isHead: x.isHead, http10: x.http10, bodyLen: x.bodyLen, request: x.request, class: x.class,
 		caller: x.caller, session: x.session, subject: x.subject, route: x.route, arm: x.arm, origin: x.origin, clientPath: x.clientPath, firstByte: x.firstByte,
+		cache:        caching{keep: x.cache.keep, of: x.cache.of},
 		attemptsLeft: 2, tier: x.tier, walk: pick.Walking(*x.walk.Query()),
 		body: x.body, head: own.head, edited: own.edited, held: own.held, out: own.out, loan: own.loan, meter: own.meter, scrubber: own.scrubber, peek: own.peek,
 		aimedPath: own.aimedPath, ownBody: own.body,
@@ -217,6 +218,7 @@ func (r *race) adopt(err error, late bool) {
 	x.meter, x.scrubber, x.scrub, x.identity, x.format, x.status, x.length = rival.meter, rival.scrubber, rival.scrub, rival.identity, rival.format, rival.status, rival.length
 	x.retryAfter, x.streamed, x.lastRead, x.armed, x.settled, x.accounted = rival.retryAfter, rival.streamed, rival.lastRead, rival.armed, rival.settled, rival.accounted
 	x.held, x.out, x.aimedPath = rival.held, rival.out, rival.aimedPath
+	x.cache.record, x.cache.large, rival.cache.record = rival.cache.record, rival.cache.large, x.cache.record
 	rival.meter, rival.scrubber, rival.held, rival.out, rival.aimedPath = swapped.meter, swapped.scrubber, swapped.held, swapped.out, swapped.aimedPath
 	rival.conn, rival.lease = nil, pick.Lease{}
 	x.attempts += rival.attempts

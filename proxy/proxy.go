@@ -29,6 +29,7 @@ type Options struct {
 	Ledger  *ledger.Ledger // nil: what it would hold is not kept
 	Ring    *window.Ring   // gets every exchange of a route; nil: none does
 	Changed func()         // called when the reflexes have moved a target; must not wait. Nil: nobody wants to know
+	Cache   Cache          // of answers; nil: none are kept
 	Traces  *Traces        // nil: no exchange is sampled
 	Access  *AccessLog
 	Log     zerolog.Logger // of the program's own doings
@@ -43,6 +44,8 @@ type Proxy struct {
 	ring    *window.Ring
 	changed func()
 	traces  *Traces
+	cache   Cache
+	books   cacheBooks
 	log     *AccessLog
 	oplog   zerolog.Logger
 	metrics *metricSet
@@ -68,7 +71,7 @@ type Proxy struct {
 func New(o Options) (*Proxy, error) {
 	c := &o.Config.Server
 	p := &Proxy{
-		policy: o.Policy, prices: o.Prices, windows: o.Windows, ledger: o.Ledger, ring: o.Ring, changed: o.Changed, traces: o.Traces, log: o.Access, oplog: o.Log,
+		policy: o.Policy, prices: o.Prices, windows: o.Windows, ledger: o.Ledger, ring: o.Ring, changed: o.Changed, traces: o.Traces, cache: o.Cache, log: o.Access, oplog: o.Log,
 		metrics:   newMetricSet(),
 		hasher:    newHasher(c.HashKey.Reveal()),
 		rawIO:     c.RawIO,
@@ -76,12 +79,13 @@ func New(o Options) (*Proxy, error) {
 		requests:  sync.Pool{New: func() any { return &requestBuffers{} }},
 	}
 	p.targets = newTargets(p.metrics, o.Config.Windows.MaxSeries)
-	first, err := newSettings(o.Config, nil, p.rawIO)
+	first, err := newSettings(o.Config, nil, p.rawIO, p.books.book)
 	if err != nil {
 		return nil, err
 	}
 	p.settings.Store(first)
 	p.metrics.set.RegisterMetricsWriter(p.writeRoutes)
+	p.metrics.set.RegisterMetricsWriter(p.books.write)
 	p.metrics.origins(func() map[string]*providerState { return p.settings.Load().providers })
 	if p.clients, err = newClients(c.RawIO); err != nil {
 		return nil, err
@@ -162,10 +166,18 @@ func (p *Proxy) serve(ctx *fasthttp.RequestCtx, x *Exchange) error {
 		return err
 	}
 	p.admit(x)
-	if err := p.route(x); err != nil {
+	r := x.settings.routes.match(x)
+	if answered, err := p.lookUp(x, r); answered || err != nil {
 		return err
 	}
-	return p.dispatch(ctx, x)
+	err := p.route(x, r)
+	if err == nil {
+		err = p.dispatch(ctx, x)
+	}
+	if p.standIn(x, err) {
+		return nil
+	}
+	return err
 }
 
 // panicked ends an exchange that met a bug: it alone pays for it.

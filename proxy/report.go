@@ -27,7 +27,7 @@ func (t *tale) choseFirst(c *pick.Choice) {
 
 // report tells whoever follows single exchanges what this one came to.
 func (x *Exchange) report(now time.Time, o window.Outcome) {
-	if x.route == nil || x.p.ring == nil {
+	if x.route == nil || x.p.ring == nil || x.attempts == 0 && x.cache.result != cacheOff && x.kind == nil {
 		return
 	}
 	e := window.Exchange{
@@ -37,6 +37,9 @@ func (x *Exchange) report(now time.Time, o window.Outcome) {
 	}
 	if c := x.policy.Routes[x.route.name].Canary; c != nil && (x.arm == policy.Trial || x.arm == policy.Control) {
 		e.Trial = c.Salt
+	}
+	if x.cache.result == cacheStale {
+		o = window.UpstreamError // to the targets it is a failure
 	}
 	switch o {
 	case window.OK:

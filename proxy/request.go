@@ -83,8 +83,8 @@ func (x *Exchange) appendClientLines(b []byte, h *fasthttp.RequestHeader, length
 		case len(name) == len("content-length") && upstream.EqualFold(name, "content-length") && !x.bodyless:
 			b, placed = appendLength(b, name, length), true
 		case x.drops(name, named):
-		case x.askedUsage && len(name) == len("accept-encoding") && upstream.EqualFold(name, "accept-encoding"):
-			b = append(b, "Accept-Encoding: identity\r\n"...) // what was asked for has to be found and taken out again
+		case (x.askedUsage || x.cache.keep) && len(name) == len("accept-encoding") && upstream.EqualFold(name, "accept-encoding"):
+			b = append(b, "Accept-Encoding: identity\r\n"...) // what was asked for has to be found and taken out again, or the answer kept
 		case x.provider.hasKey && len(name) == len(webSocketProtocols) && upstream.EqualFold(name, webSocketProtocols):
 			b = appendProtocols(b, name, line[len(name)+1:])
 		default:

@@ -77,6 +77,7 @@ func (x *Exchange) hold() error {
 		}
 	}
 	x.streamed = true
+	x.capture(x.held)
 	return nil
 }
 
@@ -167,7 +168,7 @@ func (p *Proxy) refuse(ctx *fasthttp.RequestCtx, x *Exchange, err error) {
 		dialect = x.provider.dialect
 	}
 	x.held = provider.AppendError(x.held[:0], dialect, kind.failure())
-	x.status, x.length, x.streamed = kind.status, int64(len(x.held)), false
+	x.status, x.length, x.streamed, x.cache.body = kind.status, int64(len(x.held)), false, nil
 	x.startHead(kind.status, nil)
 	x.out = appendLine(x.out, "Content-Type", []byte("application/json"))
 	switch {
@@ -199,7 +200,7 @@ func (x *Exchange) beginAnswer(ctx *fasthttp.RequestCtx, now time.Time, last boo
 
 // writeHeld writes an answer whose body is at hand.
 func (x *Exchange) writeHeld(now time.Time) (err error) {
-	body := x.held
+	body := x.answerBody()
 	if !x.hasBody() {
 		body = nil
 	}

@@ -48,11 +48,11 @@ type overriddenPrice struct {
 	by            config.TargetPrice
 }
 
-// route finds who is to serve the request: the targets of the route that it matches, else the provider that its path names with the model that its
+// route says who is to serve the request: the targets of the route that it matches, else the provider that its path names with the model that its
 // body names.
-func (p *Proxy) route(x *Exchange) error {
+func (p *Proxy) route(x *Exchange, r *routeState) error {
 	x.tier = config.ParseTier(x.request.ServiceTier)
-	if r := x.settings.routes.match(x); r != nil {
+	if r != nil {
 		return p.enter(x, r)
 	}
 	x.aimAt(p.targets.find(x.provider.owner, x.request.Model), nil)

@@ -34,6 +34,7 @@ type routeState struct {
 	retryOn [600]bool
 	allows  struct{ target, attempts, timeout, affinity, hedge bool }
 	outputs [classes]average // tokens of answers, by class of input
+	answers *routeCache      // nil: none are kept
 }
 
 // routeTarget is a target of a route: how to reach it, and what it is known by.

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"fmt"
 	"reflect"
 	"time"
 
@@ -16,6 +17,7 @@ type settings struct {
 	builtin   [provider.Gemini + 1]*providerState // by dialect: whom a path without a provider's name means
 	fallback  *providerState                      // whose dialect shapes errors while nothing better is known
 	routes    *routes
+	direct    *routeCache     // of requests that no route matches; nil: none
 	policy    policy.Snapshot // what the configuration itself asks for
 	flags     *config.FlagSet
 
@@ -25,7 +27,7 @@ type settings struct {
 }
 
 // newSettings takes over from old the providers that have not changed, with their connections. old may be nil.
-func newSettings(c *config.Config, old *settings, rawIO bool) (*settings, error) {
+func newSettings(c *config.Config, old *settings, rawIO bool, books func(route string) *cacheCounts) (*settings, error) {
 	s := &settings{
 		providers:       make(map[string]*providerState, len(c.Providers)),
 		policy:          PolicyOf(c),
@@ -57,6 +59,14 @@ func newSettings(c *config.Config, old *settings, rawIO bool) (*settings, error)
 	var err error
 	if s.routes, err = newRoutes(c, s.providers, before, time.Now()); err != nil {
 		return nil, err
+	}
+	if s.direct, err = newRouteCache(&c.Cache.CacheRules, directRoute, books); err != nil {
+		return nil, err
+	}
+	for _, r := range s.routes.list {
+		if r.answers, err = newRouteCache(&r.config.Cache, r.name, books); err != nil {
+			return nil, fmt.Errorf("routes.%s.%w", r.name, err)
+		}
 	}
 	if s.fallback = s.builtin[provider.OpenAI]; s.fallback == nil {
 		s.fallback = &providerState{dialect: provider.OpenAI}
@@ -90,7 +100,7 @@ func (x *Exchange) limitsOf(name string) policy.Provider {
 // changed. One goroutine at a time may call the two.
 func (p *Proxy) Prepare(c *config.Config) (commit func(), err error) {
 	old := p.settings.Load()
-	next, err := newSettings(c, old, p.rawIO)
+	next, err := newSettings(c, old, p.rawIO, p.books.book)
 	if err != nil {
 		return nil, err
 	}

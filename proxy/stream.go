@@ -75,6 +75,7 @@ func (x *Exchange) scrubbed(piece []byte) []byte {
 // observe looks at a piece, as a rule after it has gone to the client.
 func (x *Exchange) observe(piece []byte) {
 	x.meter.Write(piece)
+	x.capture(piece)
 	if x.attempt.content.IsZero() && (x.meter.Content() || x.format == provider.Ignored || !x.identity) {
 		x.attempt.content = x.lastRead
 		x.lease.Answered()

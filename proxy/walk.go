@@ -195,6 +195,7 @@ func (x *Exchange) abandon(err error) {
 	x.kind, x.failure = nil, nil
 	x.askedUsage, x.scrub, x.streamed = false, false, false
 	x.edited, x.held, x.out = x.edited[:0], x.held[:0], x.out[:0]
+	x.forgetAnswer()
 	x.status, x.length, x.retryAfter, x.delivered, x.overhead = 0, 0, 0, 0, 0
 }
 

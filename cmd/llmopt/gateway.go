@@ -24,6 +24,7 @@ import (
 	"llm-auto-optimizer/proxy"
 	"llm-auto-optimizer/proxy/ledger"
 	"llm-auto-optimizer/proxy/policy"
+	"llm-auto-optimizer/storage"
 )
 
 // gateway is a whole server: the proxy, the admin service and what keeps them going.
@@ -38,6 +39,7 @@ type gateway struct {
 	windows *window.Recorder
 	ledger  *ledger.Ledger
 	durable *durable // nil: state is in memory only
+	cache   *storage.Cache
 	jobs    *jobs.Runner
 	otel    *telemetry // nil: nothing is sent
 	marks   marks
@@ -110,8 +112,11 @@ func newGateway(c *config.Config, o config.Options, stdout, stderr io.Writer) (_
 	}
 	g.policy = policy.NewHolder(proxy.PolicyOf(c))
 	g.restore()
+	if err = g.newCache(c); err != nil {
+		return nil, err
+	}
 	if g.proxy, err = proxy.New(proxy.Options{
-		Config: g.withHashKey(c), Policy: g.policy, Prices: g.prices.Table, Windows: g.windows, Ledger: g.ledger, Ring: g.ring, Changed: g.optimizer.Alarm, Traces: g.otel.sampled(), Access: g.access, Log: g.logs.of(logProxy),
+		Config: g.withHashKey(c), Cache: g.cache, Policy: g.policy, Prices: g.prices.Table, Windows: g.windows, Ledger: g.ledger, Ring: g.ring, Changed: g.optimizer.Alarm, Traces: g.otel.sampled(), Access: g.access, Log: g.logs.of(logProxy),
 	}); err != nil {
 		return nil, fmt.Errorf("%w: %w", errUsage, err)
 	}
@@ -133,7 +138,7 @@ func newGateway(c *config.Config, o config.Options, stdout, stderr io.Writer) (_
 	if err := g.newJobs(c); err != nil {
 		return nil, err
 	}
-	sets := []*metrics.Set{g.proxy.Metrics(), g.priceMetrics(), g.reload.metrics(), g.jobs.Metrics(), g.optimizer.Metrics(), g.alerts.Metrics()}
+	sets := []*metrics.Set{g.proxy.Metrics(), g.priceMetrics(), g.reload.metrics(), g.jobs.Metrics(), g.optimizer.Metrics(), g.alerts.Metrics(), g.cacheMetrics()}
 	if g.durable != nil {
 		sets = append(sets, g.durable.metrics(), g.durable.keeper.Metrics())
 	}
@@ -280,6 +285,9 @@ func (g *gateway) release() {
 	g.setDrained()
 	g.reload.close()
 	g.otel.close()
+	if g.cache != nil {
+		_ = g.cache.Close()
+	}
 	if g.durable != nil {
 		_ = g.durable.store.Close()
 	}

@@ -164,6 +164,7 @@ func (r *reloader) prepare() (c *config.Config, commit func(), err error) {
 		proxyTLS()
 		adminTLS()
 		g.logs.set(&c.Log)
+		g.resizeCache(c)
 		proxy()
 	}, nil
 }

@@ -1,0 +1,105 @@
+package proxy
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"llm-auto-optimizer/config"
+	"llm-auto-optimizer/proxy/cache"
+)
+
+// The names of the metrics of what the cache does for exchanges.
+const (
+	metricCacheResults = "llmopt_cache_requests_total"      // route, result
+	metricCacheUSD     = "llmopt_cache_saved_usd_total"     // route
+	metricCacheSeconds = "llmopt_cache_saved_seconds_total" // route
+	metricCacheStored  = "llmopt_cache_stored_total"        // route
+	metricCacheRefused = "llmopt_cache_not_stored_total"    // route, reason
+	metricCacheDamaged = "llmopt_cache_damaged_total"       // route
+)
+
+// routeCache is what a route, or the traffic outside of routes, has of the cache.
+type routeCache struct {
+	rules  cache.Settings
+	counts *cacheCounts
+}
+
+// newRouteCache is nil where nothing is kept.
+func newRouteCache(c *config.CacheRules, route string, books func(route string) *cacheCounts) (*routeCache, error) {
+	if !c.Enabled {
+		return nil, nil //nolint:nilnil // there is none
+	}
+	rules, err := rulesOf(c)
+	return &routeCache{rules, books(route)}, err
+}
+
+// cacheCounts are what the cache did for a route. They outlive reloads.
+type cacheCounts struct {
+	results                  [cacheResults]atomic.Uint64
+	savedNanoUSD, savedNanos atomic.Int64
+	stored, damaged          atomic.Uint64
+
+	mu      sync.Mutex
+	refused map[cache.Refusal]uint64
+}
+
+func (n *cacheCounts) refuse(why cache.Refusal) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.refused == nil {
+		n.refused = map[cache.Refusal]uint64{}
+	}
+	n.refused[why]++
+}
+
+// cacheBooks are the counts by route.
+type cacheBooks struct {
+	mu sync.Mutex
+	of map[string]*cacheCounts
+}
+
+func (b *cacheBooks) book(route string) *cacheCounts {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.of == nil {
+		b.of = map[string]*cacheCounts{}
+	}
+	if b.of[route] == nil {
+		b.of[route] = &cacheCounts{}
+	}
+	return b.of[route]
+}
+
+// write prints the metrics of routes for which the cache has done something.
+func (b *cacheBooks) write(w io.Writer) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var names []string
+	for name := range b.of {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		n := b.of[name]
+		for r := cacheBypass; r < cacheResults; r++ {
+			if count := n.results[r].Load(); count > 0 {
+				metrics.WriteCounterUint64(w, fmt.Sprintf("%s{route=%q,result=%q}", metricCacheResults, name, r.String()), count)
+			}
+		}
+		label := fmt.Sprintf("{route=%q}", name)
+		metrics.WriteCounterFloat64(w, metricCacheUSD+label, float64(n.savedNanoUSD.Load())/1e9)
+		metrics.WriteCounterFloat64(w, metricCacheSeconds+label, float64(n.savedNanos.Load())/1e9)
+		metrics.WriteCounterUint64(w, metricCacheStored+label, n.stored.Load())
+		metrics.WriteCounterUint64(w, metricCacheDamaged+label, n.damaged.Load())
+		n.mu.Lock()
+		for why, count := range n.refused {
+			metrics.WriteCounterUint64(w, fmt.Sprintf("%s{route=%q,reason=%q}", metricCacheRefused, name, string(why)), count)
+		}
+		n.mu.Unlock()
+	}
+}
