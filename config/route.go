@@ -90,6 +90,7 @@ type Target struct {
 	Priority       int         `koanf:"priority" allow:"0..1000"`           // the lowest that has a usable target is used
 	MaxConcurrency int         `koanf:"max_concurrency" allow:"0..1000000"` // 0: no bound
 	Region         string      `koanf:"region" kind:"namespace"`
+	Quality        Fraction    `koanf:"quality" allow:"0..1"` // of its answers, as the operator judges it; 0: not known
 	Price          TargetPrice `koanf:"price"`
 
 	order int // in the file

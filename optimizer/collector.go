@@ -188,8 +188,9 @@ type Known struct {
 // KnownTarget is a target at the moment.
 type KnownTarget struct {
 	Name      string
-	Available bool // it takes traffic as usual
-	Returning bool // it does again, little by little
+	Available bool    // it takes traffic as usual
+	Returning bool    // it does again, little by little
+	Quality   float64 // as the operator judges it; 0: not known
 }
 
 const (
@@ -224,7 +225,7 @@ func (c *Collector) Evidence(now time.Time, known *Known) RouteEvidence {
 			t.away = now
 			t.perToken = t.usual // what it was like meanwhile says nothing of its capacity
 		}
-		te := TargetEvidence{Name: k.Name, Available: k.Available, Usual: k.Available && (t.away.IsZero() || now.Sub(t.away) > settleDown), Rate: t.sent.load(now).Rate}
+		te := TargetEvidence{Name: k.Name, Available: k.Available, Usual: k.Available && (t.away.IsZero() || now.Sub(t.away) > settleDown), Rate: t.sent.load(now).Rate, Quality: k.Quality}
 		if t.seen > tokenMemory && t.usual > 0 {
 			te.Slowness = t.perToken / t.usual
 		}

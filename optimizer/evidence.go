@@ -29,8 +29,10 @@ const classes = policy.Classes
 
 // Objective is what an operator wants of a route.
 type Objective struct {
-	TTFT       time.Duration `json:"ttft_ns"`    // until the first token; 0: any
-	Violations float64       `json:"violations"` // share of the exchanges that may fail, or begin later; 0: none is asked for
+	TTFT       time.Duration `json:"ttft_ns"`                   // until the first token; 0: any
+	Violations float64       `json:"violations"`                // share of the exchanges that may fail, or begin later; 0: none is asked for
+	Quality    float64       `json:"quality,omitempty"`         // least mean quality of the targets, by shares; 0: any
+	MaxCost    float64       `json:"max_cost_per_1k,omitempty"` // US dollars that a thousand exchanges may be expected to cost; 0: any
 }
 
 // Load is the traffic of a class.
@@ -43,11 +45,12 @@ type Load struct {
 // TargetEvidence is what a cycle knows of a target. Counts fade.
 type TargetEvidence struct {
 	Name      string        `json:"name"`
-	Available bool          `json:"available"` // it is not ejected, drained or on probation
-	Usual     bool          `json:"usual"`     // and has not been for a while
-	Rate      float64       `json:"rate"`      // exchanges a second that were sent to it first
-	Capacity  float64       `json:"capacity"`  // exchanges a second that it is believed to take; 0: not known
-	Slowness  float64       `json:"slowness"`  // time per output token, as a factor of its own usual one; 0: not known
+	Available bool          `json:"available"`         // it is not ejected, drained or on probation
+	Usual     bool          `json:"usual"`             // and has not been for a while
+	Rate      float64       `json:"rate"`              // exchanges a second that were sent to it first
+	Capacity  float64       `json:"capacity"`          // exchanges a second that it is believed to take; 0: not known
+	Slowness  float64       `json:"slowness"`          // time per output token, as a factor of its own usual one; 0: not known
+	Quality   float64       `json:"quality,omitempty"` // as the operator judges it; 0: not known
 	Cells     [classes]Cell `json:"cells"`
 	Regime    *Regime       `json:"regime,omitempty"` // last change of how it serves, where that is new
 }

@@ -1,6 +1,7 @@
 package optimizer
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -49,10 +50,12 @@ func (t Routing) Propose(e *RouteEvidence) Proposal {
 	}
 	shares, violating, err := t.solve(m)
 	switch {
+	case errors.Is(err, errLimits):
+		return Proposal{Reason: t.impossible(m)}
 	case err != nil:
 		return Proposal{Reason: "no mix can be computed: " + err.Error()}
 	case violating && !m.broken():
-		return Proposal{Reason: "too little is known to be sure that another mix keeps the objective"}
+		return Proposal{Reason: t.obstacle(m)}
 	}
 	return t.propose(m, shares, violating)
 }
@@ -170,73 +173,6 @@ func (t Routing) judge(m *mix) (why string) {
 	return ""
 }
 
-// solve is the cheapest mix within the objective, or where none is, the one with the fewest violations.
-func (t Routing) solve(m *mix) (shares [classes][]float64, violating bool, err error) {
-	n := len(m.open)
-	programme := func(cost func(c, i int) float64, bounded, capped bool) (x []float64, err error) {
-		p := learn.Programme{}
-		for c := range m.now {
-			row := make([]float64, classes*n)
-			limit := make([]float64, classes*n)
-			for i := range n {
-				p.Cost = append(p.Cost, cost(c, i))
-				p.Low, p.High = append(p.Low, t.low(m, c, i)), append(p.High, t.high(m, c, i))
-				row[c*n+i], limit[c*n+i] = 1, m.upper[c][i]
-			}
-			p.Constraints = append(p.Constraints, learn.Constraint{Coefficients: row, Relation: learn.Equal, Limit: 1})
-			if budget := m.budget[c]; bounded && budget > 0 {
-				p.Constraints = append(p.Constraints, learn.Constraint{Coefficients: limit, Relation: learn.AtMost, Limit: budget})
-			}
-		}
-		for i, at := range m.open {
-			if capacity := m.e.Targets[at].Capacity; capped && capacity > 0 {
-				row := make([]float64, classes*n)
-				for c := range m.now {
-					row[c*n+i] = m.e.Classes[c].Rate
-				}
-				p.Constraints = append(p.Constraints, learn.Constraint{Coefficients: row, Relation: learn.AtMost, Limit: capacity})
-			}
-		}
-		x, _, err = learn.Minimise(p)
-		return x, err
-	}
-	scale := 0.
-	for c := range m.cost {
-		for i := range n {
-			scale = max(scale, m.cost[c][i])
-		}
-	}
-	x, err := programme(func(c, i int) float64 { return (m.traffic[c] + .01) * m.cost[c][i] / scale }, true, true)
-	if err != nil {
-		violating = true
-		fewest := func(c, i int) float64 { return (m.traffic[c] + .01) * (m.upper[c][i] + .001*m.cost[c][i]/scale) }
-		if x, err = programme(fewest, false, true); err != nil { // all together take less than there is
-			x, err = programme(fewest, false, false)
-		}
-	}
-	if err != nil {
-		return shares, false, err
-	}
-	for c := range shares {
-		shares[c] = x[c*n : c*n+n]
-	}
-	return shares, violating, nil
-}
-
-func (t Routing) low(m *mix, c, i int) float64 {
-	if m.e.Static.Targets[m.e.Targets[m.open[i]].Name].Weights[c] <= 0 {
-		return 0
-	}
-	return min(t.MinShare, 1/float64(len(m.open)))
-}
-
-func (t Routing) high(m *mix, c, i int) float64 {
-	if m.e.Static.Targets[m.e.Targets[m.open[i]].Name].Weights[c] <= 0 {
-		return 0
-	}
-	return t.MaxShare
-}
-
 // propose makes a proposal of shares, or a hold where they are not worth a change.
 func (t Routing) propose(m *mix, shares [classes][]float64, violating bool) Proposal {
 	p := Proposal{}
@@ -282,7 +218,8 @@ func (t Routing) propose(m *mix, shares [classes][]float64, violating bool) Prop
 		Effect:   fmt.Sprintf("violations %.3g %% -> %.3g %%", 100*badBefore, 100*badAfter),
 		Baseline: analysis.Baseline{Count: int(m.counted()), Level: before},
 	}
-	if !saves && !heals {
+	dear, poor := m.dear(before) && !m.dear(after), m.poor(m.now) && !m.poor(shares)
+	if !saves && !heals && !dear && !poor {
 		return Proposal{Reason: "no mix is enough of a gain", Evidence: p.Evidence, Expected: p.Expected}
 	}
 	a, b := m.e.Targets[m.open[from]].Name, m.e.Targets[m.open[to]].Name
@@ -296,6 +233,10 @@ func (t Routing) propose(m *mix, shares [classes][]float64, violating bool) Prop
 		p.Reason = what + "no mix keeps the objective, this one comes closest"
 	case saves:
 		p.Reason = what + m.e.Pressure.aim()
+	case dear:
+		p.Reason = what + fmt.Sprintf("the mix in force costs %s per 1,000 exchanges, at most %s are allowed", formatDollars(1000*before), formatDollars(m.e.Objective.MaxCost))
+	case poor:
+		p.Reason = what + fmt.Sprintf("the mix in force is below the quality of %.3g that is asked for", m.e.Objective.Quality)
 	case overloaded:
 		p.Reason = what + "a target gets more than it takes"
 	default:

@@ -179,3 +179,58 @@ func TestRouting_LeavesClassesWithoutTraffic(t *testing.T) {
 		}
 	}
 }
+
+// Of quality and cost an operator's limits are kept, and where nothing meets them that is said.
+func TestRouting_LimitsOfQualityAndCost(t *testing.T) {
+	t.Parallel()
+	of := func(quality, most float64, qa, qb float64) *RouteEvidence {
+		e := evidenceOf(known{"a", 1, 1, 600, 0, 1e-6, 0}, known{"b", 1, 1, 600, 0, 2e-6, 0}) // $.002 and $.004 an exchange
+		e.Objective.Quality, e.Objective.MaxCost = quality, most
+		e.Targets[0].Quality, e.Targets[1].Quality = qa, qb
+		return e
+	}
+	check := func(name string, e *RouteEvidence, least, most float64, reason string) {
+		t.Helper()
+		p := DefaultRouting.Propose(e)
+		if b := after(t, e, p)["b"]; b < least || b > most || !strings.Contains(p.Reason, reason) {
+			t.Errorf("%s: b has %.4f, want %v to %v (%s)", name, b, least, most, p.Reason)
+		}
+	}
+	check("no limits", of(0, 0, .7, .9), 0, .01, "the cheapest mix")
+	check("a floor between them", of(.75, 0, .7, .9), .249, .26, "the cheapest mix")
+	check("a floor above what is in force", of(.85, 0, .7, .9), .749, .76, "below the quality of 0.85")
+	check("the best alone", of(.9, 0, .7, .9), .99, 1, "below the quality of 0.9")
+	check("above all", of(.95, 0, .7, .9), .5, .5, "no mix has the quality of 0.95")
+	check("nothing is known of a", of(.8, 0, 0, .9), 0, .01, "the cheapest mix")
+	check("room for it", of(0, 2.5, .7, .9), 0, .01, "the cheapest mix")
+	check("too dear", of(0, 1.5, .7, .9), .5, .5, "no mix costs as little as $1.50 per 1,000 exchanges")
+	check("both", of(.85, 3, .7, .9), .5, .5, "no mix of a quality of 0.85 costs as little as $3 per 1,000")
+	check("both together", of(.75, 3, .7, .9), .249, .26, "the cheapest mix")
+
+	e := of(0, 2.5, .7, .9) // the cheap one breaks the objective
+	for c := range e.Targets[0].Cells {
+		e.Targets[0].Cells[c].Violations = 12
+	}
+	if p := DefaultRouting.Propose(e); !strings.Contains(p.Reason, "within the limits of quality and cost") && !strings.Contains(p.Reason, "no mix keeps") {
+		t.Errorf("objective against cost: %s", p.Reason)
+	} else if b := after(t, e, p)["b"]; b > .5 {
+		t.Errorf("b has %.3f, which costs too much", b)
+	}
+	e = of(0, 2.01, .7, .9)
+	e.InForce.Targets["a"], e.InForce.Targets["b"] = policy.Target{Weights: [classes]float64{.994, .994, .994}}, policy.Target{Weights: [classes]float64{.006, .006, .006}}
+	check("a small saving that brings it below", e, 0, .005, "costs $2.01 per 1,000 exchanges, at most $2.01")
+}
+
+// A hold says what keeps it: that too little is known, or what targets take.
+func TestRouting_SaysWhatKeepsIt(t *testing.T) {
+	t.Parallel()
+	check := func(name string, e *RouteEvidence, want string) {
+		t.Helper()
+		if p := DefaultRouting.Propose(e); len(p.Changes) > 0 || p.Reason != want {
+			t.Errorf("%s: %v, %q, want %q", name, p.Changes, p.Reason, want)
+		}
+	}
+	check("capacities", evidenceOf(known{"a", 1, 1, 600, 0, 1e-6, 10}, known{"b", 1, 1, 600, 0, 2e-6, 10}), "the targets take less than there is")
+	check("capacity of the good one", evidenceOf(known{"a", 1, 1, 600, 0, 1e-6, 5}, known{"b", 1, 1, 600, 12, 2e-6, 0}), "what the targets take leaves no mix that keeps the objective")
+	check("doubt", evidenceOf(known{"a", 1, 1, 60, 1, 1e-6, 0}, known{"b", 1, 1, 60, 1, 2e-6, 0}), "too little is known to be sure that another mix keeps the objective")
+}

@@ -340,4 +340,7 @@ func TestLoop_FencesForLonger(t *testing.T) {
 	check(5*time.Hour, 4*time.Hour)
 	check(33*time.Hour-time.Second, 8*time.Hour) // till 41
 	check(66*time.Hour, time.Hour)
+	for i, want := range []time.Duration{2 * time.Hour, 4 * time.Hour, 8 * time.Hour, 16 * time.Hour, fencedMost, fencedMost} {
+		check((70+time.Duration(i)*24)*time.Hour, want)
+	}
 }

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"llm-auto-optimizer/bench/sim"
 	"llm-auto-optimizer/config"
@@ -299,5 +300,13 @@ func TestE2E_OptimizerChaos(t *testing.T) {
 	}
 	if err := server.shutdown(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestObjectiveOf(t *testing.T) {
+	t.Parallel()
+	o := objectiveOf(&config.Objective{TTFTp95: time.Second, ErrorRate: .5, MaxCostPer1K: "$2.50", Quality: .8})
+	if o != (optimizer.Objective{TTFT: time.Second, Violations: .55, Quality: .8, MaxCost: 2.5}) {
+		t.Errorf("%+v", o)
 	}
 }

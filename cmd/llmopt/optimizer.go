@@ -52,7 +52,7 @@ func (p *plant) Known(now time.Time) (all []optimizer.Known) {
 			_, k.Refused = target.Route().Repeats()
 			s := target.Status(now).State
 			k.Targets = append(k.Targets, optimizer.KnownTarget{
-				Name: t.Name, Available: s == pick.Healthy || s == pick.Full || s == pick.RateLimit, Returning: s == pick.SlowStart,
+				Name: t.Name, Available: s == pick.Healthy || s == pick.Full || s == pick.RateLimit, Returning: s == pick.SlowStart, Quality: float64(t.Quality),
 			})
 		}
 		all = append(all, k)
@@ -60,9 +60,9 @@ func (p *plant) Known(now time.Time) (all []optimizer.Known) {
 	return all
 }
 
-// objectiveOf is what the settings say of violations: answers that begin late, and those that fail.
+// objectiveOf is what the settings say of violations, which are answers that begin late and those that fail, of quality and of cost.
 func objectiveOf(o *config.Objective) optimizer.Objective {
-	to := optimizer.Objective{TTFT: o.TTFTp95, Violations: float64(o.ErrorRate)}
+	to := optimizer.Objective{TTFT: o.TTFTp95, Violations: float64(o.ErrorRate), Quality: float64(o.Quality), MaxCost: float64(o.MaxCost()) / 1e9}
 	if o.TTFTp95 > 0 {
 		to.Violations += late
 	}

@@ -154,10 +154,10 @@ func (*Runner) store(keep func([]byte), b []byte) {
 func (r *Runner) Run(ctx context.Context) {
 	var storing sync.WaitGroup
 	defer storing.Wait()
-	for _, k := range []*keeper{r.saves, r.proofs} {
-		storing.Go(k.run)
-		defer k.end()
-	}
+	storing.Go(r.saves.run)
+	storing.Go(r.proofs.run)
+	defer r.saves.end()
+	defer r.proofs.end()
 	if r.options.Load != nil {
 		r.memory = r.options.Load(ctx)
 	}

@@ -380,28 +380,3 @@ func TestRunner_LeavesNothingBehind(t *testing.T) {
 		}
 	})
 }
-
-// A tuner that hangs again and again is left out for longer each time, up to a day.
-func TestRunner_HangingTunerIsFencedForLonger(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		s := newStand(t)
-		hung := make(chan struct{})
-		defer close(hung)
-		s.propose = func(*optimizer.RouteEvidence) optimizer.Proposal {
-			<-hung
-			return optimizer.Proposal{}
-		}
-		s.run(true)
-		for i, want := range []time.Duration{1, 2, 4, 8, 16, 24, 24} {
-			s.cycle(ErrLate)
-			fenced := s.told(optimizer.Fenced)
-			if len(fenced) != i+1 || fenced[i].Expires.Sub(fenced[i].At) != want*time.Hour {
-				t.Fatalf("time %d: %v", i+1, fenced)
-			}
-			time.Sleep(want*time.Hour - time.Minute)
-			s.cycle(nil) // it is not asked yet
-			time.Sleep(time.Minute)
-		}
-	})
-}
