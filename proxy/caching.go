@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"llm-auto-optimizer/analysis/window"
 	"llm-auto-optimizer/config"
 	"llm-auto-optimizer/proxy/cache"
 	"llm-auto-optimizer/proxy/provider"
@@ -325,9 +324,6 @@ func (x *Exchange) countCache() {
 	n.savedNanoUSD.Add(int64(c.saved))
 	n.savedNanos.Add(int64(c.sooner))
 }
-
-// notCached answers a request that wants a stored answer or none (RFC 9111, section 5.2.1.7).
-var notCached = kindOfFailure{504, "not_cached", "There is no stored answer to this request, and it asks for no other (cache-control: only-if-cached).", window.Refused}
 
 // rulesOf are a route's settings as the core knows them.
 func rulesOf(c *config.CacheRules) (cache.Settings, error) {

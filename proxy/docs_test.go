@@ -226,7 +226,7 @@ func TestDocs_NameEveryError(t *testing.T) {
 	for _, k := range []*kindOfFailure{
 		&badRequest, &badBody, &unknownRoute, &requestTimeout, &tooLarge, &headersTooLarge, &internal, &connectFailed, &brokenAnswer,
 		&connectTimeout, &firstByteLate, &idleTooLong, &totalTooLong, &clientLeft, &overloaded, &shuttingDown, &answerIncomplete,
-		&badVersion, &unknownTarget, &badOption, &overrideForbidden, &routeSaturated, &routeUnavailable, &routeKeyless,
+		&badVersion, &unknownTarget, &badOption, &overrideForbidden, &routeSaturated, &routeUnavailable, &routeKeyless, &notCached,
 	} {
 		codes = slices.DeleteFunc(codes, func(c string) bool { return c == k.code })
 		want := fmt.Sprint(k.status, " ", k.outcome)
@@ -283,7 +283,7 @@ func TestDocs_NameEveryHeader(t *testing.T) {
 	})
 	page := reference(t)
 	documented := slices.Collect(maps.Keys(tableOf(t, page, "## Headers")))
-	for _, name := range []string{"x-llmopt-session", "x-llmopt-route-options"} { // those of requests, in a table of their own
+	for _, name := range []string{"x-llmopt-session", "x-llmopt-route-options", "x-llmopt-cache-key", "x-llmopt-cache-ttl"} { // those of requests, in a table of their own
 		if strings.Contains(page, "| `"+name+"` |") {
 			documented = append(documented, name)
 		}
