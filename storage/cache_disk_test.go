@@ -211,7 +211,7 @@ func TestDisk_SlowEngine(t *testing.T) {
 	fillDisk(t, d, 0, 100, 1, 1000)
 	process := k.last.Load().Process
 	ok(t, process.Signal(syscall.SIGSTOP))
-	defer process.Signal(syscall.SIGCONT) //nolint:errcheck // it may have ended
+	defer process.Signal(syscall.SIGCONT)                                                                     //nolint:errcheck // it may have ended
 	until(t, "the stop", func() bool { _, found := d.Get(t.Context(), time.Now(), keyOf(0)); return !found }) // signals take a moment
 	slow := 0
 	for n := range 100 {
