@@ -26,7 +26,7 @@ BUF  := bin/buf-$(BUF_VERSION)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run demo build test test-sdk race vet lint fmt fmt-check check check-long fuzz crash soak scenarios bench compare compare-state compare-routes compare-optimizer performance bench-stats simulate simulate-quiet calibrate calibration gate gate-record generate generate-check image clean
+.PHONY: help run demo build test test-sdk race vet lint fmt fmt-check check check-long fuzz crash cache-keys soak scenarios bench compare compare-state compare-routes compare-optimizer performance bench-stats simulate simulate-quiet calibrate calibration gate gate-record generate generate-check image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,7 +63,7 @@ fmt-check: ## fail when Go code is not formatted
 
 check: fmt-check vet lint test scenarios race ## what every change must pass, within 10 minutes
 
-check-long: check generate-check fuzz calibration simulate-quiet crash soak ## check, then every fuzz target, calibration, a hundred quiet days, a hundred crashes and a long soak (FUZZTIME, SOAK, CRASH_ROUNDS)
+check-long: check generate-check fuzz calibration simulate-quiet crash cache-keys soak ## check, then every fuzz target, calibration, a hundred quiet days, a hundred crashes, ten million cache keys and a long soak (FUZZTIME, SOAK, CRASH_ROUNDS)
 
 scenarios: build ## run all scenarios in virtual time; fails where an expectation is not met
 	@for f in bench/scenarios/*.txt; do bin/llmopt simulate --scenario $$f || exit 1; echo; done
@@ -73,6 +73,9 @@ fuzz: ## run every fuzz target for FUZZTIME
 
 crash: ## kill servers under load CRASH_ROUNDS times, and count what they have stored
 	CRASH_ROUNDS=$(CRASH_ROUNDS) go test -count=1 -timeout 2h -run '^TestCrash_StateIsWhole' -v ./cmd/llmopt
+
+cache-keys: ## ten million distinct keys through the cache in memory: what they occupy is what they are said to
+	CACHE_KEYS=10000000 go test -count=1 -timeout 1h -run '^TestMemory_CostIsWhatItOccupies' -v ./storage
 
 soak: ## run the soak tests for SOAK under mixed load and faults
 	SOAK=$(SOAK) go test -count=1 -timeout 24h -run '^TestSoak' -v ./...

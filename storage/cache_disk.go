@@ -52,7 +52,7 @@ type Disk struct {
 
 	mu     sync.Mutex // of what follows
 	epochs []epoch    // by number; the last one is written to
-	rules  []purgeRule
+	rules  []*purgeRule
 	ruled  atomic.Bool // there are rules
 
 	dropping atomic.Bool // the database answers nothing for now

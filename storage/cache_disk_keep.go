@@ -107,13 +107,16 @@ func (d *Disk) learn() error {
 	if len(d.epochs) == 0 {
 		d.epochs = []epoch{{number: 1}}
 	}
+	for _, r := range d.rules { // they are about all that was there, though the clock may have been set back since it was written
+		r.stamp = max(r.stamp, d.clock.Load())
+	}
 	return nil
 }
 
 // tend does what is due.
 func (d *Disk) tend() {
 	for _, r := range d.pending() {
-		if _, err := d.erase(d.ctx, &r); err != nil {
+		if _, err := d.erase(d.ctx, r); err != nil {
 			break
 		}
 	}

@@ -14,7 +14,7 @@ func (d *Disk) forbidden(key *CacheKey, h *recordHead) bool {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return slices.ContainsFunc(d.rules, func(r purgeRule) bool { return r.covers(key, h) })
+	return slices.ContainsFunc(d.rules, func(r *purgeRule) bool { return r.covers(key, h) })
 }
 
 func (r *purgeRule) covers(key *CacheKey, h *recordHead) bool {
@@ -24,16 +24,16 @@ func (r *purgeRule) covers(key *CacheKey, h *recordHead) bool {
 // Purge gives up the entries that filter picks, or only counts them when dry is set. None of them is served after it, also when
 // it fails; see Cache.Purge. What has not been written yet is given up as well, and not counted.
 func (d *Disk) Purge(ctx context.Context, now time.Time, filter *CacheFilter, dry bool) (n CacheAmount, err error) {
-	r := purgeRule{selectionOf(filter), d.stamp(now)}
+	r := &purgeRule{selectionOf(filter), d.stamp(now)}
 	if dry {
 		if !d.ready() {
 			return n, fmt.Errorf("look through the cache on disk: %w", ErrUnavailable)
 		}
-		return d.picked(ctx, &r, func(uint32, *CacheKey) error { return nil })
+		return d.picked(ctx, r, func(uint32, *CacheKey) error { return nil })
 	}
-	d.rule(&r)
+	d.rule(r)
 	d.settle()
-	return d.erase(ctx, &r)
+	return d.erase(ctx, r)
 }
 
 // settle waits for what is being written: it may not have looked at the rules, and must be there when it is looked for.
@@ -47,15 +47,15 @@ func (d *Disk) rule(r *purgeRule) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(d.rules) >= maxRules {
-		d.rules = append(d.rules[:0:0], purgeRule{stamp: d.stamp(time.Unix(0, r.stamp))}) // not the stamp of one that is done on its own
-	} else {
-		d.rules = append(d.rules, *r)
+		r = &purgeRule{stamp: r.stamp}
+		d.rules = nil
 	}
+	d.rules = append(d.rules, r)
 	d.ruled.Store(true)
 }
 
 // pending returns the rules that are still in force.
-func (d *Disk) pending() []purgeRule {
+func (d *Disk) pending() []*purgeRule {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return slices.Clone(d.rules)
@@ -72,7 +72,7 @@ func (d *Disk) erase(ctx context.Context, r *purgeRule) (n CacheAmount, err erro
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.queue.forget(r) // it must not come after the rule has gone
-	d.rules = slices.DeleteFunc(d.rules, func(other purgeRule) bool { return other.stamp == r.stamp })
+	d.rules = slices.DeleteFunc(d.rules, func(other *purgeRule) bool { return other == r })
 	d.ruled.Store(len(d.rules) > 0)
 	return n, nil
 }

@@ -211,7 +211,8 @@ func TestDisk_SlowEngine(t *testing.T) {
 	fillDisk(t, d, 0, 100, 1, 1000)
 	process := k.last.Load().Process
 	ok(t, process.Signal(syscall.SIGSTOP))
-	defer process.Signal(syscall.SIGCONT) //nolint:errcheck // it may have ended
+	defer process.Signal(syscall.SIGCONT)                                                                     //nolint:errcheck // it may have ended
+	until(t, "the stop", func() bool { _, found := d.Get(t.Context(), time.Now(), keyOf(0)); return !found }) // signals take a moment
 	slow := 0
 	for n := range 100 {
 		began := time.Now()
@@ -230,7 +231,7 @@ func TestDisk_SlowEngine(t *testing.T) {
 		d.Put(time.Now(), keyOf(1000+rand.IntN(1000)), &CacheItem{Value: make([]byte, 300_000)})
 	}
 	s := d.Stats()
-	if slow > breakerFailures+2 || s.Timeouts != breakerFailures || s.Skipped != 100-breakerFailures || !s.Open || s.Opened != 1 || s.Overflowed == 0 {
+	if slow > breakerFailures+2 || s.Timeouts != breakerFailures || s.Skipped != 101-breakerFailures || !s.Open || s.Opened != 1 || s.Overflowed == 0 {
 		t.Errorf("%d waited; %+v", slow, s)
 	}
 	ok(t, process.Signal(syscall.SIGCONT))
@@ -241,10 +242,13 @@ func TestDisk_SlowEngine(t *testing.T) {
 
 // The size limit holds under many distinct keys; the newest ones stay.
 func TestDisk_SizeLimitHolds(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the engine takes minutes for it under the race detector")
+	}
 	t.Parallel()
 	dir := t.TempDir()
 	d := diskAt(t, dir, nil)
-	const size, entries = 400_000, 450 // half as many again as fit
+	const size, entries = 400_000, 360 // a quarter more than fit
 	most := int64(0)
 	for n := range entries {
 		for d.queue.size() > queueBytes/2 {
@@ -260,7 +264,7 @@ func TestDisk_SizeLimitHolds(t *testing.T) {
 	newest := countDisk(t, d, entries-50, entries, 1)
 	found := countDisk(t, d, 0, entries, 1)
 	t.Logf("%d of %d entries are left, %d of the newest 50, in at most %d MiB: %+v", found, entries, newest, most>>20, s)
-	if most > MinDisk || found < 60 || newest < 50 || s.Evicted == 0 || s.Unwritten > 0 {
+	if most > MinDisk || found < 150 || newest < 50 || s.Evicted == 0 || s.Unwritten > 0 {
 		t.Errorf("the limit is %d MiB", int64(MinDisk)>>20)
 	}
 }
@@ -298,8 +302,7 @@ func TestDisk_PurgeWhileTheEngineIsAway(t *testing.T) {
 		t.Error("an entry that came after the purge is not there")
 	}
 	for i := range maxRules + 10 { // many purges are bounded
-		r := purgeRule{selectionOf(&CacheFilter{Route: fmt.Sprint(i)}), d.stamp(time.Now())}
-		d.rule(&r)
+		d.rule(&purgeRule{selectionOf(&CacheFilter{Route: fmt.Sprint(i)}), d.stamp(time.Now())})
 	}
 	if n := len(d.pending()); n > maxRules {
 		t.Errorf("%d rules", n)

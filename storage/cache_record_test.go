@@ -132,3 +132,47 @@ func TestPresence_IsAMap(t *testing.T) {
 }
 
 func hasKey(m map[int]uint16, n int) bool { _, found := m[n]; return found }
+
+func TestBreaker_TriesLessAndLessOften(t *testing.T) {
+	t.Parallel()
+	var b breaker
+	now := time.Unix(1000, 0)
+	for range breakerFailures - 1 {
+		b.fail()
+	}
+	b.succeed()
+	for range breakerFailures - 1 {
+		b.fail()
+	}
+	if b.open.Load() || b.due(now) {
+		t.Error("open, though a success came between")
+	}
+	b.fail()
+	b.fail()
+	if !b.open.Load() || b.opened.Load() != 1 {
+		t.Error("not open after five failures")
+	}
+	for _, pause := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
+		pause *= time.Second
+		if b.due(now) || b.due(now.Add(pause-1)) || !b.due(now.Add(pause)) {
+			t.Errorf("not due after %v", pause)
+		}
+		now = now.Add(pause)
+		b.tried(now, false)
+	}
+	b.tried(now, true)
+	if b.open.Load() {
+		t.Error("open, though it is well")
+	}
+	for _, c := range []struct{ calm, pause time.Duration }{{time.Second, breakerLongest}, {2 * breakerCalm, breakerPause}} {
+		now = now.Add(c.calm)
+		for range breakerFailures {
+			b.fail()
+		}
+		if b.due(now) || b.due(now.Add(c.pause-1)) || !b.due(now.Add(c.pause)) {
+			t.Errorf("opened again after %v: not due after %v", c.calm, c.pause)
+		}
+		now = now.Add(c.pause)
+		b.tried(now, true)
+	}
+}

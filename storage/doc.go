@@ -5,4 +5,6 @@
 // ends the process that has mapped the files, and a damaged file may. [Start] begins that process and begins it anew when it dies;
 // [OpenDir] opens a directory in this process, for commands that work on a directory nobody serves from. Both give a
 // [Store]. See DESIGN.md.
+//
+// It also keeps what may get lost: [Cache] holds answers in memory, and on disk in a second database.
 package storage

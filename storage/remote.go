@@ -120,7 +120,7 @@ func (r *remote) call(ctx context.Context, request []byte, data io.Reader, piece
 			return brokenCall(ctx, err)
 		}
 	}
-	for reader := bufio.NewReaderSize(stream, pieceSize); ; {
+	for reader := bufio.NewReader(stream); ; { // small: what is in a frame goes past it
 		kind, content, err := readFrame(reader)
 		switch {
 		case err != nil:
