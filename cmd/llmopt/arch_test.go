@@ -23,6 +23,7 @@ var arrows = map[string][]string{
 	"bench":             {"analysis/...", "config", "optimizer/...", "proxy/...", "storage/..."},
 	"config":            {},
 	"proxy":             {"proxy/...", "analysis/...", "config"},
+	"proxy/cache":       {"proxy/provider", "proxy/sse", "config"},
 	"proxy/ledger":      {},
 	"proxy/policy":      {},
 	"proxy/provider":    {"proxy/sse"},
@@ -48,7 +49,7 @@ var doors = map[string][]string{
 
 // pure packages take bytes, times and random draws as arguments; these imports would let them do I/O.
 var (
-	pure  = []string{"proxy/policy", "proxy/provider", "proxy/pick", "proxy/sse", "analysis"}
+	pure  = []string{"proxy/policy", "proxy/cache", "proxy/provider", "proxy/pick", "proxy/sse", "analysis"}
 	doing = []string{"net", "net/http", "os", "os/exec", "os/signal", "syscall", "io/ioutil", "log", "database/sql"}
 )
 
@@ -85,6 +86,9 @@ func TestForbiddenImports(t *testing.T) {
 	check("proxy", module+"/proxy/provider", true)
 	check("proxy", module+"/optimizer", false)
 	check("proxy", module+"/analysis/window", true)
+	check("proxy/cache", module+"/proxy/provider", true)
+	check("proxy/cache", module+"/proxy/policy", false)
+	check("proxy/cache", "net", false)
 	check("proxy/upstream", module+"/config", true)
 	check("proxy/upstream", module+"/proxy/policy", false)
 	check("proxy/policy", module+"/proxy/pick", false)

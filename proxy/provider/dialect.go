@@ -81,6 +81,16 @@ func (op Operation) String() string {
 	return operations[op].name
 }
 
+// ParseOperation is the inverse of Operation.String.
+func ParseOperation(name []byte) (Operation, bool) {
+	for op := range operationsEnd {
+		if operations[op].name == string(name) {
+			return op, true
+		}
+	}
+	return Opaque, false
+}
+
 // of is the entry of d. An unknown dialect is treated as OpenAI's, the one most clients can read.
 func of(d Dialect) *dialect {
 	if d == 0 || int(d) >= len(dialects) {
