@@ -1,8 +1,6 @@
 package cache
 
 import (
-	"net/http"
-
 	"llm-auto-optimizer/proxy/provider"
 	"llm-auto-optimizer/proxy/sse"
 )
@@ -45,6 +43,8 @@ type Checker struct {
 	ended   bool
 }
 
+const statusOK = 200
+
 // maxChoices is the number of choices of an answer that are told apart; one with more is not stored.
 const maxChoices = 16
 
@@ -66,7 +66,7 @@ func (c *Checker) Complete(a *Answer, s *Settings) Refusal {
 	switch {
 	case !cacheable(a.Operation):
 		return NotCacheable
-	case a.Status != http.StatusOK:
+	case a.Status != statusOK:
 		return BadStatus
 	case len(a.Body) > s.MaxSize():
 		return TooLarge
