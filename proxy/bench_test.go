@@ -8,6 +8,8 @@ import (
 	"net"
 	"strings"
 	"testing"
+
+	"llm-auto-optimizer/config"
 )
 
 // prepared is a provider that answers each whole request with the same bytes, without allocating.
@@ -101,13 +103,17 @@ type benchClient struct {
 }
 
 func newBenchClient(tb testing.TB, bc benchCase) *benchClient {
-	g := startTB(tb, testConfig(prepared(tb, []byte(bc.answer))), nil, io.Discard)
-	c, err := net.Dial("tcp", g.addr)
+	return newBenchClientOf(tb, bc, testConfig(prepared(tb, []byte(bc.answer))), nil)
+}
+
+func newBenchClientOf(tb testing.TB, bc benchCase, c *config.Config, cache Cache) *benchClient {
+	g := startCached(tb, c, cache, nil, io.Discard)
+	conn, err := net.Dial("tcp", g.addr)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(func() { c.Close() })
-	return &benchClient{tb, c, bufio.NewReaderSize(c, 64<<10), []byte(bc.request)}
+	tb.Cleanup(func() { conn.Close() })
+	return &benchClient{tb, conn, bufio.NewReaderSize(conn, 64<<10), []byte(bc.request)}
 }
 
 func (b *benchClient) line() []byte {

@@ -107,6 +107,12 @@ func startWith(t *testing.T, c *config.Config, serverTLS *tls.Config) *gateway {
 
 func startTB(t testing.TB, c *config.Config, serverTLS *tls.Config, log io.Writer) *gateway {
 	t.Helper()
+	return startCached(t, c, nil, serverTLS, log)
+}
+
+// startCached is startTB with a cache; nil: none.
+func startCached(t testing.TB, c *config.Config, cache Cache, serverTLS *tls.Config, log io.Writer) *gateway {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +121,7 @@ func startTB(t testing.TB, c *config.Config, serverTLS *tls.Config, log io.Write
 	access := NewAccessLog(log)
 	g.p, err = New(Options{
 		Config: c, Policy: policy.NewHolder(PolicyOf(c)), Prices: embedded, Windows: window.NewRecorder(c.Windows.MaxSeries),
-		Ledger: ledger.New(100),
+		Ledger: ledger.New(100), Cache: cache,
 		Access: access, Log: zerolog.Nop(),
 	})
 	if err != nil {
