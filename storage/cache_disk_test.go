@@ -213,26 +213,21 @@ func TestDisk_SlowEngine(t *testing.T) {
 	ok(t, process.Signal(syscall.SIGSTOP))
 	defer process.Signal(syscall.SIGCONT)                                                                     //nolint:errcheck // it may have ended
 	until(t, "the stop", func() bool { _, found := d.Get(t.Context(), time.Now(), keyOf(0)); return !found }) // signals take a moment
-	slow := 0
 	for n := range 100 {
 		began := time.Now()
 		if _, found := d.Get(t.Context(), began, keyOf(n)); found {
 			t.Error("a stopped engine answers")
 		}
-		took := time.Since(began)
-		if took > wait+2*time.Second {
+		if took := time.Since(began); took > wait+2*time.Second {
 			t.Errorf("waited for %v", took)
-		}
-		if took > wait/2 {
-			slow++
 		}
 	}
 	for range 100 { // nor does writing wait
 		d.Put(time.Now(), keyOf(1000+rand.IntN(1000)), &CacheItem{Value: make([]byte, 300_000)})
 	}
 	s := d.Stats()
-	if slow > breakerFailures+2 || s.Timeouts != breakerFailures || s.Skipped != 101-breakerFailures || !s.Open || s.Opened != 1 || s.Overflowed == 0 {
-		t.Errorf("%d waited; %+v", slow, s)
+	if s.Timeouts != breakerFailures || s.Skipped != 101-breakerFailures || !s.Open || s.Opened != 1 || s.Overflowed == 0 {
+		t.Errorf("stats: %+v", s)
 	}
 	ok(t, process.Signal(syscall.SIGCONT))
 	until(t, "the breaker", func() bool { return !d.Stats().Open })

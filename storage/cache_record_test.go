@@ -152,8 +152,8 @@ func TestBreaker_TriesLessAndLessOften(t *testing.T) {
 	if !b.open.Load() || b.opened.Load() != 1 {
 		t.Error("not open after five failures")
 	}
-	for _, pause := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
-		pause *= time.Second
+	for _, seconds := range []int{1, 2, 4, 8, 16, 30, 30} {
+		pause := time.Duration(seconds) * time.Second
 		if b.due(now) || b.due(now.Add(pause-1)) || !b.due(now.Add(pause)) {
 			t.Errorf("not due after %v", pause)
 		}

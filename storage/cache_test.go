@@ -57,9 +57,9 @@ func cacheAt(t *testing.T, dir string, memory int64, change func(*DiskOptions)) 
 
 func until(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !holds(); {
+	for end := time.Now().Add(2 * time.Minute); !holds(); {
 		if time.Now().After(end) {
-			t.Fatalf("%s: not within half a minute", what)
+			t.Fatalf("%s: not within two minutes", what)
 		}
 		<-time.After(5 * time.Millisecond)
 	}
