@@ -67,7 +67,7 @@ func (r speaker) chat() spoken {
 		delta := func(d string) {
 			event(fmt.Sprintf(`{"index":%d,"delta":%s,"logprobs":null,"finish_reason":null}`, i, strings.ReplaceAll(d, "%", "%%")))
 		}
-		message := ""
+		var message string
 		if r.IntN(2) == 0 {
 			ends[i] = "stop"
 			all, pieces := r.text()
@@ -91,7 +91,7 @@ func (r speaker) chat() spoken {
 			for j := range 1 + r.IntN(2) {
 				args := r.arguments()
 				id := fmt.Sprintf("call_%d_%d", i, j)
-				delta(fmt.Sprintf(`{"tool_calls":[{"index":%d,"id":"%s","type":"function","function":{"name":"f","arguments":""}}]}`, j, id))
+				delta(fmt.Sprintf(`{"tool_calls":[{"index":%d,"id":%q,"type":"function","function":{"name":"f","arguments":""}}]}`, j, id))
 				for _, p := range r.cut(args) {
 					delta(fmt.Sprintf(`{"tool_calls":[{"index":%d,"function":{"arguments":%s}}]}`, j, quote(p)))
 				}
@@ -99,10 +99,10 @@ func (r speaker) chat() spoken {
 			}
 			message = `{"role":"assistant","content":null,"tool_calls":[` + strings.Join(calls, ",") + `],"refusal":null,"annotations":[]}`
 		}
-		bodies = append(bodies, fmt.Sprintf(`{"index":%d,"message":%s,"logprobs":null,"finish_reason":"%s"}`, i, message, ends[i]))
+		bodies = append(bodies, fmt.Sprintf(`{"index":%d,"message":%s,"logprobs":null,"finish_reason":%q}`, i, message, ends[i]))
 	}
 	for i, end := range ends {
-		event(fmt.Sprintf(`{"index":%d,"delta":{},"logprobs":null,"finish_reason":"%s"}`, i, end))
+		event(fmt.Sprintf(`{"index":%d,"delta":{},"logprobs":null,"finish_reason":%q}`, i, end))
 	}
 	return openAISpoken(provider.ChatCompletions, fmt.Sprintf(head, "chat.completion"), fmt.Sprintf(head, "chat.completion.chunk"), bodies, events, usage)
 }

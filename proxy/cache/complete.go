@@ -172,7 +172,7 @@ func (c *Checker) chunk() Refusal {
 		if one == nil {
 			return Malformed
 		}
-		if at := t.member(e, reason); !t.isNull(at) && string(t.inside(at)) != "" {
+		if at := t.member(e, reason); !t.isNull(at) && len(t.inside(at)) > 0 {
 			if r := c.finish(at); r != Stored {
 				return r
 			}

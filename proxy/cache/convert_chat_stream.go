@@ -191,7 +191,7 @@ func (w *chunks) message(choice int32) error {
 		}
 	}
 	if !t.isNull(calls) {
-		if err = w.calls(choice, calls); err != nil {
+		if err := w.calls(choice, calls); err != nil {
 			return err
 		}
 	}

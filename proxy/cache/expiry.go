@@ -50,8 +50,8 @@ func StateAt(created, expires, now time.Time, s *Settings, d *Directives) State 
 		return Expired
 	}
 	past := now.Sub(expires)
-	if cap := s.TTLFor(expires.Sub(created)); age >= cap { // the route's TTL was shortened since
-		past = max(past, age-cap)
+	if limit := s.TTLFor(expires.Sub(created)); age >= limit { // the route's TTL was shortened since
+		past = max(past, age-limit)
 	}
 	switch {
 	case past < 0:

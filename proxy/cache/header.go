@@ -13,7 +13,7 @@ var replayable = [...]string{"content-language", "openai-version", "content-disp
 // AppendHeader appends the header to the block of headers that an entry keeps, if it may be replayed. The name may be in any case.
 func AppendHeader(block, name, value []byte) []byte {
 	for _, known := range replayable {
-		if bytes.EqualFold(name, []byte(known)) && bytes.IndexAny(value, "\r\n\x00") < 0 {
+		if bytes.EqualFold(name, []byte(known)) && !bytes.ContainsAny(value, "\r\n\x00") {
 			block = append(append(block, known...), ": "...)
 			return append(append(block, value...), "\r\n"...)
 		}
