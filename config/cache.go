@@ -4,7 +4,7 @@ import "time"
 
 // Cache says which answers are kept, and how much room there is for them.
 type Cache struct {
-	Memory Size `koanf:"memory" allow:"0B, 1MiB..16TiB"`                 // of answers in memory, overhead included; 0: none
+	Memory Size `koanf:"memory" allow:"0B, 1MiB..16TiB"`                  // of answers in memory, overhead included; 0: none
 	Disk   Size `koanf:"disk" allow:"0B, 128MiB..16TiB" reload:"restart"` // of answers below storage.dir; 0: none
 	CacheRules
 }
