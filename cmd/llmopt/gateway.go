@@ -112,7 +112,7 @@ func newGateway(c *config.Config, o config.Options, stdout, stderr io.Writer) (_
 	}
 	g.policy = policy.NewHolder(proxy.PolicyOf(c))
 	g.restore()
-	if err = g.newCache(c); err != nil {
+	if err := g.newCache(c); err != nil {
 		return nil, err
 	}
 	if g.proxy, err = proxy.New(proxy.Options{
