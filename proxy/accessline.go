@@ -1,11 +1,13 @@
 package proxy
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"strconv"
 	"time"
 
 	"llm-auto-optimizer/analysis/window"
+	"llm-auto-optimizer/proxy/cache"
 )
 
 // exchange writes the line of an exchange. It runs for every request, so the line is put together by hand: but for the
@@ -53,6 +55,9 @@ func (l *AccessLog) exchange(x *Exchange, now time.Time, o window.Outcome) {
 	if x.cache.result != cacheOff {
 		b = logText(b, "cache", x.cache.result.String())
 		b = logInt(b, "saved_nanousd", int64(x.cache.saved))
+		if x.cache.key != (cache.Key{}) {
+			b = logHex(b, "cache_key", x.cache.key[:])
+		}
 	}
 	if x.kind != nil {
 		b = logText(b, "error", x.kind.code)
@@ -103,6 +108,10 @@ func logBool(b []byte, key string, value bool) []byte {
 
 func logHash(b []byte, key string, value hashID) []byte {
 	return append(value.appendTo(append(logKey(b, key), '"')), '"')
+}
+
+func logHex(b []byte, key string, value []byte) []byte {
+	return append(hex.AppendEncode(append(logKey(b, key), '"'), value), '"')
 }
 
 // logSeconds prints a duration in seconds to the microsecond.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/hex"
 	"fmt"
 	"io"
 	"net/http"
@@ -188,5 +189,34 @@ func TestE2E_CacheStandsIn(t *testing.T) {
 	}
 	if r := askAs(t, g, "bob", body); r.status != 502 {
 		t.Errorf("who has no old answer gets %d", r.status)
+	}
+}
+
+// An operator finds the key of an answer in the access log: the same for all who share it, and none where nothing is kept.
+func TestE2E_CacheKeyIsLogged(t *testing.T) {
+	t.Parallel()
+	g, _, _ := cachedSim(t, cacheOn, "ttft=1ms,tokens=20")
+	key := func(caller, text string, headers ...string) string {
+		t.Helper()
+		r := askAs(t, g, caller, fmt.Sprintf(cachedBody, text, false), headers...)
+		return g.lineOf(r.header.Get("x-llmopt-id")).CacheKey
+	}
+	first := key("ann", "a")
+	if raw, err := hex.DecodeString(first); err != nil || len(raw) != 32 {
+		t.Errorf("key %q: want 64 hexadecimal digits", first)
+	}
+	if again := key("ann", "a"); again != first {
+		t.Errorf("the same request: %q, want %q", again, first)
+	}
+	if other := key("bob", "a"); other == first || len(other) != 64 {
+		t.Errorf("another caller: %q", other)
+	}
+	if none := key("ann", "a", "Cache-Control", "no-store"); none != "" {
+		t.Errorf("who wants nothing kept: %q", none)
+	}
+	off, _, _ := cachedSim(t, "", "ttft=1ms,tokens=20")
+	r := askAs(t, off, "ann", fmt.Sprintf(cachedBody, "a", false))
+	if line := off.lineOf(r.header.Get("x-llmopt-id")); line.CacheKey != "" {
+		t.Errorf("without a cache: %q", line.CacheKey)
 	}
 }

@@ -177,6 +177,7 @@ type logLine struct {
 	Unpriced   bool     `json:"unpriced"`
 	Error      string   `json:"error"`
 	Detail     string   `json:"detail"`
+	CacheKey   string   `json:"cache_key"`
 }
 
 // log returns the access log's lines so far.
