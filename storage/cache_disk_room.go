@@ -27,12 +27,12 @@ func (d *Disk) makeRoom(now time.Time, bytes int64) error {
 	d.look(now)
 	d.mu.Lock()
 	last := &d.epochs[len(d.epochs)-1]
-	if last.bytes >= d.size.Load()/epochsKept || last.entries >= int64(d.present.most/epochsKept) {
+	if last.bytes >= d.full()/epochsKept || last.entries >= int64(d.present.most/epochsKept) {
 		d.epochs = append(d.epochs, epoch{number: last.number + 1})
 	}
 	over := d.epochs[0].until != 0 && now.UnixNano() >= d.epochs[0].until
 	d.mu.Unlock()
-	for over || d.files+bytes > d.size.Load()/100*highWater || d.present.count() >= d.present.most {
+	for over || d.files+bytes > d.full() || d.present.count() >= d.present.most {
 		over = false
 		if dropped, err := d.dropOldest(); err != nil || !dropped {
 			return err
@@ -41,6 +41,12 @@ func (d *Disk) makeRoom(now time.Time, bytes int64) error {
 		d.look(now)
 	}
 	return nil
+}
+
+// full is how many bytes the files may have.
+func (d *Disk) full() int64 {
+	size := d.size.Load()
+	return min(size/100*highWater, size-mergeRoom)
 }
 
 // look measures the files. d.writing is held.

@@ -18,8 +18,10 @@ const (
 	// epochsKept is into how many epochs a full disk is divided, at least: a part of this size is dropped at a time. That takes a second or two, whatever the
 	// size, in which nothing is read or written.
 	epochsKept = 8
-	// highWater is how full the files may get, in percent: merging tables needs some space for both.
+	// highWater is how full the files may get, in percent, and mergeRoom the least that is left of the limit then: while tables are merged both the old
+	// and the new ones are there, and on a busy machine the old ones stay for a while.
 	highWater = 85
+	mergeRoom = 48 << 20
 	// lookEvery is how often the files are looked at while entries are written.
 	lookEvery = time.Second
 	// failurePause is the time between writes that fail, at first and at most.
