@@ -22,3 +22,10 @@ type CacheRules struct {
 	Overrides    bool          `koanf:"overrides"`                        // obey x-llmopt-cache-key and x-llmopt-cache-ttl
 	MaxTTL       time.Duration `koanf:"max_ttl" allow:"1s..365d"`         // that a request may set
 }
+
+// validateCache checks what no single value of the cache shows.
+func (l *loader) validateCache(c *Config) {
+	if c.Cache.Disk > 0 && c.Storage.Dir == "" {
+		l.complain("cache.disk", quote(c.Cache.Disk.String()), "needs storage.dir beside it", "")
+	}
+}

@@ -238,6 +238,9 @@ func TestLoad_CacheOfRoutes(t *testing.T) {
 	if b.Enabled || b.TTL != 5*time.Minute || b.Store != "all" || b.MaxEntry != MiB {
 		t.Errorf("b: %+v", b)
 	}
+	if _, err := load("", "OPTIMIZER_CACHE__DISK=1GiB\nOPTIMIZER_STORAGE__DIR="); err == nil || !strings.Contains(err.Error(), "cache.disk") {
+		t.Errorf("a disk without a folder: %v", err)
+	}
 	if err := os.WriteFile(file, []byte("[cache]\nstore = \"some\"\n[[routes]]\nname = \"a\"\n[routes.cache]\nmemory = \"1MiB\"\nttl = \"0s\"\n[[routes.targets]]\nname = \"x\"\nprovider = \"openai\"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -46,6 +46,7 @@ func (l *loader) validate(c *Config) {
 		c.Providers[name] = p
 	}
 	l.validateAlerts(&c.Alerts)
+	l.validateCache(c)
 	l.validateBudget("budget", &c.Budget)
 	for _, r := range c.RouteList() {
 		l.validateBudget("routes."+r.Name+".budget", &r.Budget)

@@ -21,7 +21,7 @@ func (l *AccessLog) exchange(x *Exchange, now time.Time, o window.Outcome) {
 	b = logText(b, "id", string(x.id[:]))
 	b = logHash(b, "caller", x.caller)
 	b = logHash(b, "session", x.session)
-	if x.target != nil || x.cache.result == cacheHit {
+	if x.target != nil || x.cache.result.answers() {
 		b = logText(b, "route", x.routeName())
 		b = logText(b, "class", x.class.String())
 		b = logText(b, "arm", x.arm.String())

@@ -9,7 +9,6 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 
-	"llm-auto-optimizer/config"
 	"llm-auto-optimizer/proxy/cache"
 )
 
@@ -22,21 +21,6 @@ const (
 	metricCacheRefused = "llmopt_cache_not_stored_total"    // route, reason
 	metricCacheDamaged = "llmopt_cache_damaged_total"       // route
 )
-
-// routeCache is what a route, or the traffic outside of routes, has of the cache.
-type routeCache struct {
-	rules  cache.Settings
-	counts *cacheCounts
-}
-
-// newRouteCache is nil where nothing is kept.
-func newRouteCache(c *config.CacheRules, route string, books func(route string) *cacheCounts) (*routeCache, error) {
-	if !c.Enabled {
-		return nil, nil //nolint:nilnil // there is none
-	}
-	rules, err := rulesOf(c)
-	return &routeCache{rules, books(route)}, err
-}
 
 // cacheCounts are what the cache did for a route. They outlive reloads.
 type cacheCounts struct {

@@ -1,8 +1,6 @@
 package proxy
 
 import (
-	"fmt"
-	"net/http"
 	"sync"
 	"time"
 
@@ -15,8 +13,8 @@ import (
 type Cache interface {
 	// Get returns the value under a key. Nobody may write to it.
 	Get(now time.Time, key [32]byte) (value []byte, found bool)
-	// Put offers an item, which may be dropped.
-	Put(now time.Time, key [32]byte, item *CacheItem)
+	// Put offers an item; false: it is certainly not taken.
+	Put(now time.Time, key [32]byte, item *CacheItem) (taken bool)
 }
 
 // CacheItem is a value with how long it is of use, and by what names it can be found again. It is an alias, so that caches need not know this package.
@@ -57,15 +55,20 @@ type caching struct {
 	ttl    time.Duration // of the answer, if it is stored
 	keep   bool          // the answer is to be stored if it is a good one
 	usage  bool          // the client wants the stream's usage
+	own    bool          // the request has set it
 	model  string        // as the client names it
-	record []byte        // of the answer's body, as it came
+	record []byte        // of the answer's body, as it came; of a hit in another form, as it goes out
+	header []byte        // lines of the answer's head that are kept
 	large  bool          // there is too much of it
 	old    []byte        // an entry that may stand in where there is no new answer
-	body   []byte        // of a hit, as it is stored; nil: it is in held
+	body   []byte        // of a hit; the store's, or record
 	age    time.Duration // of a hit; negative: none
 	saved  config.NanoUSD
 	sooner time.Duration // that a hit came than the answer had
 }
+
+// answers tells whether the answer is a kept one.
+func (r cacheResult) answers() bool { return r == cacheHit || r == cacheStale }
 
 // cacheTools are what reading requests and answers needs of memory.
 type cacheTools struct {
@@ -108,8 +111,10 @@ func (p *Proxy) lookUp(x *Exchange, r *routeState) (answered bool, err error) {
 		return false, nil
 	}
 	c.result, c.keep, c.usage, c.model = cacheMiss, true, x.request.IncludeUsage, string(x.request.Model)
-	if answered = p.find(x, t); answered {
-		x.route = r
+	if p.find(x, t) {
+		if r != nil {
+			x.join(r)
+		}
 		return true, nil
 	}
 	if c.asked.OnlyIfCached {
@@ -126,25 +131,25 @@ func (x *Exchange) bypasses(t *cacheTools, r *routeState) bool {
 		return true
 	}
 	q := cache.Question{
-		Route: "provider:" + x.provider.name, Dialect: x.provider.dialect, Operation: x.operation, Shared: c.of.rules.Shared, Model: x.request.Model,
+		Route: c.of.key, Dialect: x.provider.dialect, Operation: x.operation, Shared: c.of.rules.Shared, Model: x.request.Model,
 		Path: x.path, Query: x.query, Body: x.body, Peek: x.peek,
 	}
-	if r != nil {
-		q.Route = "route:" + r.name
+	if r == nil {
+		q.Route = x.provider.cacheKey
 	}
-	if x.caller != (hashID{}) {
-		q.Caller = x.caller[:]
+	if all := x.allCredentials(); all != ([32]byte{}) {
+		q.Caller = all[:]
 	}
-	asked := time.Duration(0)
-	if x.ownHeaders {
-		if c.of.rules.KeyHeader {
-			q.Own = x.peek(cacheKeyHeader)
-		}
-		asked, _ = cache.ParseTTL(x.peek(cacheTTLHeader))
+	if x.ownHeaders && c.of.rules.KeyHeader {
+		q.Own = x.peek(cacheKeyHeader)
 	}
 	key, verdict := t.reader.Read(&q)
 	if !verdict.Storable(&c.of.rules) {
 		return true
+	}
+	asked := time.Duration(0)
+	if x.ownHeaders && c.of.rules.TTLHeader {
+		asked, c.own = cache.ParseTTL(x.peek(cacheTTLHeader))
 	}
 	c.key = key
 	c.ttl = cache.Jittered(&c.key, c.of.rules.TTLFor(asked))
@@ -156,6 +161,7 @@ func (p *Proxy) find(x *Exchange, t *cacheTools) (found bool) {
 	c := &x.cache
 	now := time.Now()
 	value, found := p.cache.Get(now, c.key)
+	x.waited += time.Since(now) // it may have been on disk
 	if !found {
 		return false
 	}
@@ -165,178 +171,14 @@ func (p *Proxy) find(x *Exchange, t *cacheTools) (found bool) {
 	}
 	switch t.entry.State(now, &c.of.rules, &c.asked) {
 	case cache.Fresh:
-		return x.serveStored(t, now, cacheHit)
+		if !x.tell(t) {
+			return false
+		}
+		x.giveOut(&t.entry, now, cacheHit)
+		return true
 	case cache.Stale, cache.OnError:
 		c.old = value
 	default:
 	}
 	return false
-}
-
-// serveStored makes the answer of an entry the exchange's, in the form that the client wants; false where it can't be told so.
-func (x *Exchange) serveStored(t *cacheTools, now time.Time, as cacheResult) bool {
-	e, c := &t.entry, &x.cache
-	form := cache.FormOf(x.operation, &x.request, x.query)
-	if cache.Verbatim(e, form) {
-		c.body = e.Answer
-	} else {
-		held, err := t.converter.Append(x.held[:0], e, form)
-		if err != nil {
-			x.held = x.held[:0]
-			return false
-		}
-		x.held = held
-	}
-	c.result, c.keep, c.age = as, false, e.Age(now)
-	if as == cacheHit {
-		c.saved = e.Cost
-	}
-	c.sooner = max(0, e.Latency-now.Sub(x.start))
-	x.status, x.format, x.usage, x.identity, x.streamed = e.Status, form.Format, e.Usage, true, false
-	x.cost, x.accounted, x.unpriced, x.estimated = 0, true, false, false
-	x.length = int64(len(x.answerBody()))
-	x.meter.Reset(x.operation, provider.Ignored)
-	x.startHead(e.Status, nil)
-	kind := e.Type
-	if form.Format != e.Format {
-		kind = []byte(cache.TypeOf(e.Operation, form.Format))
-	}
-	x.out = appendLine(x.out, "Content-Type", kind)
-	for block := e.Header; ; {
-		name, value, rest, more := cache.NextHeader(block)
-		if !more {
-			break
-		}
-		x.out, block = appendLine(x.out, string(name), value), rest
-	}
-	x.out = appendLength(x.out, "Age", int64(c.age/time.Second))
-	return true
-}
-
-// answerBody is the body of an answer that is at hand.
-func (x *Exchange) answerBody() []byte {
-	if x.cache.body != nil {
-		return x.cache.body
-	}
-	return x.held
-}
-
-// standIn has an old answer take the place of a failure, where there is one.
-func (p *Proxy) standIn(x *Exchange, err error) (answered bool) {
-	c := &x.cache
-	if c.old == nil || x.begun || x.client.tether.IsCut() || err == nil && x.status < http.StatusInternalServerError && x.status != http.StatusTooManyRequests {
-		return false
-	}
-	if err != nil && kindOfError(err).status < http.StatusInternalServerError {
-		return false // the request is at fault
-	}
-	t := borrowCacheTools()
-	defer t.giveBack()
-	if cache.Decode(&t.entry, &c.key, c.old) != nil {
-		return false
-	}
-	if x.attempts > 0 {
-		x.abandon(err)
-	}
-	return x.serveStored(t, time.Now(), cacheStale)
-}
-
-// capture keeps a piece of a streamed answer's body for the cache.
-func (x *Exchange) capture(piece []byte) {
-	c := &x.cache
-	if !c.keep || c.large {
-		return
-	}
-	if c.large = len(c.record)+len(piece) > c.of.rules.MaxSize(); c.large {
-		c.record = nil
-		return
-	}
-	c.record = append(c.record, piece...)
-}
-
-// forgetAnswer drops what was captured of an answer that nobody sees.
-func (x *Exchange) forgetAnswer() { x.cache.record, x.cache.large = x.cache.record[:0], false }
-
-// store keeps the answer, if it is a good one.
-func (p *Proxy) store(x *Exchange, now time.Time) {
-	c := &x.cache
-	if !c.keep {
-		return
-	}
-	if refusal := p.storeAnswer(x, now); refusal != cache.Stored {
-		c.of.counts.refuse(refusal)
-		return
-	}
-	c.of.counts.stored.Add(1)
-}
-
-// Refusals besides those of package cache.
-const (
-	refusedBroken   cache.Refusal = "broken"   // the exchange has failed, or its client has left
-	refusedEncoding cache.Refusal = "encoding" // compressed
-)
-
-func (p *Proxy) storeAnswer(x *Exchange, now time.Time) cache.Refusal {
-	c := &x.cache
-	switch {
-	case x.kind != nil:
-		return refusedBroken
-	case !x.identity:
-		return refusedEncoding
-	case c.large:
-		return cache.TooLarge
-	}
-	body := x.held
-	if x.streamed {
-		body = c.record
-	}
-	_, known := x.meter.Usage()
-	t := borrowCacheTools()
-	defer t.giveBack()
-	a := cache.Answer{Operation: x.operation, Format: x.format, Status: x.status, Body: body, Usage: known && x.meter.UsageFinal()}
-	if refusal := t.checker.Complete(&a, &c.of.rules); refusal != cache.Stored {
-		return refusal
-	}
-	caller := x.caller.appendTo(nil)
-	e := cache.Entry{
-		Key: c.key, Created: now, Expires: now.Add(c.ttl), Route: []byte(x.routeName()), Caller: caller, Model: []byte(c.model), Dialect: x.provider.dialect,
-		Operation: x.operation, Format: x.format, Status: x.status, Usage: x.usage, Cost: x.total, Unpriced: x.unpriced, Asked: c.usage || x.askedUsage,
-		Latency: now.Sub(x.start), Type: []byte(cache.TypeOf(x.operation, x.format)), Answer: body,
-	}
-	if !x.attempt.content.IsZero() {
-		e.FirstByte = x.attempt.content.Sub(x.start)
-	}
-	p.cache.Put(now, c.key, &CacheItem{
-		Value: e.Append(make([]byte, 0, e.Size())), TTL: c.of.rules.KeepFor(c.ttl), Idle: c.of.rules.Idle,
-		Route: x.routeName(), Model: c.model, Caller: string(caller),
-	})
-	return cache.Stored
-}
-
-// countCache notes what the cache did.
-func (x *Exchange) countCache() {
-	c := &x.cache
-	if c.of == nil {
-		return
-	}
-	n := c.of.counts
-	n.results[c.result].Add(1)
-	n.savedNanoUSD.Add(int64(c.saved))
-	n.savedNanos.Add(int64(c.sooner))
-}
-
-// rulesOf are a route's settings as the core knows them.
-func rulesOf(c *config.CacheRules) (cache.Settings, error) {
-	store, known := cache.ParseStore(c.Store)
-	if !known {
-		return cache.Settings{}, fmt.Errorf("cache.store: %q is neither deterministic nor all", c.Store)
-	}
-	s := cache.Settings{
-		Enabled: c.Enabled, TTL: c.TTL, Idle: c.Idle, OnError: c.StaleIfError, Store: store, Shared: c.Shared, MaxEntry: int(c.MaxEntry),
-		KeyHeader: c.Overrides, TTLHeader: c.Overrides, MaxTTL: c.MaxTTL,
-	}
-	if len(c.Finish) > 0 {
-		s.Finish = c.Finish
-	}
-	return s, nil
 }

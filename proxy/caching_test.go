@@ -8,10 +8,14 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"llm-auto-optimizer/analysis/window"
 	"llm-auto-optimizer/config"
+	"llm-auto-optimizer/proxy/cache"
+	"llm-auto-optimizer/proxy/policy"
 )
 
 // mapCache is a cache that forgets nothing.
@@ -27,13 +31,14 @@ func (c *mapCache) Get(_ time.Time, key [32]byte) (value []byte, found bool) {
 	return item.Value, found
 }
 
-func (c *mapCache) Put(_ time.Time, key [32]byte, item *CacheItem) {
+func (c *mapCache) Put(_ time.Time, key [32]byte, item *CacheItem) (taken bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.items == nil {
 		c.items = map[[32]byte]CacheItem{}
 	}
 	c.items[key] = *item
+	return true
 }
 
 // cachingConfig keeps all answers.
@@ -54,14 +59,11 @@ func cachedCases() []benchCase {
 
 // cachedClient asks what is in the cache.
 func cachedClient(tb testing.TB, bc benchCase) *benchClient {
-	cache := &mapCache{}
-	client := newBenchClientOf(tb, bc, cachingConfig(prepared(tb, []byte(bc.answer))), cache)
+	kept := &mapCache{}
+	client := newBenchClientOf(tb, bc, cachingConfig(prepared(tb, []byte(bc.answer))), kept)
 	client.exchange()
 	for until := time.Now().Add(10 * time.Second); ; <-time.After(time.Millisecond) { // an answer is stored a moment after it has gone out
-		cache.mu.Lock()
-		n := len(cache.items)
-		cache.mu.Unlock()
-		if n == 1 {
+		if kept.len() == 1 {
 			return client
 		}
 		if time.Now().After(until) {
@@ -206,4 +208,194 @@ func chatText(t *testing.T, addr, caller, body string) string {
 		}
 	}
 	return text.String()
+}
+
+// Providers differ in which of several credentials counts: who shares one of them with somebody else shares no answers.
+func TestCache_AllCredentialsTellCallers(t *testing.T) {
+	t.Parallel()
+	up, calls := counted(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, plainAnswer)
+	})
+	kept := &mapCache{}
+	g := startCached(t, cachingConfig(up), kept, nil, io.Discard)
+	const body = `{"model":"gpt-4o-mini","messages":[{"role":"user","content":"mine"}]}`
+	send := func(query string, headers ...string) string {
+		t.Helper()
+		before := kept.len()
+		status, result, _ := askCached(t, g.addr, query, body, headers...)
+		if status != 200 {
+			t.Fatal(status)
+		}
+		for until := time.Now().Add(10 * time.Second); result == "miss" && kept.len() == before; <-time.After(time.Millisecond) {
+			if time.Now().After(until) {
+				t.Fatal("the answer is not stored")
+			}
+		}
+		return result
+	}
+	callers := []struct {
+		query   string
+		headers []string
+	}{
+		{"", []string{"Authorization", "Bearer shared"}},
+		{"", []string{"Authorization", "Bearer shared", "x-api-key", "ann"}},
+		{"", []string{"Authorization", "Bearer shared", "x-api-key", "bob"}},
+		{"", []string{"Authorization", "Bearer shared", "api-key", "bob"}},
+		{"?key=ann", []string{"Authorization", "Bearer shared"}},
+		{"?key=bob", []string{"Authorization", "Bearer shared"}},
+		{"?key=bob", nil},
+		{"?key=ann&key=bob", nil},
+		{"?access_token=bob", nil},
+	}
+	for i, c := range callers {
+		if got := send(c.query, c.headers...); got != "miss" {
+			t.Errorf("caller %d, who has not asked before: %s", i, got)
+		}
+	}
+	for i, c := range callers {
+		if got := send(c.query, c.headers...); got != "hit" {
+			t.Errorf("caller %d, who has: %s", i, got)
+		}
+	}
+	if n := calls.Load(); n != int64(len(callers)) {
+		t.Errorf("%d calls of the provider", n)
+	}
+	if got := send(""); got != "bypass" {
+		t.Errorf("nobody: %s", got)
+	}
+}
+
+// An old answer that can't be told in the form that is wanted leaves the failure as it is, with all that the provider says of it.
+func TestCache_StandInThatCannotBeTold(t *testing.T) {
+	t.Parallel()
+	var down atomic.Bool
+	withLogprobs := strings.Replace(plainAnswer, `"finish_reason"`, `"logprobs":{"content":[{"token":"a","logprob":-0.5,"bytes":[97],"top_logprobs":[]}],"refusal":null},"finish_reason"`, 1)
+	up, _ := counted(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if down.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			fmt.Fprint(w, `{"error":{"message":"down for a moment"}}`)
+			return
+		}
+		fmt.Fprint(w, withLogprobs)
+	})
+	c := cachingConfig(up)
+	c.Cache.TTL, c.Cache.StaleIfError = time.Millisecond, time.Hour
+	kept := &mapCache{}
+	g := startCached(t, c, kept, nil, io.Discard)
+	const body = `{"model":"gpt-4o-mini","logprobs":true,"messages":[{"role":"user","content":"a"}],"stream":%t}`
+	if status, result, text := askCached(t, g.addr, "", fmt.Sprintf(body, false), "Authorization", "Bearer k"); status != 200 || result != "miss" || text != withLogprobs {
+		t.Fatal(status, result, text)
+	}
+	for until := time.Now().Add(10 * time.Second); kept.len() == 0 || kept.young(2*time.Millisecond); <-time.After(time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatal("the answer is not stored")
+		}
+	}
+	down.Store(true)
+	if status, result, text := askCached(t, g.addr, "", fmt.Sprintf(body, true), "Authorization", "Bearer k"); status != 503 || result != "miss" || !strings.Contains(text, "down for a moment") {
+		t.Errorf("as a stream: %d %s %s", status, result, text)
+	}
+	if status, result, text := askCached(t, g.addr, "", fmt.Sprintf(body, false), "Authorization", "Bearer k"); status != 200 || result != "stale" || text != withLogprobs {
+		t.Errorf("as it is: %d %s %s", status, result, text)
+	}
+	if n := g.p.books.book(directRoute); n.savedNanoUSD.Load() != 0 || n.savedNanos.Load() != 0 {
+		t.Errorf("a stand-in counts as saved: %d, %d", n.savedNanoUSD.Load(), n.savedNanos.Load())
+	}
+}
+
+// What the cache answers says nothing of targets; that it had to stand in for them does, whether one was tried or none could be.
+func TestCache_WhatTheOptimizerHears(t *testing.T) {
+	t.Parallel()
+	for result, want := range map[cacheResult]int{cacheHit: 0, cacheStale: 1, cacheMiss: 1} {
+		x := newExchange()
+		x.p = &Proxy{ring: window.NewRing()}
+		x.policy, x.route = &policy.Snapshot{}, &routeState{name: "r"}
+		x.cache.result = result
+		x.report(time.Now(), window.OK)
+		heard := 0
+		x.p.ring.Drain(func(e *window.Exchange) {
+			heard++
+			if failed := result == cacheStale; e.Failed != failed || e.Violation != failed {
+				t.Errorf("%v: failed %t, violation %t", result, e.Failed, e.Violation)
+			}
+		})
+		if heard != want {
+			t.Errorf("%v: %d reports", result, heard)
+		}
+	}
+}
+
+// A route that gets other targets does not go on with their predecessors' answers; one that gets other shares does.
+func TestCache_KeyOfARoute(t *testing.T) {
+	t.Parallel()
+	providers := map[string]*providerState{}
+	for _, name := range []string{"a", "b"} {
+		providers[name] = &providerState{cacheKey: cacheKeyOfProvider(&config.Provider{Name: name, BaseURL: "https://" + name})}
+	}
+	key := func(provider, model string, weight config.Fraction) string {
+		return cacheKeyOf(&config.Route{Name: "r", Targets: map[string]config.Target{"t": {Name: "t", Provider: provider, Model: model, Weight: float64(weight)}}}, providers)
+	}
+	first := key("a", "m", 1)
+	if key("a", "m", .5) != first {
+		t.Error("another share, another key")
+	}
+	if key("b", "m", 1) == first || key("a", "n", 1) == first {
+		t.Error("another target, the same key")
+	}
+}
+
+// counted is a provider that counts its calls.
+func counted(t *testing.T, serve http.HandlerFunc) (url string, calls *atomic.Int64) {
+	t.Helper()
+	calls = &atomic.Int64{}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		calls.Add(1)
+		_, _ = io.Copy(io.Discard, r.Body)
+		serve(w, r)
+	}))
+	t.Cleanup(s.Close)
+	return s.URL, calls
+}
+
+// askCached sends a chat request and returns what the cache says of the answer.
+func askCached(t *testing.T, addr, query, body string, headers ...string) (status int, result, text string) {
+	t.Helper()
+	r, err := http.NewRequest(http.MethodPost, "http://"+addr+"/v1/chat/completions"+query, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, resp.Header.Get("x-llmopt-cache"), string(b)
+}
+
+func (c *mapCache) len() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.items)
+}
+
+// young tells whether any entry is younger than that.
+func (c *mapCache) young(than time.Duration) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for key, item := range c.items {
+		var e cache.Entry
+		if cache.Decode(&e, (*cache.Key)(&key), item.Value) != nil || e.Age(time.Now()) < than {
+			return true
+		}
+	}
+	return false
 }

@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
 
 	"llm-auto-optimizer/proxy/upstream"
 )
@@ -61,6 +63,39 @@ func appendProtocols(dst, name, offered []byte) []byte {
 		return dst[:start]
 	}
 	return append(dst, "\r\n"...)
+}
+
+// callersDomain keeps the hashes of all credentials together apart from other hashes.
+const callersDomain = 'a'
+
+// allCredentials is a keyed hash of all credentials that the request carries, wherever they stand: providers differ in which of several counts. It is zero
+// where there is none.
+func (x *Exchange) allCredentials() (sum [32]byte) {
+	b := append(append(x.head[:0], x.p.hasher.key[:]...), callersDomain)
+	begin := len(b)
+	for _, name := range credentialHeaders {
+		if value := x.peek(name); value != nil {
+			b = appendPart(b, name, value)
+		}
+	}
+	for query := x.query; len(query) > 0; {
+		var pair []byte
+		pair, query = nextParameter(query)
+		if name, value, _ := bytes.Cut(bytes.TrimRight(pair, "&;"), []byte("=")); isCredentialParameter(name) {
+			b = appendPart(append(b, '?'), name, value)
+		}
+	}
+	if x.head = b; len(b) == begin {
+		return sum
+	}
+	return sha256.Sum256(b)
+}
+
+// appendPart appends a part with its name, so that no two lists of parts are the same bytes.
+func appendPart[T ~string | ~[]byte](dst []byte, name T, value []byte) []byte {
+	dst = append(dst, name...)
+	dst = binary.AppendUvarint(append(dst, 0), uint64(len(value)))
+	return append(dst, value...)
 }
 
 // queryKey is the value of the query's first parameter that carries a key, or nil.

@@ -175,7 +175,7 @@ func (p *Proxy) release(x *Exchange) {
 	*x = Exchange{
 		body: emptied(x.body), head: emptied(x.head), edited: emptied(x.edited), held: emptied(x.held), out: emptied(x.out),
 		loan: x.loan, meter: x.meter, scrubber: x.scrubber, peek: x.peek, aimedPath: x.aimedPath[:0],
-		cache: caching{record: emptied(x.cache.record)},
+		cache: caching{record: emptied(x.cache.record), header: x.cache.header[:0]},
 	}
 	p.exchanges.Put(x)
 }

@@ -218,7 +218,9 @@ func (r *race) adopt(err error, late bool) {
 	x.meter, x.scrubber, x.scrub, x.identity, x.format, x.status, x.length = rival.meter, rival.scrubber, rival.scrub, rival.identity, rival.format, rival.status, rival.length
 	x.retryAfter, x.streamed, x.lastRead, x.armed, x.settled, x.accounted = rival.retryAfter, rival.streamed, rival.lastRead, rival.armed, rival.settled, rival.accounted
 	x.held, x.out, x.aimedPath = rival.held, rival.out, rival.aimedPath
-	x.cache.record, x.cache.large, rival.cache.record = rival.cache.record, rival.cache.large, x.cache.record
+	x.cache.large = rival.cache.large
+	x.cache.record, rival.cache.record = rival.cache.record, x.cache.record
+	x.cache.header, rival.cache.header = rival.cache.header, x.cache.header
 	rival.meter, rival.scrubber, rival.held, rival.out, rival.aimedPath = swapped.meter, swapped.scrubber, swapped.held, swapped.out, swapped.aimedPath
 	rival.conn, rival.lease = nil, pick.Lease{}
 	x.attempts += rival.attempts

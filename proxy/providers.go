@@ -20,6 +20,7 @@ type providerState struct {
 	origin    *upstream.Origin
 	config    config.Provider // what it was made of
 	owner     *owner
+	cacheKey  string // in the keys of answers
 
 	hasKey     bool   // the configured key replaces whatever the client sent
 	headerLine []byte // header lines to add to each request, CRLF at each end: credential and extra headers
@@ -27,7 +28,7 @@ type providerState struct {
 }
 
 func newProviderState(c *config.Provider, rawIO bool) (*providerState, error) {
-	s := &providerState{name: c.Name, priceHint: c.PriceHint(), config: *c}
+	s := &providerState{name: c.Name, priceHint: c.PriceHint(), config: *c, cacheKey: cacheKeyOfProvider(c)}
 	var known bool
 	if s.dialect, known = provider.ParseDialect(c.Dialect); !known {
 		return nil, fmt.Errorf("providers.%s.dialect: %q is not a dialect", c.Name, c.Dialect)

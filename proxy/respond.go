@@ -9,6 +9,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"llm-auto-optimizer/proxy/cache"
 	"llm-auto-optimizer/proxy/provider"
 	"llm-auto-optimizer/proxy/upstream"
 )
@@ -24,6 +25,9 @@ func (x *Exchange) receive() error {
 	x.lastRead, x.armed, x.streamed = x.attempt.answered, time.Time{}, false
 	x.takeHead(head)
 	x.length = head.Length
+	if x.cache.keep {
+		x.cache.header = cache.AppendHeaders(x.cache.header[:0], head.Get)
+	}
 	if x.route != nil && head.Status >= 400 {
 		x.retryAfter = provider.RetryAfter(head.Get, x.attempt.answered)
 	}

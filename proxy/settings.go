@@ -60,11 +60,11 @@ func newSettings(c *config.Config, old *settings, rawIO bool, books func(route s
 	if s.routes, err = newRoutes(c, s.providers, before, time.Now()); err != nil {
 		return nil, err
 	}
-	if s.direct, err = newRouteCache(&c.Cache.CacheRules, directRoute, books); err != nil {
+	if s.direct, err = newRouteCache(&c.Cache.CacheRules, directRoute, "", books); err != nil {
 		return nil, err
 	}
 	for _, r := range s.routes.list {
-		if r.answers, err = newRouteCache(&r.config.Cache, r.name, books); err != nil {
+		if r.answers, err = newRouteCache(&r.config.Cache, r.name, cacheKeyOf(&r.config, s.providers), books); err != nil {
 			return nil, fmt.Errorf("routes.%s.%w", r.name, err)
 		}
 	}

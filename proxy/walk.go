@@ -19,8 +19,7 @@ const holdFrames = 64 << 10
 
 // enter begins the exchange's way over the targets of a route.
 func (p *Proxy) enter(x *Exchange, r *routeState) error {
-	x.route = r
-	x.subject.Route = r.name
+	x.join(r)
 	x.origin = x.provider
 	x.clientPath = x.path
 	q, err := x.queryFor(r)
@@ -31,11 +30,17 @@ func (p *Proxy) enter(x *Exchange, r *routeState) error {
 	return nil
 }
 
+// join makes the exchange one of the route's.
+func (x *Exchange) join(r *routeState) {
+	x.route = r
+	x.subject.Route = r.name
+	x.class = r.classOf(int64(x.bodyLen)/defaultBytesPerToken, x.request.MaxOutput)
+	x.arm = x.armOf(x.policy.Routes[r.name])
+}
+
 // queryFor is what the choice of a target depends on.
 func (x *Exchange) queryFor(r *routeState) (pick.Query, error) {
 	input := int64(x.bodyLen) / defaultBytesPerToken
-	x.class = r.classOf(input, x.request.MaxOutput)
-	x.arm = x.armOf(x.policy.Routes[r.name])
 	q := pick.Query{Class: int(x.class), Arm: x.arm, Stream: x.request.Stream, Input: input, Dialect: uint8(x.provider.dialect)}
 	affinity := r.config.Affinity
 	x.attemptsLeft = r.config.Attempts

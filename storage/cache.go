@@ -64,12 +64,13 @@ func (c *Cache) fetch(now time.Time, key CacheKey) ([]byte, bool) {
 	return value, true
 }
 
-// Put offers an entry to both tiers, and waits for none of them. It replaces an entry of the same key.
-func (c *Cache) Put(now time.Time, key CacheKey, item *CacheItem) {
-	c.memory.Put(now, key, item)
+// Put offers an entry to both tiers, and waits for none of them. It replaces an entry of the same key. false: neither takes it.
+func (c *Cache) Put(now time.Time, key CacheKey, item *CacheItem) (taken bool) {
+	taken = c.memory.Put(now, key, item)
 	if c.disk != nil {
-		c.disk.Put(now, key, item)
+		taken = c.disk.Put(now, key, item) || taken
 	}
+	return taken
 }
 
 // Peek describes the entry under a key. It does not count as a hit, and moves nothing. ctx bounds how long the disk is waited for.

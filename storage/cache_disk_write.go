@@ -87,11 +87,12 @@ func (w *writeQueue) size() int64 {
 	return w.bytes
 }
 
-// Put has an entry written soon; it waits for nothing. What is larger than 1 MiB is not written, and nothing is while too much waits.
-func (d *Disk) Put(now time.Time, key CacheKey, item *CacheItem) {
+// Put has an entry written soon; it waits for nothing. What is larger than 1 MiB is not written, and nothing is while too much waits:
+// false then.
+func (d *Disk) Put(now time.Time, key CacheKey, item *CacheItem) (taken bool) {
 	if len(item.Value) > largestCached || item.TTL < 0 {
 		d.counts.rejected.Add(1)
-		return
+		return false
 	}
 	q := &queued{key: key, value: item.Value, head: recordHead{
 		idle: int64(item.Idle), stamp: d.stamp(now), tags: tagsOf(item.Route, item.Model, item.Caller),
@@ -102,9 +103,13 @@ func (d *Disk) Put(now time.Time, key CacheKey, item *CacheItem) {
 	}
 	d.gate.RLock()
 	defer d.gate.RUnlock()
-	if !d.closed && !d.queue.put(q) {
+	if d.closed {
+		return false
+	}
+	if taken = d.queue.put(q); !taken {
 		d.counts.overflowed.Add(1)
 	}
+	return taken
 }
 
 // stamp counts up, near the time.

@@ -18,7 +18,7 @@ const cacheFolder = "cache"
 
 // newCache makes room for answers, if any route keeps some. On disk they are in a database of their own, which may get lost without harm.
 func (g *gateway) newCache(c *config.Config) (err error) {
-	o := storage.CacheOptions{Memory: cacheMemory(c)}
+	o := storage.CacheOptions{Memory: int64(c.Cache.Memory)} // what it counts with is laid out for that, also where a reload switches it on
 	if c.Cache.Disk > 0 && caches(c) && c.Storage.Dir != "" {
 		engine := c.Storage
 		engine.Dir = filepath.Join(c.Storage.Dir, cacheFolder)
@@ -37,6 +37,7 @@ func (g *gateway) newCache(c *config.Config) (err error) {
 	if g.cache, err = storage.NewCache(o); err != nil {
 		return fmt.Errorf("%w: cache: %w", errUsage, err)
 	}
+	g.resizeCache(c)
 	return nil
 }
 
@@ -59,7 +60,7 @@ func cacheMemory(c *config.Config) int64 {
 
 // resizeCache obeys new settings.
 func (g *gateway) resizeCache(c *config.Config) {
-	g.cache.Resize(time.Now(), cacheMemory(c), int64(c.Cache.Disk))
+	g.cache.Resize(time.Now(), cacheMemory(c), int64(g.config.Cache.Disk)) // of the disk a reload changes nothing
 }
 
 // cacheMetrics tells how the answers are kept.

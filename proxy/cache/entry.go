@@ -29,18 +29,19 @@ type Entry struct {
 	Usage     provider.Usage
 	Cost      config.NanoUSD // of the exchange that brought it: what a hit saves
 	Unpriced  bool           // Cost is not known
+	OwnTTL    bool           // the request has set how long it lives
 	Asked     bool           // OpenAI chat and completions: the stream was asked for its usage (stream_options.include_usage), by whomever
 	Latency   time.Duration  // of that exchange, to the last byte: what a hit saves, and how long a refresh takes
 	FirstByte time.Duration  // of that exchange, to the first byte of content
 	Type      []byte         // the header content-type
-	Header    []byte         // other headers to replay, lines of "name: value" that end in CRLF
+	Header    []byte         // other headers to replay, as AppendHeaders makes them
 	Answer    []byte         // the body or the events, byte for byte, without content encoding
 }
 
 // The layout, all numbers little endian: magic, checksum of all that follows, length of all, key, numbers, lengths of the slices, slices. Operations
 // and dialects are stored by their names, which stay when their numbers change.
 const (
-	entryMagic  = "LOC\x01" // the last byte is the version
+	entryMagic  = "LOC\x02" // the last byte is the version
 	sumAt       = len(entryMagic)
 	lengthAt    = sumAt + 8
 	keyAt       = lengthAt + 4
@@ -53,7 +54,13 @@ const (
 	maxEntry    = 1 << 30 // bytes of an encoded entry
 )
 
-const flagUnpriced, flagAsked = 1, 2
+// The flags of an entry; its format stands behind them.
+const (
+	flagUnpriced = 1 << iota
+	flagAsked
+	flagOwnTTL
+	flags = iota
+)
 
 // Size is the number of bytes that Append appends.
 func (e *Entry) Size() int {
@@ -68,15 +75,18 @@ func (e *Entry) Append(dst []byte) []byte {
 	dst = binary.LittleEndian.AppendUint64(dst, 0)
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(e.Size())) //nolint:gosec // below maxEntry
 	dst = append(dst, e.Key[:]...)
-	flags := int64(e.Format) << 2
+	flagged := int64(e.Format) << flags
 	if e.Unpriced {
-		flags |= flagUnpriced
+		flagged |= flagUnpriced
 	}
 	if e.Asked {
-		flags |= flagAsked
+		flagged |= flagAsked
+	}
+	if e.OwnTTL {
+		flagged |= flagOwnTTL
 	}
 	for _, n := range [8]int64{
-		e.Created.UnixNano(), e.Expires.UnixNano(), int64(e.Status), flags, int64(e.Cost), int64(e.Latency), int64(e.FirstByte), 0,
+		e.Created.UnixNano(), e.Expires.UnixNano(), int64(e.Status), flagged, int64(e.Cost), int64(e.Latency), int64(e.FirstByte), 0,
 	} {
 		dst = binary.LittleEndian.AppendUint64(dst, uint64(n)) //nolint:gosec // the same bits
 	}
@@ -110,7 +120,7 @@ func Decode(e *Entry, key *Key, src []byte) error {
 	}
 	*e = Entry{
 		Key: Key(src[keyAt:]), Created: time.Unix(0, n[0]), Expires: time.Unix(0, n[1]), Status: int(n[2]),
-		Format: provider.Format(n[3] >> 2), Unpriced: n[3]&flagUnpriced != 0, Asked: n[3]&flagAsked != 0, //nolint:gosec // as it was written
+		Format: provider.Format(n[3] >> flags), Unpriced: n[3]&flagUnpriced != 0, Asked: n[3]&flagAsked != 0, OwnTTL: n[3]&flagOwnTTL != 0, //nolint:gosec // as it was written
 		Cost: config.NanoUSD(n[4]), Latency: time.Duration(n[5]), FirstByte: time.Duration(n[6]),
 	}
 	if key != nil && *key != e.Key {
@@ -150,7 +160,11 @@ func (e *Entry) Age(now time.Time) time.Duration { return max(now.Sub(e.Created)
 
 // State is what may be done with the answer; see StateAt.
 func (e *Entry) State(now time.Time, s *Settings, d *Directives) State {
-	return StateAt(e.Created, e.Expires, now, s, d)
+	limit := s.TTL
+	if e.OwnTTL {
+		limit = s.TTLFor(e.Expires.Sub(e.Created))
+	}
+	return StateAt(e.Created, e.Expires, now, limit, s, d)
 }
 
 // RefreshEarly reports whether a hit on the fresh answer should fetch it anew; see EarlyRefresh.

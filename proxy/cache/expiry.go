@@ -39,9 +39,9 @@ const (
 	Expired              // a miss
 )
 
-// StateAt is the state of an answer that was created and expires at these times under a route's settings and a request's directives. A clock that was
+// StateAt is the state of an answer that was created and expires at these times, and may be no older than limit, under a route's settings and a request's directives. A clock that was
 // set back makes no answer fresher than at its start.
-func StateAt(created, expires, now time.Time, s *Settings, d *Directives) State {
+func StateAt(created, expires, now time.Time, limit time.Duration, s *Settings, d *Directives) State {
 	if d.NoCache || s.TTL <= 0 {
 		return Expired
 	}
@@ -50,7 +50,7 @@ func StateAt(created, expires, now time.Time, s *Settings, d *Directives) State 
 		return Expired
 	}
 	past := now.Sub(expires)
-	if limit := s.TTLFor(expires.Sub(created)); age >= limit { // the route's TTL was shortened since
+	if age >= limit { // the route's TTL was shortened since
 		past = max(past, age-limit)
 	}
 	switch {

@@ -10,25 +10,15 @@ import (
 // of the exchange or its caller: cookies, ids, limits, times, servers.
 var replayable = [...]string{"content-language", "openai-version", "content-disposition", "x-content-type-options"}
 
-// AppendHeader appends the header to the block of headers that an entry keeps, if it may be replayed. The name may be in any case.
-func AppendHeader(block, name, value []byte) []byte {
-	for _, known := range replayable {
-		if bytes.EqualFold(name, []byte(known)) && !bytes.ContainsAny(value, "\r\n\x00") {
-			block = append(append(block, known...), ": "...)
-			return append(append(block, value...), "\r\n"...)
+// AppendHeaders appends the headers that may be replayed, as whole lines. get is the value of a header by its name in lower case; nil: there is none.
+func AppendHeaders(block []byte, get func(name string) []byte) []byte {
+	for _, name := range replayable {
+		if value := get(name); value != nil && !bytes.ContainsAny(value, "\r\n\x00") {
+			block = append(append(block, name...), ": "...)
+			block = append(append(block, value...), "\r\n"...)
 		}
 	}
 	return block
-}
-
-// NextHeader takes the first header off a block that AppendHeader made; false at its end.
-func NextHeader(block []byte) (name, value, rest []byte, ok bool) {
-	line, rest, ok := bytes.Cut(block, []byte("\r\n"))
-	if !ok {
-		return nil, nil, nil, false
-	}
-	name, value, ok = bytes.Cut(line, []byte(": "))
-	return name, value, rest, ok
 }
 
 // TypeOf is the content type of an answer in this format, as the vendor of the operation's dialect spells it.

@@ -108,7 +108,7 @@ func TestStateAt(t *testing.T) {
 	s := Settings{TTL: time.Hour, WhileNew: time.Minute, OnError: 10 * time.Minute}
 	check := func(after time.Duration, s Settings, d Directives, want State) {
 		t.Helper()
-		if got := StateAt(created, created.Add(time.Hour), created.Add(after), &s, &d); got != want {
+		if got := StateAt(created, created.Add(time.Hour), created.Add(after), s.TTL, &s, &d); got != want {
 			t.Errorf("after %v with %+v: got %v, want %v", after, d, got, want)
 		}
 	}
@@ -173,15 +173,36 @@ func TestEarlyRefresh(t *testing.T) {
 	}
 }
 
-func TestAppendHeader(t *testing.T) {
+// A route's shortened time to live holds for what is stored already; what a request has set holds as far as the route allows it.
+func TestEntry_ShortenedTTL(t *testing.T) {
 	t.Parallel()
-	var block []byte
-	for _, name := range []string{"Set-Cookie", "X-Request-Id", "x-ratelimit-remaining-requests", "request-id", "Date", "openai-organization", "OpenAI-Version"} {
-		block = AppendHeader(block, []byte(name), []byte("v"))
+	created := time.Unix(1000, 0)
+	s := Settings{TTL: time.Minute, TTLHeader: true, MaxTTL: 24 * time.Hour}
+	for own, want := range map[bool]State{false: Expired, true: Fresh} {
+		e := Entry{Dialect: provider.OpenAI, Operation: provider.ChatCompletions, Created: created, Expires: created.Add(time.Hour), OwnTTL: own}
+		var decoded Entry
+		if err := Decode(&decoded, nil, e.Append(nil)); err != nil || decoded.OwnTTL != own {
+			t.Fatal(err, decoded.OwnTTL)
+		}
+		if got := decoded.State(created.Add(10*time.Minute), &s, &Directives{}); got != want {
+			t.Errorf("own %t: %v, want %v", own, got, want)
+		}
 	}
-	block = AppendHeader(block, []byte("content-language"), []byte("a\r\nset-cookie: b"))
-	name, value, rest, ok := NextHeader(block)
-	if string(name) != "openai-version" || string(value) != "v" || len(rest) != 0 || !ok {
+}
+
+func TestAppendHeaders(t *testing.T) {
+	t.Parallel()
+	head := map[string]string{"content-language": "a\r\nset-cookie: b"}
+	for _, name := range []string{"set-cookie", "x-request-id", "x-ratelimit-remaining-requests", "request-id", "date", "openai-organization", "openai-version"} {
+		head[name] = "v"
+	}
+	block := AppendHeaders(nil, func(name string) []byte {
+		if value, ok := head[name]; ok {
+			return []byte(value)
+		}
+		return nil
+	})
+	if string(block) != "openai-version: v\r\n" {
 		t.Errorf("got %q", block)
 	}
 }

@@ -1,0 +1,54 @@
+package proxy
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+
+	"llm-auto-optimizer/config"
+	"llm-auto-optimizer/proxy/cache"
+)
+
+// routeCache is what a route, or the traffic outside of routes, has of the cache.
+type routeCache struct {
+	key    string // of the route and its targets, in the keys of answers; empty outside of routes: the provider's takes its place
+	rules  cache.Settings
+	counts *cacheCounts
+}
+
+// newRouteCache is nil where nothing is kept.
+func newRouteCache(c *config.CacheRules, route, key string, books func(route string) *cacheCounts) (*routeCache, error) {
+	if !c.Enabled {
+		return nil, nil //nolint:nilnil // there is none
+	}
+	rules, err := rulesOf(c)
+	return &routeCache{key, rules, books(route)}, err
+}
+
+// cacheKeyOf tells routes apart, and a route from what it was before it had other targets: their answers are not the new ones'.
+func cacheKeyOf(r *config.Route, providers map[string]*providerState) string {
+	h := sha256.New()
+	for _, t := range r.TargetList() {
+		fmt.Fprintf(h, "%q %q\n", providers[t.Provider].cacheKey, t.Model)
+	}
+	return "route:" + r.Name + " " + hex.EncodeToString(h.Sum(nil))
+}
+
+// cacheKeyOfProvider tells providers apart, and a provider from one of the same name at another address.
+func cacheKeyOfProvider(c *config.Provider) string { return "provider:" + c.Name + " " + c.BaseURL }
+
+// rulesOf are a route's settings as the core knows them.
+func rulesOf(c *config.CacheRules) (cache.Settings, error) {
+	store, known := cache.ParseStore(c.Store)
+	if !known {
+		return cache.Settings{}, fmt.Errorf("cache.store: %q is neither deterministic nor all", c.Store)
+	}
+	s := cache.Settings{
+		Enabled: c.Enabled, TTL: c.TTL, Idle: c.Idle, OnError: c.StaleIfError, Store: store, Shared: c.Shared, MaxEntry: int(c.MaxEntry),
+		KeyHeader: c.Overrides, TTLHeader: c.Overrides, MaxTTL: c.MaxTTL,
+	}
+	if len(c.Finish) > 0 {
+		s.Finish = c.Finish
+	}
+	return s, nil
+}
