@@ -3,6 +3,8 @@ package optimizer
 import (
 	"fmt"
 	"maps"
+	"slices"
+	"time"
 
 	"llm-auto-optimizer/proxy/policy"
 )
@@ -19,6 +21,9 @@ const (
 	// mostGrowth mirrors what the picker does with the traffic of targets that are out: the others grow by this much by their shares, then by the operator's weights.
 	mostGrowth = .5
 )
+
+// incidentsOf is the tuner whose mode says whether incidents may move weights: they are its own.
+const incidentsOf = "routing"
 
 // move is a change that an incident makes. commit notes that it is in force.
 type move struct {
@@ -150,5 +155,49 @@ func setShares(p *policy.Parameters, class int, mix map[string]float64) {
 	for name, t := range p.Targets {
 		t.Weights[class] = mix[name] / sum * total
 		p.Targets[name] = t
+	}
+}
+
+// stepIncident makes room for tuning while a target is out.
+func (l *Loop) stepIncident(now time.Time, r *routeLoop, c *change) []Decision {
+	k := *c.known
+	k.InForce = c.next
+	if l.orders.pinsWeights(now, r.name) { // an operator looks after the mix
+		r.parked = nil
+		return nil
+	}
+	m := r.incidents.step(&k, l.mode(r.name, incidentsOf) >= Canary, func(target string) float64 { return l.room(r.name, target, now) })
+	if m == nil {
+		return nil
+	}
+	d := []Decision{{
+		At: now, Route: r.name, Tuner: "incident", Verdict: Applied, Proposal: Proposal{Reason: m.reason, Changes: Differences(&c.next, &m.next)},
+	}}
+	if r.trial != nil {
+		d = append(d, l.giveUp(now, r, c, "a target has gone out, or has come back"))
+	}
+	for _, tuner := range slices.Sorted(maps.Keys(r.goals)) {
+		if g := r.goals[tuner]; slices.ContainsFunc(g.Changes, func(ch Change) bool { return isWeight(ch.Name) }) {
+			d = append(d, Decision{
+				ID: g.ID, At: now, Route: r.name, Tuner: tuner, Verdict: RolledBack, Why: "a target has gone out, or has come back: it stays where it has come to",
+				Proposal: Proposal{Reason: "ended the way of " + g.ID},
+			})
+			c.commits = append(c.commits, func() { delete(r.goals, tuner) })
+		}
+	}
+	c.next, c.changed = m.next, true
+	c.commits = append(c.commits, m.commit, func() { r.emergency(m.out) })
+	return d
+}
+
+// emergency has the tuner of weights begin anew with the mix that an incident leaves: what it did before was about another one, and the first decision
+// about this one belongs to the incident.
+func (r *routeLoop) emergency(out bool) {
+	delete(r.ramps, incidentsOf)
+	if g := r.guards[incidentsOf]; g != nil {
+		g.Moved, g.Emergency = nil, out
+		if !out {
+			g.Last = nil // the incident was taken back, there is nothing more to take back
+		}
 	}
 }
