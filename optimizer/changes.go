@@ -22,6 +22,7 @@ type Regime struct {
 const (
 	whatWait = "time to first token"
 	whatCost = "cost"
+	whatList = "stated price" // of which nothing has to be inferred
 
 	// regimeFalseEvery is how many exchanges of a target there are between two false alarms of one detector: a month at four a second.
 	regimeFalseEvery = 1e7
@@ -70,6 +71,9 @@ func (r *Regime) String() string {
 	if r.Factor < 1 {
 		word = "fell to %.2g times"
 	}
+	if r.What == whatList {
+		return fmt.Sprintf("%s "+word, r.What, r.Factor)
+	}
 	return fmt.Sprintf("%s "+word+" (%s %.0f, %.0f is an alarm)", r.What, r.Factor, r.Reason.Method, r.Reason.Value, r.Reason.Threshold)
 }
 
@@ -97,6 +101,35 @@ func (c *Collector) follow(x *window.Exchange, t *targetSums, class int) {
 		t.regime = &r
 		c.changed = append(c.changed, Changed{x.Route, x.Target, r})
 	}
+}
+
+// Price is what is stated of what a target charges, in US dollars per token. The zero value: nothing is.
+type Price struct{ Input, Output float64 }
+
+// of is what so many tokens cost.
+func (p Price) of(input, output float64) float64 { return p.Input*input + p.Output*output }
+
+// listed takes in what is stated of a target's price. Where that has changed, what exchanges have cost before says nothing any more.
+func (c *Collector) listed(now time.Time, route, target string, t *targetSums, price Price) {
+	before := t.price
+	t.price = price
+	input, output := 0., 0.
+	for class := range c.route(route).classes {
+		l := c.route(route).classes[class]
+		input, output = input+l.input, output+l.output
+	}
+	old := before.of(input, output)
+	if price == before || price == (Price{}) || !(old > 0) {
+		return
+	}
+	for i := range t.cells {
+		t.cells[i].work, t.cells[i].cost, t.cells[i].prices = 0, 0, priceSums{}
+	}
+	if t.watch != nil {
+		t.watch.cost.Reset()
+	}
+	t.regime = &Regime{At: now, What: whatList, Factor: price.of(input, output) / old}
+	c.changed = append(c.changed, Changed{route, target, *t.regime})
 }
 
 // oldPrices is what is left of what was known of prices when they have changed.

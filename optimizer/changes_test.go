@@ -92,3 +92,43 @@ func BenchmarkCollector_Observe(b *testing.B) {
 		c.Observe(&x)
 	}
 }
+
+// A price that is stated to have changed has not to be inferred: what exchanges have cost before is forgotten at once, and the change is told once.
+func TestCollector_StatedPrice(t *testing.T) {
+	t.Parallel()
+	c := NewCollector()
+	known := func(in, out float64) *Known {
+		return &Known{Name: "r", Targets: []KnownTarget{{Name: "a", Available: true, Price: Price{in, out}}}}
+	}
+	exchanges := func(n int, in, out float64) {
+		for i := range n {
+			input, output := int64(100+i%7*40), int64(60+i%5*20)
+			c.Observe(&window.Exchange{
+				At: noon.Add(time.Duration(i) * time.Second / 10), Route: "r", Target: "a", Attempts: 1, Input: input, Output: output,
+				CostNanoUSD: int64(1e9 * (in*float64(input) + out*float64(output))),
+			})
+		}
+	}
+	now := noon.Add(10 * time.Second)
+	exchanges(100, 3e-7, 12e-7)
+	c.Evidence(now, known(3e-7, 12e-7))
+	if got := c.Changed(); len(got) > 0 {
+		t.Errorf("a first price is no change: %v", got)
+	}
+	e := c.Evidence(now, known(15e-7, 60e-7))
+	got := c.Changed()
+	if len(got) != 1 || got[0].String() != "stated price rose to 5 times" {
+		t.Fatalf("changes: %v", got)
+	}
+	if _, known := e.Cost(0, 0); known {
+		t.Error("what it cost before is still believed")
+	}
+	exchanges(5, 15e-7, 60e-7)
+	e = c.Evidence(now, known(15e-7, 60e-7))
+	if cost, known := e.Cost(0, 0); !known || math.Abs(cost/(15e-7*e.Classes[0].Input+60e-7*e.Classes[0].Output)-1) > .01 {
+		t.Errorf("five exchanges later it costs %v, %t", cost, known)
+	}
+	if c.Evidence(now, known(0, 0)); len(c.Changed()) > 0 {
+		t.Error("a price that is not stated any more is a change")
+	}
+}

@@ -43,6 +43,7 @@ type targetSums struct {
 	slow     int       // looks at which it has been slow
 	judged   time.Time // the last look
 	away     time.Time
+	price    Price   // that was stated when last looked at
 	watch    *watch  // nil: there are too many
 	regime   *Regime // the last change; nil: none
 }
@@ -191,6 +192,7 @@ type KnownTarget struct {
 	Available bool    // it takes traffic as usual
 	Returning bool    // it does again, little by little
 	Quality   float64 // as the operator judges it; 0: not known
+	Price     Price   // that is stated
 }
 
 const (
@@ -218,6 +220,7 @@ func (c *Collector) Evidence(now time.Time, known *Known) RouteEvidence {
 	}
 	for _, k := range known.Targets {
 		t := r.target(k.Name)
+		c.listed(now, known.Name, k.Name, t, k.Price)
 		if !k.Available {
 			if t.away.IsZero() || now.Sub(t.away) > goneFor { // it has just gone
 				t.overrun(t.sent.load(now).Rate)

@@ -185,10 +185,8 @@ func (g *guard) most(now time.Time, dt time.Duration, urgent bool) float64 {
 // elapsed is dt as a part of the time that one step takes.
 func (g *guard) elapsed(dt time.Duration) float64 { return min(1, dt.Seconds()/g.StepEvery.Seconds()) }
 
-const (
-	moreLoad  = .5 // of its share, that a target may get more in one step
-	leastRise = .1 // share that it may get more in any case
-)
+// A target may get so much more of its own share in one step; in any case half of what may move.
+const moreLoad = .5
 
 // step takes a part of the way that the guard allows. moved is the share of traffic that it moves, of the class that moves most.
 func (g *guard) step(now time.Time, dt time.Duration, in *policy.Parameters, p *Proposal) (next policy.Parameters, share float64, err error) {
@@ -199,7 +197,7 @@ func (g *guard) step(now time.Time, dt time.Duration, in *policy.Parameters, p *
 	}
 	for _, c := range p.Changes { // what gets more may be at the end of its capacity, which has to be seen first
 		if _, class, ok := cutWeight(c.Name); ok && c.To > c.From {
-			part = min(part, max(c.From*moreLoad, leastRise*total[class])*g.elapsed(dt)/(c.To-c.From))
+			part = min(part, max(c.From*moreLoad, g.Step/2*total[class])*g.elapsed(dt)/(c.To-c.From))
 		}
 	}
 	if part <= 0 {

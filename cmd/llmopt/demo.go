@@ -18,7 +18,7 @@ type demoCmd struct {
 // Help says what runs.
 func (c *demoCmd) Help() string {
 	return `Plays a scripted day in two minutes: three simulated providers behind one route, the proxy with its optimizer and gentle load,
-in one process, on free ports. The optimizer finds a cheaper mix; a price changes, a provider goes out, another one drips errors, and all
+in one process, on free ports. The optimizer finds a cheaper mix; a price changes, a provider goes out, and drips errors later, and all
 recover. Nothing but the providers is simulated. Needs no keys and no network; settings in the environment don't count.`
 }
 

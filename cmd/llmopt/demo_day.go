@@ -67,21 +67,22 @@ func demoActs(noFaults bool) []demoAct {
 	for range muchDrip {
 		all = append(append(all, drip...), ';')
 	}
-	return append(acts,
+	return append(acts, // steady has most of the traffic by then
 		demoAct{14.5, func(d *demoDay) (string, error) {
 			d.s.book.begin(time.Now(), demoSteady, "was out")
 			return demoSteady + " goes out: it answers every request with 503", d.script(demoSteady, "1000000000*fault=503")
 		}},
-		demoAct{16.5, func(d *demoDay) (string, error) {
+		demoAct{16, func(d *demoDay) (string, error) {
 			d.s.book.end(time.Now(), demoSteady)
 			return demoSteady + " works again", d.script(demoSteady, "")
 		}},
-		demoAct{18, func(d *demoDay) (string, error) {
-			d.s.book.begin(time.Now(), demoThrifty, fmt.Sprintf("failed one in %d", dripOf))
-			return fmt.Sprintf("a slow drip: %s fails one request in %d", demoThrifty, dripOf), d.script(demoThrifty, string(all))
+		demoAct{19, func(d *demoDay) (string, error) {
+			d.s.book.begin(time.Now(), demoSteady, fmt.Sprintf("failed one in %d", dripOf))
+			return fmt.Sprintf("a slow drip: %s fails one request in %d", demoSteady, dripOf), d.script(demoSteady, string(all))
 		}},
-		demoAct{21, func(d *demoDay) (string, error) {
-			return "the drip is over: " + demoThrifty + " is well", d.script(demoThrifty, "")
+		demoAct{22, func(d *demoDay) (string, error) {
+			d.s.book.end(time.Now(), demoSteady)
+			return "the drip is over: " + demoSteady + " is well", d.script(demoSteady, "")
 		}},
 	)
 }

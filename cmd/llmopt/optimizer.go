@@ -52,12 +52,26 @@ func (p *plant) Known(now time.Time) (all []optimizer.Known) {
 			_, k.Refused = target.Route().Repeats()
 			s := target.Status(now).State
 			k.Targets = append(k.Targets, optimizer.KnownTarget{
-				Name: t.Name, Available: s == pick.Healthy || s == pick.Full || s == pick.RateLimit, Returning: s == pick.SlowStart, Quality: float64(t.Quality),
+				Name: t.Name, Available: s == pick.Healthy || s == pick.Full || s == pick.RateLimit, Returning: s == pick.SlowStart, Quality: float64(t.Quality), Price: p.priceOf(&t),
 			})
 		}
 		all = append(all, k)
 	}
 	return all
+}
+
+// priceOf is what settings and price list state of a target's price. It is none where clients name the model.
+func (p *plant) priceOf(t *config.Target) optimizer.Price {
+	provider := p.g.reload.current.Load().Providers[t.Provider]
+	price, _ := p.g.prices.Table().Lookup(provider.PriceHint(), []byte(t.Model))
+	if t.Price != (config.TargetPrice{}) {
+		price = t.Price.Override(price)
+	}
+	if price == nil {
+		return optimizer.Price{}
+	}
+	rates := price.Rates(config.Standard, 0)
+	return optimizer.Price{Input: float64(rates.Input) / 1e12, Output: float64(rates.Output) / 1e12}
 }
 
 // objectiveOf is what the settings say of violations, which are answers that begin late and those that fail, of quality and of cost.
