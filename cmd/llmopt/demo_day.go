@@ -70,19 +70,19 @@ func demoActs(noFaults bool) []demoAct {
 	return append(acts, // steady has most of the traffic by then
 		demoAct{14.5, func(d *demoDay) (string, error) {
 			d.s.book.begin(time.Now(), demoSteady, "was out")
-			return demoSteady + " goes out: it answers every request with 503", d.script(demoSteady, "1000000000*fault=503")
+			return demoSteady + " goes out: it answers every request with 503", d.script("1000000000*fault=503")
 		}},
 		demoAct{16, func(d *demoDay) (string, error) {
 			d.s.book.end(time.Now(), demoSteady)
-			return demoSteady + " works again", d.script(demoSteady, "")
+			return demoSteady + " works again", d.script("")
 		}},
 		demoAct{19, func(d *demoDay) (string, error) {
 			d.s.book.begin(time.Now(), demoSteady, fmt.Sprintf("failed one in %d", dripOf))
-			return fmt.Sprintf("a slow drip: %s fails one request in %d", demoSteady, dripOf), d.script(demoSteady, string(all))
+			return fmt.Sprintf("a slow drip: %s fails one request in %d", demoSteady, dripOf), d.script(string(all))
 		}},
 		demoAct{22, func(d *demoDay) (string, error) {
 			d.s.book.end(time.Now(), demoSteady)
-			return "the drip is over: " + demoSteady + " is well", d.script(demoSteady, "")
+			return "the drip is over: " + demoSteady + " is well", d.script("")
 		}},
 	)
 }
@@ -97,11 +97,11 @@ func (d *demoDay) provider(name string) *demoProvider {
 	panic("BUG: no provider " + name)
 }
 
-// script has a provider obey a script of the simulator's.
-func (d *demoDay) script(provider, text string) error {
+// script has steady obey a script of the simulator's.
+func (d *demoDay) script(text string) error {
 	script, err := sim.ParseScript(text)
 	if err == nil {
-		d.provider(provider).server.SetScript(script)
+		d.provider(demoSteady).server.SetScript(script)
 	}
 	return err
 }

@@ -27,7 +27,7 @@ func optimizedSettings(s *simulated, more string) string {
 optimize = ""
 [optimizer]
 cool_down = "0s"
-max_step = 1
+max_step = 0.25
 %s
 [providers.one]
 base_url = "%s/v1"
