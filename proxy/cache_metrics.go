@@ -20,6 +20,7 @@ const (
 	metricCacheStored  = "llmopt_cache_stored_total"        // route
 	metricCacheRefused = "llmopt_cache_not_stored_total"    // route, reason
 	metricCacheDamaged = "llmopt_cache_damaged_total"       // route
+	metricFollowers    = "llmopt_cache_followers"
 )
 
 // cacheCounts are what the cache did for a route. They outlive reloads.

@@ -1,9 +1,11 @@
 package proxy
 
 import (
+	"math/rand/v2"
 	"sync"
 	"time"
 
+	"llm-auto-optimizer/analysis/window"
 	"llm-auto-optimizer/config"
 	"llm-auto-optimizer/proxy/cache"
 	"llm-auto-optimizer/proxy/provider"
@@ -38,12 +40,15 @@ const (
 	cacheBypass                    // the request is none to be kept, or does not want it
 	cacheMiss
 	cacheHit
-	cacheStale // an old answer, because there was no new one
+	cacheStale     // an old answer, because there was no new one
+	cacheCoalesced // the answer to the same request, which was under way
+	cacheUpdating  // an answer that is past its time, while a new one is fetched
+	cacheRefresh   // none of a client's: the exchange fetches an answer anew
 	cacheResults
 )
 
 func (r cacheResult) String() string {
-	return [cacheResults]string{"off", "bypass", "miss", "hit", "stale"}[r]
+	return [cacheResults]string{"off", "bypass", "miss", "hit", "stale", "coalesced", "updating", "refresh"}[r]
 }
 
 // caching is an exchange's share in the cache.
@@ -59,16 +64,27 @@ type caching struct {
 	model  string        // as the client names it
 	record []byte        // of the answer's body, as it came; of a hit in another form, as it goes out
 	header []byte        // lines of the answer's head that are kept
+	types  []byte        // lines that tell of its content
 	large  bool          // there is too much of it
 	old    []byte        // an entry that may stand in where there is no new answer
 	body   []byte        // of a hit; the store's, or record
 	age    time.Duration // of a hit; negative: none
 	saved  config.NanoUSD
 	sooner time.Duration // that a hit came than the answer had
+
+	flight  *answerFlight  // that others may follow; nil: none
+	reader  *answerReader  // of the flight that is followed; nil: none is
+	outcome window.Outcome // of it
+	left    bool           // the client has, while others still want the answer
+	refresh bool           // the answer is to be fetched anew
+	created time.Time      // of the answer that was given out
 }
 
-// answers tells whether the answer is a kept one.
-func (r cacheResult) answers() bool { return r == cacheHit || r == cacheStale }
+// answers tells whether no target was asked for the answer.
+func (r cacheResult) answers() bool { return r.pays() || r == cacheStale }
+
+// pays tells whether the answer was had without a call of a provider that would have been needed.
+func (r cacheResult) pays() bool { return r == cacheHit || r == cacheUpdating || r == cacheCoalesced }
 
 // cacheTools are what reading requests and answers needs of memory.
 type cacheTools struct {
@@ -90,7 +106,7 @@ func (t *cacheTools) giveBack() {
 	cacheToolsPool.Put(t)
 }
 
-// lookUp answers the exchange from the cache, if it can. Otherwise it notes what is to become of the answer.
+// lookUp answers the exchange from the cache, or by what is under way for the same request, if it can. Otherwise it notes what is to become of the answer.
 func (p *Proxy) lookUp(x *Exchange, r *routeState) (answered bool, err error) {
 	of := x.settings.direct
 	if r != nil {
@@ -102,30 +118,31 @@ func (p *Proxy) lookUp(x *Exchange, r *routeState) (answered bool, err error) {
 	c := &x.cache
 	c.of, c.result, c.age = of, cacheBypass, -1
 	c.asked = cache.ParseDirectives(x.peek("cache-control"))
-	t := borrowCacheTools()
-	defer t.giveBack()
-	if x.bypasses(t, r) {
+	if x.bypasses(r) {
 		if c.asked.OnlyIfCached {
 			return false, fail(&notCached, nil)
 		}
 		return false, nil
 	}
 	c.result, c.keep, c.usage, c.model = cacheMiss, true, x.request.IncludeUsage, string(x.request.Model)
-	if p.find(x, t) {
-		if r != nil {
-			x.join(r)
-		}
-		return true, nil
-	}
-	if c.asked.OnlyIfCached {
+	landed := p.flights.Landed()
+	switch {
+	case p.find(x):
+		answered = true
+	case c.asked.OnlyIfCached:
 		c.keep = false
 		return false, fail(&notCached, nil)
+	default:
+		answered, err = p.share(x, landed)
 	}
-	return false, nil
+	if r != nil && (answered || err != nil) {
+		x.join(r)
+	}
+	return answered, err
 }
 
 // bypasses tells whether the request is none of the cache's business. Otherwise its key is known afterwards.
-func (x *Exchange) bypasses(t *cacheTools, r *routeState) bool {
+func (x *Exchange) bypasses(r *routeState) bool {
 	c := &x.cache
 	if c.asked.NoStore || x.ownHeaders && x.peek(targetHeader) != nil { // who names a target wants its answer
 		return true
@@ -143,6 +160,8 @@ func (x *Exchange) bypasses(t *cacheTools, r *routeState) bool {
 	if x.ownHeaders && c.of.rules.KeyHeader {
 		q.Own = x.peek(cacheKeyHeader)
 	}
+	t := borrowCacheTools()
+	defer t.giveBack()
 	key, verdict := t.reader.Read(&q)
 	if !verdict.Storable(&c.of.rules) {
 		return true
@@ -157,7 +176,7 @@ func (x *Exchange) bypasses(t *cacheTools, r *routeState) bool {
 }
 
 // find looks for an answer, and makes it the exchange's.
-func (p *Proxy) find(x *Exchange, t *cacheTools) (found bool) {
+func (p *Proxy) find(x *Exchange) (found bool) {
 	c := &x.cache
 	now := time.Now()
 	value, found := p.cache.Get(now, c.key)
@@ -165,18 +184,28 @@ func (p *Proxy) find(x *Exchange, t *cacheTools) (found bool) {
 	if !found {
 		return false
 	}
+	t := borrowCacheTools()
+	defer t.giveBack()
 	if cache.Decode(&t.entry, &c.key, value) != nil {
 		c.of.counts.damaged.Add(1)
 		return false
 	}
-	switch t.entry.State(now, &c.of.rules, &c.asked) {
+	switch e := &t.entry; e.State(now, &c.of.rules, &c.asked) {
 	case cache.Fresh:
 		if !x.tell(t) {
 			return false
 		}
-		x.giveOut(&t.entry, now, cacheHit)
+		c.refresh = cache.EarlyRefresh(now, e.Expires, e.Latency, c.of.rules.EarlyBeta, 1-rand.Float64())
+		x.giveOut(e, now, cacheHit)
 		return true
-	case cache.Stale, cache.OnError:
+	case cache.Stale:
+		if c.old = value; !x.tell(t) {
+			return false
+		}
+		c.refresh = true
+		x.giveOut(e, now, cacheUpdating)
+		return true
+	case cache.OnError:
 		c.old = value
 	default:
 	}

@@ -44,7 +44,7 @@ func (c *mapCache) Put(_ time.Time, key [32]byte, item *CacheItem) (taken bool) 
 // cachingConfig keeps all answers.
 func cachingConfig(upstream string) *config.Config {
 	c := testConfig(upstream)
-	c.Cache.CacheRules = config.CacheRules{Enabled: true, TTL: time.Hour, Store: "all", MaxEntry: 1 << 20}
+	c.Cache.CacheRules = config.CacheRules{Enabled: true, TTL: time.Hour, Store: "all", Coalesce: true, MaxEntry: 1 << 20}
 	return c
 }
 
@@ -398,4 +398,10 @@ func (c *mapCache) young(than time.Duration) bool {
 		}
 	}
 	return false
+}
+
+func (c *mapCache) clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.items)
 }

@@ -41,6 +41,8 @@ type clientConn struct {
 	tunnelling atomic.Bool // the connection is a tunnel's: its end shows in reading
 	gone       atomic.Bool // nobody takes what is written any more
 
+	flight atomic.Pointer[answerFlight] // that the exchange leads; its work does not end with the client where others want the answer
+
 	writeUntil time.Time // write deadline as last set by armWrite
 
 	close sync.Once
@@ -52,7 +54,9 @@ func (c *clientConn) leave() {
 		return
 	}
 	c.gone.Store(true)
-	c.tether.Cut()
+	if !c.flight.Load().Abandon() {
+		c.tether.Cut()
+	}
 	_ = c.SetWriteDeadline(time.Unix(1, 0)) // a writer that waits for this client waits in vain
 }
 

@@ -19,41 +19,56 @@ const (
 
 // decode reads the request: where it goes, what it asks for and its body, and refuses what could be read in two ways.
 func (p *Proxy) decode(ctx *fasthttp.RequestCtx, x *Exchange) error {
-	h := &ctx.Request.Header
+	announced, err := p.decodeHead(x)
+	if err != nil {
+		return err
+	}
+	if err := p.readBody(ctx, x, announced); err != nil {
+		return err
+	}
+	x.scan()
+	return nil
+}
+
+// decodeHead reads the request's head. announced says that it speaks of a body.
+func (p *Proxy) decodeHead(x *Exchange) (announced bool, err error) {
+	h := x.header
 	x.method = h.Method()
 	x.http10, x.isHead = !h.IsHTTP11(), h.IsHead()
 	x.provider = x.settings.fallback // for the shape of errors until the real one is known
 
 	if v := h.Protocol(); !bytes.Equal(v, http11) && !bytes.Equal(v, http10) {
-		return fail(&badVersion, fmt.Errorf("protocol %q", v))
+		return false, fail(&badVersion, fmt.Errorf("protocol %q", v))
 	}
 	facts, err := inspect(h)
 	if err != nil {
-		return fail(&badRequest, err)
+		return false, fail(&badRequest, err)
 	}
 	uri := h.RequestURI()
 	if len(uri) == 0 || uri[0] != '/' {
-		return fail(&badRequest, errNotOriginForm)
+		return false, fail(&badRequest, errNotOriginForm)
 	}
 	if hash := bytes.IndexByte(uri, '#'); hash >= 0 {
 		uri = uri[:hash] // a fragment is never sent (RFC 9110, section 4.2.5)
 	}
 	x.path, x.query, _ = bytes.Cut(uri, []byte("?"))
 	if err := x.resolve(&facts); err != nil {
-		return err
+		return false, err
 	}
 	if p.memory.over.Load() { // before the body takes any
 		p.memory.refused.Add(1)
 		x.client.linger = true
-		return fail(&overloaded, nil)
+		return false, fail(&overloaded, nil)
 	}
 	x.limits = x.limitsOf(x.provider.name)
 	x.credential, x.sessionName, x.hasConnection = facts.credential, facts.session, facts.connection
 	x.upgrade, x.ownHeaders = facts.upgrade, facts.own
 	x.operation = provider.OperationOf(x.provider.dialect, x.method, x.path)
-	if err := p.readBody(ctx, x, facts.body); err != nil {
-		return err
-	}
+	return facts.body, nil
+}
+
+// scan looks into what is at hand of the body.
+func (x *Exchange) scan() {
 	if x.rest == nil {
 		x.request = provider.Scan(x.operation, x.path, x.body)
 	} else {
@@ -61,7 +76,6 @@ func (p *Proxy) decode(ctx *fasthttp.RequestCtx, x *Exchange) error {
 	}
 	x.bodyLen = len(x.body)
 	x.class = classOf(x.bodyLen)
-	return nil
 }
 
 // class is the workload class of an exchange.

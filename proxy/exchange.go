@@ -142,13 +142,18 @@ type attempt struct {
 }
 
 func (p *Proxy) acquire(ctx *fasthttp.RequestCtx) *Exchange {
+	return p.begin(&ctx.Request.Header, clientOf(ctx.Conn()))
+}
+
+// begin takes an exchange from the pool.
+func (p *Proxy) begin(h *fasthttp.RequestHeader, client *clientConn) *Exchange {
 	x := p.exchanges.Get().(*Exchange) //nolint:forcetypeassert // the pool holds nothing else
 	x.p = p
 	x.settings, x.policy = p.settings.Load(), p.policy.Load()
-	x.client = clientOf(ctx.Conn())
+	x.client = client
 	x.start = time.Now()
 	x.subject.Draw, x.subject.Route, x.subject.Header = rand.Uint64(), directRoute, x.peek
-	x.header = &ctx.Request.Header
+	x.header = h
 	if x.loan == nil {
 		x.borrow()
 	}
@@ -175,7 +180,7 @@ func (p *Proxy) release(x *Exchange) {
 	*x = Exchange{
 		body: emptied(x.body), head: emptied(x.head), edited: emptied(x.edited), held: emptied(x.held), out: emptied(x.out),
 		loan: x.loan, meter: x.meter, scrubber: x.scrubber, peek: x.peek, aimedPath: x.aimedPath[:0],
-		cache: caching{record: emptied(x.cache.record), header: x.cache.header[:0]},
+		cache: caching{record: emptied(x.cache.record), header: x.cache.header[:0], types: x.cache.types[:0]},
 	}
 	p.exchanges.Put(x)
 }

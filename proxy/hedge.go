@@ -221,6 +221,7 @@ func (r *race) adopt(err error, late bool) {
 	x.cache.large = rival.cache.large
 	x.cache.record, rival.cache.record = rival.cache.record, x.cache.record
 	x.cache.header, rival.cache.header = rival.cache.header, x.cache.header
+	x.cache.types, rival.cache.types = rival.cache.types, x.cache.types
 	rival.meter, rival.scrubber, rival.held, rival.out, rival.aimedPath = swapped.meter, swapped.scrubber, swapped.held, swapped.out, swapped.aimedPath
 	rival.conn, rival.lease = nil, pick.Lease{}
 	x.attempts += rival.attempts

@@ -46,10 +46,13 @@ type Proxy struct {
 	traces  *Traces
 	cache   Cache
 	books   cacheBooks
-	log     *AccessLog
-	oplog   zerolog.Logger
-	metrics *metricSet
-	hasher  hasher
+	flights *flights
+
+	background background
+	log        *AccessLog
+	oplog      zerolog.Logger
+	metrics    *metricSet
+	hasher     hasher
 
 	settings  atomic.Pointer[settings]
 	reloading sync.Mutex // held while others are put in force
@@ -72,6 +75,7 @@ func New(o Options) (*Proxy, error) {
 	c := &o.Config.Server
 	p := &Proxy{
 		policy: o.Policy, prices: o.Prices, windows: o.Windows, ledger: o.Ledger, ring: o.Ring, changed: o.Changed, traces: o.Traces, cache: o.Cache, log: o.Access, oplog: o.Log,
+		flights:   newFlights(),
 		metrics:   newMetricSet(),
 		hasher:    newHasher(c.HashKey.Reveal()),
 		rawIO:     c.RawIO,
@@ -91,6 +95,7 @@ func New(o Options) (*Proxy, error) {
 		return nil, err
 	}
 	p.metrics.set.NewGauge(metricClients, func() float64 { return float64(p.clients.count()) })
+	p.metrics.set.NewGauge(metricFollowers, func() float64 { return float64(p.flights.Followers()) })
 	p.metrics.logCounters(p.log)
 	p.memory = newMemoryGuard(int64(c.MemoryLimit), float64(c.MemoryThreshold)/100)
 	p.metrics.set.RegisterMetricsWriter(p.memory.write)
@@ -173,6 +178,9 @@ func (p *Proxy) serve(ctx *fasthttp.RequestCtx, x *Exchange) error {
 	err := p.route(x, r)
 	if err == nil {
 		err = p.dispatch(ctx, x)
+	}
+	if x.unserved(err) {
+		x.endFlight(err)
 	}
 	if p.standIn(x, err) {
 		return nil

@@ -17,6 +17,7 @@ func (p *Proxy) record(x *Exchange) {
 		p.metrics.inFlight.Add(-1)
 		if r := recover(); r != nil {
 			_ = p.recovered(x, r)
+			x.landFlight()
 		}
 	}()
 	now := time.Now()
@@ -24,11 +25,13 @@ func (p *Proxy) record(x *Exchange) {
 		p.settle(x, now)
 	}
 	x.lease.Settle(now, &pick.Result{}) // where a bug has kept the attempt from being settled
+	p.store(x, now)
+	x.landFlight()
+	p.refresh(x)
 	o := x.outcome()
 	p.metrics.exchange(o)
 	p.metrics.overhead.Update(x.overheadUntil(now).Seconds())
 	x.endTrace(now, o)
-	p.store(x, now)
 	x.countCache()
 	p.log.exchange(x, now, o)
 	x.report(now, o)
@@ -83,6 +86,8 @@ func (x *Exchange) outcome() window.Outcome {
 	switch {
 	case x.kind != nil:
 		return x.kind.outcome
+	case x.cache.result == cacheCoalesced:
+		return x.cache.outcome
 	case x.status == 429:
 		return window.RateLimited
 	case x.status >= 500:

@@ -27,6 +27,7 @@ func (x *Exchange) receive() error {
 	x.length = head.Length
 	if x.cache.keep {
 		x.cache.header = cache.AppendHeaders(x.cache.header[:0], head.Get)
+		x.cache.types = appendTypes(x.cache.types[:0], head)
 	}
 	if x.route != nil && head.Status >= 400 {
 		x.retryAfter = provider.RetryAfter(head.Get, x.attempt.answered)
@@ -139,10 +140,14 @@ func (p *Proxy) respond(ctx *fasthttp.RequestCtx, x *Exchange) {
 	if !x.streamed {
 		x.account()
 	}
+	x.tellFollowers()
 	now := time.Now()
 	x.beginAnswer(ctx, now, x.http10 && x.length < 0)
 	var err error
 	switch {
+	case x.streamed && x.cache.reader != nil:
+		x.giveBack()
+		err = x.relayFlight()
 	case x.streamed && !x.hasBody():
 		err = x.flush(now)
 		x.closeConn()
@@ -150,9 +155,12 @@ func (p *Proxy) respond(ctx *fasthttp.RequestCtx, x *Exchange) {
 		x.giveBack()
 		err = x.relay()
 		x.closeConn()
+	case x.paced():
+		err = x.replay(now)
 	default:
 		err = x.writeHeld(now)
 	}
+	x.endFlight(nil)
 	if err != nil {
 		ctx.SetConnectionClose() // a broken answer is never dressed as a whole one
 	}
@@ -161,11 +169,8 @@ func (p *Proxy) respond(ctx *fasthttp.RequestCtx, x *Exchange) {
 // refuse answers with an error of ours, in the shape of the client's dialect, so that its SDK raises its own typed error.
 func (p *Proxy) refuse(ctx *fasthttp.RequestCtx, x *Exchange, err error) {
 	kind := kindOfError(err)
-	var e *exchangeError
-	if errors.As(err, &e) {
-		err = e.cause
-	}
-	x.endWith(kind, err)
+	x.endWithError(err)
+	x.endFlight(nil)
 	x.closeConn()
 	dialect := provider.OpenAI
 	if x.provider != nil {
@@ -230,15 +235,20 @@ func (x *Exchange) flush(now time.Time) error {
 	if len(x.out) == 0 {
 		return nil
 	}
+	return x.wrote(x.send(now))
+}
+
+// send is flush, of which the caller takes the outcome.
+func (x *Exchange) send(now time.Time) error {
 	x.client.armWrite(now, x.settings.writeTimeout)
 	_, err := x.client.write(x.out)
 	x.out = x.out[:0]
-	return x.wrote(err)
+	return err
 }
 
 // wrote takes the outcome of a write to the client.
 func (x *Exchange) wrote(err error) error {
-	if err != nil {
+	if err != nil && !x.cache.left {
 		x.endWith(&clientLeft, fmt.Errorf("write to client: %w", err))
 	}
 	return err

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"time"
 
 	"llm-auto-optimizer/config"
 	"llm-auto-optimizer/proxy/cache"
@@ -14,6 +15,9 @@ type routeCache struct {
 	key    string // of the route and its targets, in the keys of answers; empty outside of routes: the provider's takes its place
 	rules  cache.Settings
 	counts *cacheCounts
+
+	coalesce bool          // who asks the same at the same time shares an answer
+	pace     time.Duration // between two events of a kept stream
 }
 
 // newRouteCache is nil where nothing is kept.
@@ -22,7 +26,7 @@ func newRouteCache(c *config.CacheRules, route, key string, books func(route str
 		return nil, nil //nolint:nilnil // there is none
 	}
 	rules, err := rulesOf(c)
-	return &routeCache{key, rules, books(route)}, err
+	return &routeCache{key: key, rules: rules, counts: books(route), coalesce: c.Coalesce, pace: c.Pace}, err
 }
 
 // cacheKeyOf tells routes apart, and a route from what it was before it had other targets: their answers are not the new ones'.
@@ -44,7 +48,7 @@ func rulesOf(c *config.CacheRules) (cache.Settings, error) {
 		return cache.Settings{}, fmt.Errorf("cache.store: %q is neither deterministic nor all", c.Store)
 	}
 	s := cache.Settings{
-		Enabled: c.Enabled, TTL: c.TTL, Idle: c.Idle, OnError: c.StaleIfError, Store: store, Shared: c.Shared, MaxEntry: int(c.MaxEntry),
+		Enabled: c.Enabled, TTL: c.TTL, Idle: c.Idle, WhileNew: c.StaleWhileRevalidate, OnError: c.StaleIfError, EarlyBeta: c.EarlyRefresh, Store: store, Shared: c.Shared, MaxEntry: int(c.MaxEntry),
 		KeyHeader: c.Overrides, TTLHeader: c.Overrides, MaxTTL: c.MaxTTL,
 	}
 	if len(c.Finish) > 0 {

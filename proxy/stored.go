@@ -30,8 +30,8 @@ func (x *Exchange) tell(t *cacheTools) (told bool) {
 func (x *Exchange) giveOut(e *cache.Entry, now time.Time, as cacheResult) {
 	c := &x.cache
 	format := cache.FormOf(x.operation, &x.request, x.query).Format
-	c.result, c.keep, c.age = as, false, e.Age(now)
-	if as == cacheHit { // what stands in for failures is charged as they are, and saves nothing
+	c.result, c.keep, c.age, c.created = as, false, e.Age(now), e.Created
+	if as.pays() { // what stands in for failures is charged as they are, and saves nothing
 		c.saved, c.sooner = e.Cost, max(0, e.Latency-now.Sub(x.start))
 		x.usage = e.Usage
 	}

@@ -12,27 +12,33 @@ import (
 // relay passes the answer's body on to the client, each piece as it comes. When it returns an error the client's connection
 // has to end without the end of the body.
 func (x *Exchange) relay() error {
+	f := x.cache.flight
 	if len(x.held) > 0 {
 		x.add(x.held)
+		f.Publish(x.held)
 		x.held = x.held[:0]
 	}
 	if x.conn.Buffered() == 0 { // the head need not wait for the body
 		if err := x.flush(x.lastRead); err != nil {
-			return err
+			return x.outlive(f, err)
 		}
 	}
 	for {
+		if f.Followed() {
+			return x.relayShared(f, false)
+		}
 		piece, err := x.next()
 		if err == nil && x.conn.Done() { // the end can go along with the last piece
 			err = io.EOF
 			x.observe(piece)
-			x.add(x.scrubbed(piece))
+			x.pass(f, piece)
 			piece = nil
 		}
 		if len(piece) > 0 {
-			x.add(x.scrubbed(piece))
+			x.pass(f, piece)
 			if err := x.flush(x.lastRead); err != nil {
-				return err
+				x.observe(piece)
+				return x.outlive(f, err)
 			}
 			x.observe(piece)
 		}
@@ -44,6 +50,13 @@ func (x *Exchange) relay() error {
 			return x.broken(x.bodyFailure(err), err)
 		}
 	}
+}
+
+// pass hands a piece to the client and to who follows.
+func (x *Exchange) pass(f *answerFlight, piece []byte) {
+	piece = x.scrubbed(piece)
+	x.add(piece)
+	f.Publish(piece)
 }
 
 // add appends a piece of the body to what is pending, framed as a chunk where the body goes in chunks.
@@ -89,14 +102,21 @@ func (x *Exchange) finish() error {
 	if x.scrub {
 		x.held = x.scrubber.Close(x.held[:0])
 		x.add(x.held)
+		x.cache.flight.Publish(x.held)
 	}
 	if x.truncated() {
 		return x.broken(&answerIncomplete, errNoTerminalMark)
 	}
+	x.endShared()
+	return x.endBody(x.lastRead)
+}
+
+// endBody ends a body that is whole.
+func (x *Exchange) endBody(now time.Time) error {
 	if x.length < 0 && !x.http10 {
 		x.out = append(x.out, "0\r\n\r\n"...)
 	}
-	return x.flush(x.lastRead)
+	return x.flush(now)
 }
 
 var errNoTerminalMark = errors.New("stream ended without its terminal mark")
@@ -133,6 +153,16 @@ func (x *Exchange) endWith(k *kindOfFailure, err error) {
 	if x.kind == nil {
 		x.kind, x.failure = k, err
 	}
+}
+
+// endWithError is endWith for an error that names its kind.
+func (x *Exchange) endWithError(err error) {
+	kind := kindOfError(err)
+	var e *exchangeError
+	if errors.As(err, &e) {
+		err = e.cause
+	}
+	x.endWith(kind, err)
 }
 
 // closeConn lets go of the connection at whatever point of the answer.

@@ -69,6 +69,24 @@ func (t *Tether) Await(done <-chan struct{}) (cut bool) {
 	return t.detachDial()
 }
 
+// Attend gives a context for the time of a wait, which is done when the tether is cut, or at the deadline; zero: there is none. release ends it.
+func (t *Tether) Attend(deadline time.Time) (ctx context.Context, release func()) {
+	var cancel context.CancelFunc
+	if deadline.IsZero() {
+		ctx, cancel = context.WithCancel(context.Background())
+	} else {
+		ctx, cancel = context.WithDeadline(context.Background(), deadline)
+	}
+	if !t.attachDial(cancel) {
+		cancel()
+		return ctx, cancel
+	}
+	return ctx, func() {
+		t.detachDial()
+		cancel()
+	}
+}
+
 // IsCut tells whether Cut was called.
 func (t *Tether) IsCut() bool { return t.cut.Load() }
 

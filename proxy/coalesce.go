@@ -1,0 +1,233 @@
+package proxy
+
+import (
+	"time"
+
+	"llm-auto-optimizer/analysis/window"
+	"llm-auto-optimizer/config"
+	"llm-auto-optimizer/proxy/cache"
+	"llm-auto-optimizer/proxy/flight"
+	"llm-auto-optimizer/proxy/provider"
+)
+
+// What is shared of an answer under way: first its head, where it is relayed piece by piece; at last how it ended, with the whole body where it was held.
+type (
+	answerFlight = flight.Flight[answerHead, answerEnd]
+	answerReader = flight.Reader[answerHead, answerEnd]
+	flights      = flight.Group[answerHead, answerEnd]
+)
+
+type answerHead struct {
+	status   int
+	format   provider.Format
+	length   int64 // of the body; -1: not known
+	identity bool
+	lines    []byte // of the head, whole
+}
+
+type answerEnd struct {
+	kind    *kindOfFailure // nil: the answer is whole, or the provider's own error
+	cause   error          // the detail behind kind
+	again   bool           // it may be worth another try
+	head    answerHead     // of an answer that was not announced
+	body    []byte
+	outcome window.Outcome
+	usage   provider.Usage
+	cost    config.NanoUSD
+	unknown bool // what it costs
+}
+
+// What may lie between the pieces of an answer and the slowest of those who follow it, and up to which size one may be joined. An answer is rarely a tenth of it.
+const (
+	followMost = 4 << 20
+	followLag  = 16 << 20
+)
+
+func newFlights() *flights {
+	return flight.NewGroup[answerHead, answerEnd](flight.Options{Most: followMost, Lag: followLag})
+}
+
+// share has the exchange follow an answer that is under way for the same request of the same caller, if there is one. Otherwise it leads: others may follow it.
+// landed is how many flights had gone before the cache was asked.
+func (p *Proxy) share(x *Exchange, landed uint64) (answered bool, err error) {
+	c := &x.cache
+	if !c.of.coalesce || c.asked.NoCache {
+		return false, nil
+	}
+	id, tries := x.flightID(), 0
+	f, reader := p.flights.Join(id, x.client.tether.Cut, tries)
+	for {
+		if reader == nil {
+			if landed != p.flights.Landed() && p.find(x) { // it was kept between our looking and our joining
+				f.Land() // who follows finds it too
+				return true, nil
+			}
+			c.flight = f
+			x.client.flight.Store(f)
+			return false, nil
+		}
+		c.reader = reader
+		came, err := p.follow(x, f, tries == 0)
+		if came == anAnswer || came == aFailure {
+			if (err != nil || x.status >= 400) && p.standIn(x, err) {
+				return true, nil
+			}
+			return came == anAnswer, err
+		}
+		left := reader
+		switch came {
+		case nothing:
+			if landed = p.flights.Landed(); p.find(x) {
+				return true, nil
+			}
+			f, reader = p.flights.Join(id, x.client.tether.Cut, tries)
+		case aDesertion: // no failure of the targets
+			f, reader = p.flights.Rejoin(f, x.client.tether.Cut, tries)
+		default:
+			tries++
+			f, reader = p.flights.Rejoin(f, x.client.tether.Cut, tries)
+		}
+		left.Leave()
+		c.reader = nil
+	}
+}
+
+// coming is what following brought.
+type coming uint8
+
+const (
+	anAnswer      coming = iota // be it an error of the provider's
+	aFailure                    // for good
+	aFirstFailure               // another try may do better
+	aDesertion                  // the leader's client had left before anybody followed
+	nothing                     // it is over: the answer is in the cache, or nowhere
+)
+
+// flightID is what those have in common who may share an answer byte for byte.
+func (x *Exchange) flightID() flight.ID {
+	form := cache.FormOf(x.operation, &x.request, x.query)
+	id := flight.ID{Key: x.cache.key, Form: uint16(form.Format) << 1}
+	if form.IncludeUsage {
+		id.Form |= 1
+	}
+	return id
+}
+
+// follow waits for the head of a flight's answer, or for all of it. mayRetry says that a first failure need not be the last word.
+func (p *Proxy) follow(x *Exchange, f *answerFlight, mayRetry bool) (coming, error) {
+	ctx, release := x.client.tether.Attend(x.followUntil())
+	defer release()
+	for {
+		head, news := x.cache.reader.HeadOrEnd()
+		switch end := news.End; {
+		case head != nil:
+			x.takeHeadOf(head)
+			x.streamed = true
+			return anAnswer, nil
+		case news.Landed:
+			return nothing, nil
+		case end == nil:
+		case end.kind == &clientLeft:
+			return aDesertion, nil
+		case end.again && mayRetry && f.Tries() == 0:
+			return aFirstFailure, nil
+		case end.kind != nil:
+			return aFailure, fail(end.kind, end.cause)
+		default:
+			x.takeHeadOf(&end.head)
+			x.takeEnd(end)
+			x.cache.body = end.body
+			return anAnswer, nil
+		}
+		start := time.Now()
+		select {
+		case <-news.Wait:
+		case <-ctx.Done():
+			if x.client.tether.IsCut() {
+				return aFailure, x.cutError()
+			}
+			return aFailure, fail(&totalTooLong, nil)
+		}
+		x.waited += time.Since(start)
+	}
+}
+
+// followUntil is when a follower's patience ends; zero: never.
+func (x *Exchange) followUntil() (t time.Time) {
+	if total := x.limits.Timeouts.Total; total > 0 {
+		t = x.start.Add(total)
+	}
+	return t
+}
+
+// takeHeadOf makes the head of a shared answer the exchange's.
+func (x *Exchange) takeHeadOf(head *answerHead) {
+	c := &x.cache
+	c.result, c.keep = cacheCoalesced, false
+	x.status, x.format, x.identity, x.length = head.status, head.format, head.identity, head.length
+	x.cost, x.accounted = 0, true
+	x.meter.Reset(x.operation, provider.Ignored)
+	x.startHead(head.status, nil)
+	x.out = append(x.out, head.lines...)
+	x.overhead = max(1, time.Since(x.start)-x.waited)
+}
+
+// takeEnd notes what a shared answer was.
+func (x *Exchange) takeEnd(end *answerEnd) {
+	c := &x.cache
+	x.usage, c.outcome = end.usage, end.outcome
+	if end.outcome == window.OK {
+		c.saved, x.unpriced = end.cost, end.unknown
+	}
+}
+
+// headForOthers is the head that those who follow the exchange are given.
+func (x *Exchange) headForOthers() answerHead {
+	lines := append(append([]byte(nil), x.cache.types...), x.cache.header...)
+	return answerHead{x.status, x.format, x.length, x.identity, lines}
+}
+
+// endFlight tells those who follow the exchange that it is over; err is why, where it was the gateway that failed.
+func (x *Exchange) endFlight(err error) {
+	f := x.cache.flight
+	if f == nil {
+		return
+	}
+	kind := x.kind
+	if err != nil {
+		kind = kindOfError(err)
+	}
+	failed := kind != nil || x.status >= 400
+	f.End(failed, func(followed bool) *answerEnd { return x.endForOthers(kind, err, followed) })
+}
+
+func (x *Exchange) endForOthers(kind *kindOfFailure, cause error, followed bool) *answerEnd {
+	if kind != nil {
+		return &answerEnd{kind: kind, cause: cause, again: kind != &shuttingDown}
+	}
+	if x.attempts > 0 {
+		x.account()
+	}
+	end := &answerEnd{again: x.unserved(nil), outcome: x.outcome(), usage: x.usage, cost: x.cost, unknown: x.unpriced}
+	if followed && !x.streamed {
+		end.head, end.body = x.headForOthers(), append([]byte{}, x.answerBody()...)
+	}
+	return end
+}
+
+// landFlight ends the exchange's part in a flight, whichever it has.
+func (x *Exchange) landFlight() {
+	c := &x.cache
+	if c.reader != nil {
+		c.reader.Leave()
+	}
+	if c.flight == nil {
+		return
+	}
+	x.client.flight.CompareAndSwap(c.flight, nil)
+	x.endFlight(nil) // at the latest
+	c.flight.Land()
+	if c.left { // the others have got the answer, and it is kept
+		x.endWith(&clientLeft, errLeft)
+	}
+}

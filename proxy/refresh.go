@@ -1,0 +1,136 @@
+package proxy
+
+import (
+	"bytes"
+	"sync"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"llm-auto-optimizer/proxy/cache"
+)
+
+// mostRefreshes is how many answers are fetched anew at once. What is beyond is fetched when it is asked for again.
+const mostRefreshes = 32
+
+// background are the exchanges that no client waits for.
+type background struct {
+	mu      sync.Mutex
+	of      map[*clientConn]struct{}
+	stopped bool
+}
+
+// enter takes another one in, if there is room.
+func (b *background) enter(c *clientConn) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.stopped || len(b.of) >= mostRefreshes {
+		return false
+	}
+	if b.of == nil {
+		b.of = map[*clientConn]struct{}{}
+	}
+	b.of[c] = struct{}{}
+	return true
+}
+
+func (b *background) leave(c *clientConn) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.of, c)
+}
+
+// stop cuts all of them.
+func (b *background) stop() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.stopped = true
+	for c := range b.of {
+		c.tether.Cut()
+	}
+}
+
+// refresh begins to fetch an answer anew that the cache has just given out, if that is to be, and nobody does so already. Whoever asks for it when it is past
+// its time follows.
+func (p *Proxy) refresh(x *Exchange) {
+	if !x.cache.refresh || p.draining.Load() || p.memory.over.Load() {
+		return
+	}
+	client := &clientConn{}
+	if !p.background.enter(client) {
+		return
+	}
+	f := p.flights.Lead(x.flightID(), client.tether.Cut)
+	if f == nil {
+		p.background.leave(client)
+		return
+	}
+	if p.keptSince(x) { // between our giving it out and this
+		f.Land()
+		p.background.leave(client)
+		return
+	}
+	ctx := &fasthttp.RequestCtx{}
+	x.header.CopyTo(&ctx.Request.Header)
+	y, body, old := p.begin(&ctx.Request.Header, client), bytes.Clone(x.body), x.cache.old
+	y.settings, y.subject = x.settings, x.subject
+	y.subject.Header = y.peek
+	y.cache = caching{
+		result: cacheRefresh, of: x.cache.of, key: x.cache.key, ttl: x.cache.ttl, own: x.cache.own, keep: true, usage: x.request.IncludeUsage, model: x.cache.model,
+		old: old, age: -1, flight: f, record: y.cache.record, header: y.cache.header, types: y.cache.types,
+	}
+	r := x.route
+	go func() {
+		defer p.background.leave(client)
+		defer func() {
+			if v := recover(); v != nil {
+				y.endWith(&internal, p.recovered(y, v))
+				if y.conn != nil {
+					y.dropConn()
+				}
+				p.record(y)
+			}
+		}()
+		if err := p.fetch(ctx, y, r, body); err != nil {
+			y.endWithError(err)
+		}
+		y.closeConn()
+		y.endFlight(nil)
+		p.record(y)
+	}()
+}
+
+// keptSince tells whether the answer is in the cache that took the place of the one which the exchange has given out.
+func (p *Proxy) keptSince(x *Exchange) bool {
+	t := borrowCacheTools()
+	defer t.giveBack()
+	value, found := p.cache.Get(time.Now(), x.cache.key)
+	return found && cache.Decode(&t.entry, &x.cache.key, value) == nil && t.entry.Created.After(x.cache.created)
+}
+
+// fetch has a target answer the request of an exchange without a client.
+func (p *Proxy) fetch(ctx *fasthttp.RequestCtx, x *Exchange, r *routeState, body []byte) error {
+	if _, err := p.decodeHead(x); err != nil {
+		return err
+	}
+	x.body = append(x.body[:0], body...)
+	x.scan()
+	p.admit(x)
+	if err := p.route(x, r); err != nil {
+		return err
+	}
+	if err := p.dispatch(ctx, x); err != nil {
+		return err
+	}
+	if !x.streamed {
+		x.account()
+		return nil
+	}
+	head := x.headForOthers()
+	x.cache.flight.Announce(&head)
+	x.cache.flight.Publish(x.held)
+	if kind, err := x.pumpFlight(x.cache.flight); kind != nil {
+		return fail(kind, err)
+	}
+	return nil
+}
