@@ -63,9 +63,11 @@ func newSettings(c *config.Config, old *settings, rawIO bool, books func(route s
 	if s.direct, err = newRouteCache(&c.Cache.CacheRules, directRoute, "", books); err != nil {
 		return nil, err
 	}
-	for _, r := range s.routes.list {
-		if r.answers, err = newRouteCache(&r.config.Cache, r.name, cacheKeyOf(&r.config, s.providers), books); err != nil {
-			return nil, fmt.Errorf("routes.%s.%w", r.name, err)
+	if s.routes != before { // else they have all that, and requests are reading it
+		for _, r := range s.routes.list {
+			if r.answers, err = newRouteCache(&r.config.Cache, r.name, cacheKeyOf(&r.config, s.providers), books); err != nil {
+				return nil, fmt.Errorf("routes.%s.%w", r.name, err)
+			}
 		}
 	}
 	if s.fallback = s.builtin[provider.OpenAI]; s.fallback == nil {

@@ -73,12 +73,20 @@ func (c *Cache) Put(now time.Time, key CacheKey, item *CacheItem) (taken bool) {
 	return taken
 }
 
-// Peek describes the entry under a key. It does not count as a hit, and moves nothing. ctx bounds how long the disk is waited for.
-func (c *Cache) Peek(ctx context.Context, now time.Time, key CacheKey) (info CacheInfo, found bool) {
-	if info, found = c.memory.Peek(now, key); found || c.disk == nil {
-		return info, found
+// Peek describes the entry under a key; ErrNotFound: there is none. Any other error says that it may be on disk, which does not tell now. It does not
+// count as a hit, and moves nothing. ctx bounds how long the disk is waited for.
+func (c *Cache) Peek(ctx context.Context, now time.Time, key CacheKey) (info CacheInfo, err error) {
+	info, found := c.memory.Peek(now, key)
+	switch {
+	case c.disk == nil && !found:
+		return info, ErrNotFound
+	case c.disk == nil:
+		return info, nil
+	case !found:
+		return c.disk.Peek(ctx, now, key)
 	}
-	return c.disk.Peek(ctx, now, key)
+	info.Disk = c.disk.knows(&key)
+	return info, nil
 }
 
 // Purge gives up the entries that filter picks, or only counts them when dry is set. None of those that were there when it was called is

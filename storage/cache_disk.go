@@ -159,8 +159,8 @@ func (d *Disk) Get(ctx context.Context, now time.Time, key CacheKey) (value []by
 
 // get is Get of a key that is known.
 func (d *Disk) get(ctx context.Context, now time.Time, key *CacheKey) (h recordHead, value []byte, found bool) {
-	h, value, number, found := d.read(ctx, now, key)
-	if !found {
+	h, value, number, err := d.read(ctx, now, key)
+	if err != nil {
 		d.counts.misses.Add(1)
 		return h, nil, false
 	}
@@ -171,30 +171,33 @@ func (d *Disk) get(ctx context.Context, now time.Time, key *CacheKey) (h recordH
 	return h, value, true
 }
 
-// read reads a record that is in force.
-func (d *Disk) read(ctx context.Context, now time.Time, key *CacheKey) (h recordHead, value []byte, number uint32, found bool) {
+// read reads a record that is in force; ErrNotFound: there is none.
+func (d *Disk) read(ctx context.Context, now time.Time, key *CacheKey) (h recordHead, value []byte, number uint32, err error) {
 	low, known := d.present.find(key)
 	if !known {
-		return h, nil, 0, false
+		return h, nil, 0, ErrNotFound
 	}
 	if number, known = d.epochOf(low); !known {
 		d.present.remove(key, low)
-		return h, nil, 0, false
+		return h, nil, 0, ErrNotFound
 	}
 	raw, err := d.fetch(ctx, cacheRecordKey(number, cacheValue, key))
 	if err != nil {
 		if errors.Is(err, ErrNotFound) { // expired, lost, or just replaced
 			d.present.remove(key, low)
 		}
-		return h, nil, 0, false
+		return h, nil, 0, err
 	}
 	h, value, valid := parseRecord(raw, key)
 	if !valid {
 		d.counts.corrupt.Add(1)
 		d.present.remove(key, low)
-		return h, nil, 0, false
+		return h, nil, 0, ErrDamaged
 	}
-	return h, value, number, !h.over(now) && !d.forbidden(key, &h)
+	if h.over(now) || d.forbidden(key, &h) {
+		return h, nil, 0, ErrNotFound
+	}
+	return h, value, number, nil
 }
 
 // errBusy is the error of a read that was not begun.
@@ -252,16 +255,30 @@ func (d *Disk) fetch(ctx context.Context, key []byte) ([]byte, error) {
 }
 
 // Peek describes the entry under a key, as Cache.Peek does.
-func (d *Disk) Peek(ctx context.Context, now time.Time, key CacheKey) (info CacheInfo, found bool) {
-	h, value, _, found := d.read(ctx, now, &key)
-	if !found {
-		return info, false
+func (d *Disk) Peek(ctx context.Context, now time.Time, key CacheKey) (info CacheInfo, err error) {
+	h, value, _, err := d.read(ctx, now, &key)
+	switch {
+	case errors.Is(err, ErrNotFound) && !d.ready(): // it may be among what is not known yet
+		return info, fmt.Errorf("read from the cache on disk: %w", ErrUnavailable)
+	case errors.Is(err, ErrNotFound):
+		return info, err
+	case err != nil:
+		return info, fmt.Errorf("read from the cache on disk: %w", err)
 	}
-	info.Value = value
+	info.Value, info.Disk = value, true
 	if until := h.until(); until != 0 {
 		info.Expires = time.Unix(0, until)
 	}
-	return info, true
+	return info, nil
+}
+
+// knows is Has of somebody who does not ask for the value.
+func (d *Disk) knows(key *CacheKey) bool {
+	low, known := d.present.find(key)
+	if known {
+		_, known = d.epochOf(low)
+	}
+	return known
 }
 
 // epochOf is the epoch with these lowest bits.

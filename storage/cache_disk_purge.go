@@ -61,7 +61,8 @@ func (d *Disk) pending() []*purgeRule {
 	return slices.Clone(d.rules)
 }
 
-// erase deletes what a rule is about, after which the rule is not needed.
+// erase deletes what a rule is about, after which the rule is not needed. That is so once nothing that it is about is in the queue, or has been taken out
+// of it and is yet to be written: who writes looks at the rules some time after.
 func (d *Disk) erase(ctx context.Context, r *purgeRule) (n CacheAmount, err error) {
 	if !d.ready() {
 		return n, fmt.Errorf("purge the cache on disk: %w", ErrUnavailable)
@@ -69,9 +70,11 @@ func (d *Disk) erase(ctx context.Context, r *purgeRule) (n CacheAmount, err erro
 	if n, err = d.delete(ctx, r); err != nil {
 		return n, fmt.Errorf("purge the cache on disk: %w", err)
 	}
+	d.writing.Lock()
+	defer d.writing.Unlock()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.queue.forget(r) // it must not come after the rule has gone
+	d.queue.forget(r)
 	d.rules = slices.DeleteFunc(d.rules, func(other *purgeRule) bool { return other == r })
 	d.ruled.Store(len(d.rules) > 0)
 	return n, nil
@@ -87,8 +90,8 @@ func (d *Disk) delete(ctx context.Context, r *purgeRule) (n CacheAmount, err err
 		}
 	}
 	var ops []op
-	flush := func() error {
-		if err := d.store.apply(ctx, ops, false); err != nil {
+	flush := func(last bool) error {
+		if err := d.store.apply(ctx, ops, last); err != nil { // it is on the disk then: not even a loss of power brings anything back
 			return err
 		}
 		for i := 0; i < len(ops); i += 2 {
@@ -98,15 +101,17 @@ func (d *Disk) delete(ctx context.Context, r *purgeRule) (n CacheAmount, err err
 		ops = nil
 		return nil
 	}
+	some := false
 	deleted, err := d.picked(ctx, r, func(number uint32, key *CacheKey) error {
+		some = true
 		ops = append(ops, op{key: cacheRecordKey(number, cacheHead, key)}, op{key: cacheRecordKey(number, cacheValue, key)})
 		if len(ops) < deleteBatch {
 			return nil
 		}
-		return flush()
+		return flush(false)
 	})
-	if err == nil && len(ops) > 0 {
-		err = flush()
+	if err == nil && some {
+		err = flush(true)
 	}
 	if !r.all() {
 		n = deleted

@@ -112,8 +112,8 @@ func TestDisk_TimeToLiveAndIdle(t *testing.T) {
 	check(now.Add(91*time.Second), 3, false)
 	check(now.Add(59*time.Minute), 4, true)
 	check(now.Add(61*time.Minute), 4, false)
-	if info, found := d.Peek(t.Context(), now, keyOf(3)); !found || string(info.Value) != "3" || info.Memory || info.Expires.Sub(now) > 91*time.Second {
-		t.Errorf("peek: %+v, %v", info, found)
+	if info, err := d.Peek(t.Context(), now, keyOf(3)); err != nil || string(info.Value) != "3" || info.Memory || !info.Disk || info.Expires.Sub(now) > 91*time.Second {
+		t.Errorf("peek: %+v, %v", info, err)
 	}
 }
 
@@ -301,6 +301,43 @@ func TestDisk_PurgeWhileTheEngineIsAway(t *testing.T) {
 	}
 	if n := len(d.pending()); n > maxRules {
 		t.Errorf("%d rules", n)
+	}
+}
+
+// What had been taken out of the queue when a purge came, and was yet to be written when the purge was done, is not written.
+func TestDisk_PurgeWhileAnEntryIsBeingWritten(t *testing.T) {
+	t.Parallel()
+	d := diskAt(t, t.TempDir(), nil)
+	d.idle(t)
+	now := time.Now()
+	d.writing.Lock() // as the writer would
+	d.Put(now, keyOf(1), &CacheItem{Value: []byte("1"), Route: "r"})
+	batch := d.queue.take()
+	purged := make(chan error, 1)
+	r := &purgeRule{selectionOf(&CacheFilter{Route: "r"}), d.stamp(now)}
+	d.rule(r)
+	go func() {
+		_, err := d.erase(t.Context(), r)
+		purged <- err
+	}()
+	select {
+	case <-time.After(100 * time.Millisecond): // it waits
+	case err := <-purged:
+		t.Errorf("the purge is done before the writer is: %v", err)
+		purged <- nil
+	}
+	d.Put(now, keyOf(2), &CacheItem{Value: []byte("2"), Route: "r"}) // came after it
+	ok(t, d.writeBatch(now, append(batch, d.queue.take()...)))
+	d.writing.Unlock()
+	ok(t, <-purged)
+	d.idle(t)
+	for n, want := range map[int]bool{1: false, 2: true} {
+		if _, found := d.Get(t.Context(), time.Now(), keyOf(n)); found != want {
+			t.Errorf("entry %d: %v", n, found)
+		}
+	}
+	if n := len(d.pending()); n > 0 {
+		t.Errorf("%d rules are left", n)
 	}
 }
 

@@ -5,7 +5,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"math/rand/v2"
+	"os/exec"
 	"testing"
 	"time"
 
@@ -70,6 +72,43 @@ func (d *Disk) idle(t *testing.T) {
 	t.Helper()
 	until(t, "writing", func() bool { return d.ready() && d.queue.size() == 0 })
 	d.settle()
+}
+
+// What is looked up says where it is; what may be on a disk that does not tell is not said to be nowhere.
+func TestCache_Peek(t *testing.T) {
+	t.Parallel()
+	dir, now := t.TempDir(), time.Now()
+	c := cacheAt(t, dir, 1<<20, nil)
+	c.Put(now, keyOf(1), &CacheItem{Value: valueOf(1, 1, 100), TTL: time.Hour})
+	c.disk.idle(t)
+	c.memory.cache.Wait()
+	check := func(c *Cache, n int, memory, disk bool, want error) {
+		t.Helper()
+		info, err := c.Peek(t.Context(), now, keyOf(n))
+		got, _, whole := wholeValue(info.Value)
+		if !errors.Is(err, want) || info.Memory != memory || info.Disk != disk || want == nil && (got != n || !whole || !info.Expires.Equal(now.Add(time.Hour))) {
+			t.Errorf("entry %d: %+v, %v", n, info, err)
+		}
+	}
+	check(c, 1, true, true, nil)
+	check(c, 2, false, false, ErrNotFound)
+	if s := c.Stats(); s.Memory.Hits+s.Memory.Misses+s.Disk.Hits+s.Disk.Misses > 0 {
+		t.Errorf("looking counts: %+v, %+v", s.Memory, s.Disk)
+	}
+	ok(t, c.Close())
+	c = cacheAt(t, dir, 1<<20, nil)
+	c.disk.idle(t)
+	check(c, 1, false, true, nil)
+	c.disk.breaker.open.Store(true)
+	check(c, 1, false, false, errBusy)
+	away := cacheAt(t, t.TempDir(), 1<<20, func(o *DiskOptions) {
+		o.Engine.Command = func() *exec.Cmd { return exec.Command("/no such program") }
+	})
+	check(away, 1, false, false, ErrUnavailable)
+	small, err := NewCache(CacheOptions{Memory: 1 << 20})
+	ok(t, err)
+	t.Cleanup(func() { _ = small.Close() })
+	check(small, 1, false, false, ErrNotFound)
 }
 
 func TestCache_SurvivesARestart(t *testing.T) {

@@ -37,7 +37,8 @@ type CacheAmount = struct {
 // CacheInfo describes an entry.
 type CacheInfo = struct {
 	Value   []byte
-	Memory  bool      // it is in memory, else on disk only
+	Memory  bool      // it is in memory
+	Disk    bool      // it is on disk, as far as that is known; see Disk.Has
 	Expires time.Time // zero: never
 	LastHit time.Time // or when it was stored; zero: not known
 }

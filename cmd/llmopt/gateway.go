@@ -153,7 +153,7 @@ func newGateway(c *config.Config, o config.Options, stdout, stderr io.Writer) (_
 		Version: buildVersion(), ProxyURL: g.proxyURL, AdminURL: g.adminURL,
 		Token: c.Admin.Token, Host: host, Pprof: c.Admin.Pprof,
 		Providers: func() map[string]config.Provider { return g.reload.current.Load().Providers }, Policy: g.policy, Ready: g.ready,
-		Notices: g.notices, Windows: g.windows, Jobs: g.jobs, State: g.stateAPI(), Routes: routesAPI{g}, Optimizer: g.optimizer, Mode: g.mode, Metrics: sets, Log: g.logs.of(logAdmin),
+		Notices: g.notices, Windows: g.windows, Jobs: g.jobs, State: g.stateAPI(), Routes: routesAPI{g}, Cache: cacheAPI{g}, Optimizer: g.optimizer, Mode: g.mode, Metrics: sets, Log: g.logs.of(logAdmin),
 	})
 	return g, nil
 }

@@ -22,7 +22,7 @@ type journalCmd struct {
 
 // journalFilter says which entries are wanted.
 type journalFilter struct {
-	Kind    string        `help:"Only entries of this kind: configuration, decision, target, restore." placeholder:"KIND"`
+	Kind    string        `help:"Only entries of this kind: configuration, decision, target, cache, restore." placeholder:"KIND"`
 	Route   string        `help:"Only decisions about this route." placeholder:"NAME"`
 	Tuner   string        `help:"Only decisions of this tuner." placeholder:"NAME"`
 	Verdict string        `help:"Only decisions with this verdict: applied, recommended, refused, trying, promoted, rolled_back, fenced, ordered, measured." placeholder:"VERDICT"`

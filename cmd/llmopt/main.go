@@ -22,6 +22,7 @@ type cli struct {
 	Status    statusCmd    `cmd:"" help:"Show the last minutes of a running proxy, per target."`
 	Explain   explainCmd   `cmd:"" help:"Say which target a request would go to now, and why."`
 	Targets   targetsCmd   `cmd:"" help:"Show the targets of the routes; drain, eject and restore them."`
+	Cache     cacheCmd     `cmd:"" help:"Show the kept answers of a running proxy, as a whole and one by one; purge them."`
 	Journal   journalCmd   `cmd:"" help:"Show what has changed the policy in force, and why."`
 	Optimizer optimizerCmd `cmd:"" help:"Show the optimizer of a running proxy, and give it orders."`
 	Savings   savingsCmd   `cmd:"" help:"Show what the optimizer has saved or lost, by the sessions that it leaves alone."`

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -222,11 +223,7 @@ func (f *orderFlags) order(env *environment, req *controlpb.OrderOptimizerReques
 	if err != nil {
 		return err
 	}
-	if req.By = f.By; f.By == "" {
-		if req.By = env.lookup("USER"); req.GetBy() == "" {
-			req.By = "operator"
-		}
-	}
+	req.By = env.operator(f.By)
 	req.Why, req.For = f.Why, durationpb.New(f.For)
 	res, err := conn.api.OrderOptimizer(env.ctx, req)
 	if err != nil {
@@ -237,6 +234,11 @@ func (f *orderFlags) order(env *environment, req *controlpb.OrderOptimizerReques
 	}
 	printDecision(env, res.GetDecision())
 	return nil
+}
+
+// operator is who gives an order, where the command line may not say it.
+func (e *environment) operator(by string) string {
+	return cmp.Or(by, e.lookup("USER"), "operator")
 }
 
 type optimizerModeCmd struct {

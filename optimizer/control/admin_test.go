@@ -200,6 +200,17 @@ func TestAdmin_GetSeriesSelectsAndSteps(t *testing.T) {
 	check(&controlpb.GetSeriesRequest{Target: "nobody"}, time.Minute, 61, 0)
 }
 
+func TestAdmin_WithoutCache(t *testing.T) {
+	t.Parallel()
+	base, _ := serve(t, testOptions())
+	for _, call := range []string{"CacheStats", "LookUpCache", "PurgeCache"} {
+		status, body, _ := ask(t, "POST", base+"/llmopt.control.v1.Admin/"+call, "{}", "Content-Type", "application/json")
+		if status != 400 || !strings.Contains(body, `"failed_precondition","message":"there is no cache"`) {
+			t.Errorf("%s: status %d: %s", call, status, body)
+		}
+	}
+}
+
 func TestAdmin_PlainJSONLikeCurl(t *testing.T) {
 	t.Parallel()
 	o := testOptions()

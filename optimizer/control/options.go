@@ -40,6 +40,7 @@ type Options struct {
 	State     State          // nil: nothing is stored
 	Routes    Routes         // nil: none
 	Optimizer Optimizer      // nil: none
+	Cache     Cache          // nil: none
 	Metrics   []*metrics.Set // shown at /metrics besides the process's and the service's own
 	Log       zerolog.Logger
 

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Entry is one entry of the journal: a change of the policy in force, and why.
+// Entry is one entry of the journal: a change of the policy in force, or what an operator has done by hand, and why.
 type Entry struct {
 	Format  int       `json:"format"` // counts up when fields change their meaning
 	At      time.Time `json:"at"`
@@ -26,6 +26,7 @@ const (
 	KindConfiguration = "configuration" // an operator's settings
 	KindRestore       = "restore"       // stored state was replaced by a backup
 	KindTarget        = "target"        // an operator has drained, ejected or restored a target
+	KindCache         = "cache"         // an operator has purged kept answers
 	KindDecision      = "decision"      // of the optimizer, or of an operator by it
 )
 

@@ -75,6 +75,12 @@ const (
 	AdminWatchStatusProcedure = "/llmopt.control.v1.Admin/WatchStatus"
 	// AdminExplainProcedure is the fully-qualified name of the Admin's Explain RPC.
 	AdminExplainProcedure = "/llmopt.control.v1.Admin/Explain"
+	// AdminCacheStatsProcedure is the fully-qualified name of the Admin's CacheStats RPC.
+	AdminCacheStatsProcedure = "/llmopt.control.v1.Admin/CacheStats"
+	// AdminLookUpCacheProcedure is the fully-qualified name of the Admin's LookUpCache RPC.
+	AdminLookUpCacheProcedure = "/llmopt.control.v1.Admin/LookUpCache"
+	// AdminPurgeCacheProcedure is the fully-qualified name of the Admin's PurgeCache RPC.
+	AdminPurgeCacheProcedure = "/llmopt.control.v1.Admin/PurgeCache"
 )
 
 // AdminClient is a client for the llmopt.control.v1.Admin service.
@@ -113,6 +119,14 @@ type AdminClient interface {
 	WatchStatus(context.Context, *WatchStatusRequest) (*connect.ServerStreamForClient[WatchStatusResponse], error)
 	// Explain says which target a request would go to now, and why, without sending anything. INVALID_ARGUMENT for a request that the proxy would refuse.
 	Explain(context.Context, *ExplainRequest) (*ExplainResponse, error)
+	// CacheStats says how the cache of answers does: its tiers, and what it did for each route.
+	CacheStats(context.Context, *CacheStatsRequest) (*CacheStatsResponse, error)
+	// LookUpCache describes a kept answer. It does not count as a hit. NOT_FOUND where there is none, UNAVAILABLE while the disk can't be asked for it,
+	// DATA_LOSS for one that is damaged, FAILED_PRECONDITION where no answers are kept.
+	LookUpCache(context.Context, *LookUpCacheRequest) (*LookUpCacheResponse, error)
+	// PurgeCache gives up kept answers: none of those that were there when it was called is given out after it. INVALID_ARGUMENT for a selection that can't be,
+	// FAILED_PRECONDITION where no answers are kept.
+	PurgeCache(context.Context, *PurgeCacheRequest) (*PurgeCacheResponse, error)
 }
 
 // NewAdminClient constructs a client for the llmopt.control.v1.Admin service. By default, it uses
@@ -238,6 +252,26 @@ func NewAdminClient(httpClient connect.HTTPClient, baseURL string, opts ...conne
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		cacheStats: connect.NewClient[CacheStatsRequest, CacheStatsResponse](
+			httpClient,
+			baseURL+AdminCacheStatsProcedure,
+			connect.WithSchema(adminMethods.ByName("CacheStats")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		lookUpCache: connect.NewClient[LookUpCacheRequest, LookUpCacheResponse](
+			httpClient,
+			baseURL+AdminLookUpCacheProcedure,
+			connect.WithSchema(adminMethods.ByName("LookUpCache")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		purgeCache: connect.NewClient[PurgeCacheRequest, PurgeCacheResponse](
+			httpClient,
+			baseURL+AdminPurgeCacheProcedure,
+			connect.WithSchema(adminMethods.ByName("PurgeCache")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -260,6 +294,9 @@ type adminClient struct {
 	watchDecisions *connect.Client[WatchDecisionsRequest, WatchDecisionsResponse]
 	watchStatus    *connect.Client[WatchStatusRequest, WatchStatusResponse]
 	explain        *connect.Client[ExplainRequest, ExplainResponse]
+	cacheStats     *connect.Client[CacheStatsRequest, CacheStatsResponse]
+	lookUpCache    *connect.Client[LookUpCacheRequest, LookUpCacheResponse]
+	purgeCache     *connect.Client[PurgeCacheRequest, PurgeCacheResponse]
 }
 
 // GetVersion calls llmopt.control.v1.Admin.GetVersion.
@@ -403,6 +440,33 @@ func (c *adminClient) Explain(ctx context.Context, req *ExplainRequest) (*Explai
 	return nil, err
 }
 
+// CacheStats calls llmopt.control.v1.Admin.CacheStats.
+func (c *adminClient) CacheStats(ctx context.Context, req *CacheStatsRequest) (*CacheStatsResponse, error) {
+	response, err := c.cacheStats.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// LookUpCache calls llmopt.control.v1.Admin.LookUpCache.
+func (c *adminClient) LookUpCache(ctx context.Context, req *LookUpCacheRequest) (*LookUpCacheResponse, error) {
+	response, err := c.lookUpCache.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// PurgeCache calls llmopt.control.v1.Admin.PurgeCache.
+func (c *adminClient) PurgeCache(ctx context.Context, req *PurgeCacheRequest) (*PurgeCacheResponse, error) {
+	response, err := c.purgeCache.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // AdminHandler is an implementation of the llmopt.control.v1.Admin service.
 type AdminHandler interface {
 	// GetVersion says what is running.
@@ -439,6 +503,14 @@ type AdminHandler interface {
 	WatchStatus(context.Context, *WatchStatusRequest, *connect.ServerStream[WatchStatusResponse]) error
 	// Explain says which target a request would go to now, and why, without sending anything. INVALID_ARGUMENT for a request that the proxy would refuse.
 	Explain(context.Context, *ExplainRequest) (*ExplainResponse, error)
+	// CacheStats says how the cache of answers does: its tiers, and what it did for each route.
+	CacheStats(context.Context, *CacheStatsRequest) (*CacheStatsResponse, error)
+	// LookUpCache describes a kept answer. It does not count as a hit. NOT_FOUND where there is none, UNAVAILABLE while the disk can't be asked for it,
+	// DATA_LOSS for one that is damaged, FAILED_PRECONDITION where no answers are kept.
+	LookUpCache(context.Context, *LookUpCacheRequest) (*LookUpCacheResponse, error)
+	// PurgeCache gives up kept answers: none of those that were there when it was called is given out after it. INVALID_ARGUMENT for a selection that can't be,
+	// FAILED_PRECONDITION where no answers are kept.
+	PurgeCache(context.Context, *PurgeCacheRequest) (*PurgeCacheResponse, error)
 }
 
 // NewAdminHandler builds an HTTP handler from the service implementation. It returns the path on
@@ -560,6 +632,26 @@ func NewAdminHandler(svc AdminHandler, opts ...connect.HandlerOption) (string, h
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	adminCacheStatsHandler := connect.NewUnaryHandlerSimple(
+		AdminCacheStatsProcedure,
+		svc.CacheStats,
+		connect.WithSchema(adminMethods.ByName("CacheStats")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminLookUpCacheHandler := connect.NewUnaryHandlerSimple(
+		AdminLookUpCacheProcedure,
+		svc.LookUpCache,
+		connect.WithSchema(adminMethods.ByName("LookUpCache")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminPurgeCacheHandler := connect.NewUnaryHandlerSimple(
+		AdminPurgeCacheProcedure,
+		svc.PurgeCache,
+		connect.WithSchema(adminMethods.ByName("PurgeCache")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/llmopt.control.v1.Admin/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case AdminGetVersionProcedure:
@@ -596,6 +688,12 @@ func NewAdminHandler(svc AdminHandler, opts ...connect.HandlerOption) (string, h
 			adminWatchStatusHandler.ServeHTTP(w, r)
 		case AdminExplainProcedure:
 			adminExplainHandler.ServeHTTP(w, r)
+		case AdminCacheStatsProcedure:
+			adminCacheStatsHandler.ServeHTTP(w, r)
+		case AdminLookUpCacheProcedure:
+			adminLookUpCacheHandler.ServeHTTP(w, r)
+		case AdminPurgeCacheProcedure:
+			adminPurgeCacheHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -671,4 +769,16 @@ func (UnimplementedAdminHandler) WatchStatus(context.Context, *WatchStatusReques
 
 func (UnimplementedAdminHandler) Explain(context.Context, *ExplainRequest) (*ExplainResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("llmopt.control.v1.Admin.Explain is not implemented"))
+}
+
+func (UnimplementedAdminHandler) CacheStats(context.Context, *CacheStatsRequest) (*CacheStatsResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("llmopt.control.v1.Admin.CacheStats is not implemented"))
+}
+
+func (UnimplementedAdminHandler) LookUpCache(context.Context, *LookUpCacheRequest) (*LookUpCacheResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("llmopt.control.v1.Admin.LookUpCache is not implemented"))
+}
+
+func (UnimplementedAdminHandler) PurgeCache(context.Context, *PurgeCacheRequest) (*PurgeCacheResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("llmopt.control.v1.Admin.PurgeCache is not implemented"))
 }

@@ -3873,6 +3873,888 @@ func (x *GetSavingsResponse) GetText() string {
 	return ""
 }
 
+type CacheStatsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CacheStatsRequest) Reset() {
+	*x = CacheStatsRequest{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CacheStatsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CacheStatsRequest) ProtoMessage() {}
+
+func (x *CacheStatsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CacheStatsRequest.ProtoReflect.Descriptor instead.
+func (*CacheStatsRequest) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{53}
+}
+
+type CacheStatsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Enabled       bool                   `protobuf:"varint,1,opt,name=enabled,proto3" json:"enabled,omitempty"` // some route keeps answers, or the traffic outside of routes does
+	Memory        *CacheTier             `protobuf:"bytes,2,opt,name=memory,proto3" json:"memory,omitempty"`
+	Disk          *CacheDisk             `protobuf:"bytes,3,opt,name=disk,proto3" json:"disk,omitempty"`     // unset: there is none
+	Routes        []*RouteCache          `protobuf:"bytes,4,rep,name=routes,proto3" json:"routes,omitempty"` // by name: those that keep answers, or did since the start
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CacheStatsResponse) Reset() {
+	*x = CacheStatsResponse{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CacheStatsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CacheStatsResponse) ProtoMessage() {}
+
+func (x *CacheStatsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CacheStatsResponse.ProtoReflect.Descriptor instead.
+func (*CacheStatsResponse) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *CacheStatsResponse) GetEnabled() bool {
+	if x != nil {
+		return x.Enabled
+	}
+	return false
+}
+
+func (x *CacheStatsResponse) GetMemory() *CacheTier {
+	if x != nil {
+		return x.Memory
+	}
+	return nil
+}
+
+func (x *CacheStatsResponse) GetDisk() *CacheDisk {
+	if x != nil {
+		return x.Disk
+	}
+	return nil
+}
+
+func (x *CacheStatsResponse) GetRoutes() []*RouteCache {
+	if x != nil {
+		return x.Routes
+	}
+	return nil
+}
+
+// CacheTier is one of the places where answers are kept. Counts are since the start.
+type CacheTier struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Entries       int64                  `protobuf:"varint,1,opt,name=entries,proto3" json:"entries,omitempty"` // answers, those included that are over and wait to be deleted
+	Bytes         int64                  `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`     // in memory with overhead, on disk of the files
+	LimitBytes    int64                  `protobuf:"varint,3,opt,name=limit_bytes,json=limitBytes,proto3" json:"limit_bytes,omitempty"`
+	Hits          uint64                 `protobuf:"varint,4,opt,name=hits,proto3" json:"hits,omitempty"` // lookups that found something
+	Misses        uint64                 `protobuf:"varint,5,opt,name=misses,proto3" json:"misses,omitempty"`
+	Stored        uint64                 `protobuf:"varint,6,opt,name=stored,proto3" json:"stored,omitempty"`     // answers that were taken
+	Evicted       uint64                 `protobuf:"varint,7,opt,name=evicted,proto3" json:"evicted,omitempty"`   // to make room
+	Rejected      uint64                 `protobuf:"varint,8,opt,name=rejected,proto3" json:"rejected,omitempty"` // not taken: too large, asked for less than what they would have replaced, or the disk did not keep up
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CacheTier) Reset() {
+	*x = CacheTier{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CacheTier) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CacheTier) ProtoMessage() {}
+
+func (x *CacheTier) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CacheTier.ProtoReflect.Descriptor instead.
+func (*CacheTier) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *CacheTier) GetEntries() int64 {
+	if x != nil {
+		return x.Entries
+	}
+	return 0
+}
+
+func (x *CacheTier) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *CacheTier) GetLimitBytes() int64 {
+	if x != nil {
+		return x.LimitBytes
+	}
+	return 0
+}
+
+func (x *CacheTier) GetHits() uint64 {
+	if x != nil {
+		return x.Hits
+	}
+	return 0
+}
+
+func (x *CacheTier) GetMisses() uint64 {
+	if x != nil {
+		return x.Misses
+	}
+	return 0
+}
+
+func (x *CacheTier) GetStored() uint64 {
+	if x != nil {
+		return x.Stored
+	}
+	return 0
+}
+
+func (x *CacheTier) GetEvicted() uint64 {
+	if x != nil {
+		return x.Evicted
+	}
+	return 0
+}
+
+func (x *CacheTier) GetRejected() uint64 {
+	if x != nil {
+		return x.Rejected
+	}
+	return 0
+}
+
+type CacheDisk struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Tier          *CacheTier             `protobuf:"bytes,1,opt,name=tier,proto3" json:"tier,omitempty"`
+	Up            bool                   `protobuf:"varint,2,opt,name=up,proto3" json:"up,omitempty"`                                      // it is asked for answers, and all that is there is known
+	NotUp         string                 `protobuf:"bytes,3,opt,name=not_up,json=notUp,proto3" json:"not_up,omitempty"`                    // why not; empty when it is
+	QueuedBytes   int64                  `protobuf:"varint,4,opt,name=queued_bytes,json=queuedBytes,proto3" json:"queued_bytes,omitempty"` // what waits to be written
+	Purging       int32                  `protobuf:"varint,5,opt,name=purging,proto3" json:"purging,omitempty"`                            // purges in force that are yet to be followed on the disk
+	Failures      uint64                 `protobuf:"varint,6,opt,name=failures,proto3" json:"failures,omitempty"`                          // reads that were late, went wrong, or found a damaged answer
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CacheDisk) Reset() {
+	*x = CacheDisk{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CacheDisk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CacheDisk) ProtoMessage() {}
+
+func (x *CacheDisk) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CacheDisk.ProtoReflect.Descriptor instead.
+func (*CacheDisk) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *CacheDisk) GetTier() *CacheTier {
+	if x != nil {
+		return x.Tier
+	}
+	return nil
+}
+
+func (x *CacheDisk) GetUp() bool {
+	if x != nil {
+		return x.Up
+	}
+	return false
+}
+
+func (x *CacheDisk) GetNotUp() string {
+	if x != nil {
+		return x.NotUp
+	}
+	return ""
+}
+
+func (x *CacheDisk) GetQueuedBytes() int64 {
+	if x != nil {
+		return x.QueuedBytes
+	}
+	return 0
+}
+
+func (x *CacheDisk) GetPurging() int32 {
+	if x != nil {
+		return x.Purging
+	}
+	return 0
+}
+
+func (x *CacheDisk) GetFailures() uint64 {
+	if x != nil {
+		return x.Failures
+	}
+	return 0
+}
+
+// RouteCache is what the cache did for a route since the start.
+type RouteCache struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Route         string                 `protobuf:"bytes,1,opt,name=route,proto3" json:"route,omitempty"`                                                                                  // "direct": outside of routes
+	Requests      map[string]uint64      `protobuf:"bytes,2,rep,name=requests,proto3" json:"requests,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"` // by result: hit, miss, stale, bypass; zero counts are left out
+	Stored        uint64                 `protobuf:"varint,3,opt,name=stored,proto3" json:"stored,omitempty"`
+	Refused       map[string]uint64      `protobuf:"bytes,4,rep,name=refused,proto3" json:"refused,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"` // answers that were not kept, by reason
+	SavedNanousd  int64                  `protobuf:"varint,5,opt,name=saved_nanousd,json=savedNanousd,proto3" json:"saved_nanousd,omitempty"`                                             // what the answers of hits had cost
+	SavedSeconds  float64                `protobuf:"fixed64,6,opt,name=saved_seconds,json=savedSeconds,proto3" json:"saved_seconds,omitempty"`                                            // how much sooner hits came than their answers had
+	Damaged       uint64                 `protobuf:"varint,7,opt,name=damaged,proto3" json:"damaged,omitempty"`                                                                           // stored answers that were not what had been stored
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RouteCache) Reset() {
+	*x = RouteCache{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RouteCache) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RouteCache) ProtoMessage() {}
+
+func (x *RouteCache) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RouteCache.ProtoReflect.Descriptor instead.
+func (*RouteCache) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *RouteCache) GetRoute() string {
+	if x != nil {
+		return x.Route
+	}
+	return ""
+}
+
+func (x *RouteCache) GetRequests() map[string]uint64 {
+	if x != nil {
+		return x.Requests
+	}
+	return nil
+}
+
+func (x *RouteCache) GetStored() uint64 {
+	if x != nil {
+		return x.Stored
+	}
+	return 0
+}
+
+func (x *RouteCache) GetRefused() map[string]uint64 {
+	if x != nil {
+		return x.Refused
+	}
+	return nil
+}
+
+func (x *RouteCache) GetSavedNanousd() int64 {
+	if x != nil {
+		return x.SavedNanousd
+	}
+	return 0
+}
+
+func (x *RouteCache) GetSavedSeconds() float64 {
+	if x != nil {
+		return x.SavedSeconds
+	}
+	return 0
+}
+
+func (x *RouteCache) GetDamaged() uint64 {
+	if x != nil {
+		return x.Damaged
+	}
+	return 0
+}
+
+type LookUpCacheRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`        // 64 hexadecimal digits, the cache_key of the access log
+	Answer        bool                   `protobuf:"varint,2,opt,name=answer,proto3" json:"answer,omitempty"` // with the answer itself
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LookUpCacheRequest) Reset() {
+	*x = LookUpCacheRequest{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LookUpCacheRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LookUpCacheRequest) ProtoMessage() {}
+
+func (x *LookUpCacheRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LookUpCacheRequest.ProtoReflect.Descriptor instead.
+func (*LookUpCacheRequest) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *LookUpCacheRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *LookUpCacheRequest) GetAnswer() bool {
+	if x != nil {
+		return x.Answer
+	}
+	return false
+}
+
+type LookUpCacheResponse struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Key              string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Memory           bool                   `protobuf:"varint,2,opt,name=memory,proto3" json:"memory,omitempty"` // it is there
+	Disk             bool                   `protobuf:"varint,3,opt,name=disk,proto3" json:"disk,omitempty"`     // the same
+	State            string                 `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`    // fresh, stale (it stands in where no target can serve), expired (nobody gets it), or unused: its route keeps no answers now
+	Created          *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=created,proto3" json:"created,omitempty"`
+	Expires          *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=expires,proto3" json:"expires,omitempty"`                      // when it is stale, by what held when it came; a shorter ttl holds for it too
+	KeptUntil        *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=kept_until,json=keptUntil,proto3" json:"kept_until,omitempty"` // unset: until there is no room
+	LastHit          *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=last_hit,json=lastHit,proto3" json:"last_hit,omitempty"`       // or when it came into memory; unset: it is on disk only
+	AgeSeconds       float64                `protobuf:"fixed64,9,opt,name=age_seconds,json=ageSeconds,proto3" json:"age_seconds,omitempty"`
+	Route            string                 `protobuf:"bytes,10,opt,name=route,proto3" json:"route,omitempty"`   // "direct": outside of routes
+	Model            string                 `protobuf:"bytes,11,opt,name=model,proto3" json:"model,omitempty"`   // as its client named it
+	Caller           string                 `protobuf:"bytes,12,opt,name=caller,proto3" json:"caller,omitempty"` // hash, as in the access log; "-": it came without credentials
+	Dialect          string                 `protobuf:"bytes,13,opt,name=dialect,proto3" json:"dialect,omitempty"`
+	Operation        string                 `protobuf:"bytes,14,opt,name=operation,proto3" json:"operation,omitempty"`
+	Format           string                 `protobuf:"bytes,15,opt,name=format,proto3" json:"format,omitempty"` // body, stream (server-sent events) or array (a JSON array that comes piece by piece)
+	Status           int32                  `protobuf:"varint,16,opt,name=status,proto3" json:"status,omitempty"`
+	ContentType      string                 `protobuf:"bytes,17,opt,name=content_type,json=contentType,proto3" json:"content_type,omitempty"`
+	AnswerBytes      int64                  `protobuf:"varint,18,opt,name=answer_bytes,json=answerBytes,proto3" json:"answer_bytes,omitempty"`
+	Bytes            int64                  `protobuf:"varint,19,opt,name=bytes,proto3" json:"bytes,omitempty"`                                // with all that is stored beside it
+	TokensInput      int64                  `protobuf:"varint,20,opt,name=tokens_input,json=tokensInput,proto3" json:"tokens_input,omitempty"` // as in Summary
+	TokensCacheRead  int64                  `protobuf:"varint,21,opt,name=tokens_cache_read,json=tokensCacheRead,proto3" json:"tokens_cache_read,omitempty"`
+	TokensCacheWrite int64                  `protobuf:"varint,22,opt,name=tokens_cache_write,json=tokensCacheWrite,proto3" json:"tokens_cache_write,omitempty"`
+	TokensOutput     int64                  `protobuf:"varint,23,opt,name=tokens_output,json=tokensOutput,proto3" json:"tokens_output,omitempty"`
+	TokensReasoning  int64                  `protobuf:"varint,24,opt,name=tokens_reasoning,json=tokensReasoning,proto3" json:"tokens_reasoning,omitempty"`
+	CostNanousd      int64                  `protobuf:"varint,25,opt,name=cost_nanousd,json=costNanousd,proto3" json:"cost_nanousd,omitempty"`                   // of the attempt that brought it: what a hit saves
+	Unpriced         bool                   `protobuf:"varint,26,opt,name=unpriced,proto3" json:"unpriced,omitempty"`                                            // that is not known
+	LatencySeconds   float64                `protobuf:"fixed64,27,opt,name=latency_seconds,json=latencySeconds,proto3" json:"latency_seconds,omitempty"`         // of the exchange that brought it, to the last byte
+	FirstByteSeconds float64                `protobuf:"fixed64,28,opt,name=first_byte_seconds,json=firstByteSeconds,proto3" json:"first_byte_seconds,omitempty"` // and to the first content of a stream; 0: it was none
+	Answer           []byte                 `protobuf:"bytes,29,opt,name=answer,proto3" json:"answer,omitempty"`                                                 // only where asked for
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *LookUpCacheResponse) Reset() {
+	*x = LookUpCacheResponse{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LookUpCacheResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LookUpCacheResponse) ProtoMessage() {}
+
+func (x *LookUpCacheResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LookUpCacheResponse.ProtoReflect.Descriptor instead.
+func (*LookUpCacheResponse) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *LookUpCacheResponse) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *LookUpCacheResponse) GetMemory() bool {
+	if x != nil {
+		return x.Memory
+	}
+	return false
+}
+
+func (x *LookUpCacheResponse) GetDisk() bool {
+	if x != nil {
+		return x.Disk
+	}
+	return false
+}
+
+func (x *LookUpCacheResponse) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *LookUpCacheResponse) GetCreated() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Created
+	}
+	return nil
+}
+
+func (x *LookUpCacheResponse) GetExpires() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Expires
+	}
+	return nil
+}
+
+func (x *LookUpCacheResponse) GetKeptUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.KeptUntil
+	}
+	return nil
+}
+
+func (x *LookUpCacheResponse) GetLastHit() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastHit
+	}
+	return nil
+}
+
+func (x *LookUpCacheResponse) GetAgeSeconds() float64 {
+	if x != nil {
+		return x.AgeSeconds
+	}
+	return 0
+}
+
+func (x *LookUpCacheResponse) GetRoute() string {
+	if x != nil {
+		return x.Route
+	}
+	return ""
+}
+
+func (x *LookUpCacheResponse) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *LookUpCacheResponse) GetCaller() string {
+	if x != nil {
+		return x.Caller
+	}
+	return ""
+}
+
+func (x *LookUpCacheResponse) GetDialect() string {
+	if x != nil {
+		return x.Dialect
+	}
+	return ""
+}
+
+func (x *LookUpCacheResponse) GetOperation() string {
+	if x != nil {
+		return x.Operation
+	}
+	return ""
+}
+
+func (x *LookUpCacheResponse) GetFormat() string {
+	if x != nil {
+		return x.Format
+	}
+	return ""
+}
+
+func (x *LookUpCacheResponse) GetStatus() int32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+func (x *LookUpCacheResponse) GetContentType() string {
+	if x != nil {
+		return x.ContentType
+	}
+	return ""
+}
+
+func (x *LookUpCacheResponse) GetAnswerBytes() int64 {
+	if x != nil {
+		return x.AnswerBytes
+	}
+	return 0
+}
+
+func (x *LookUpCacheResponse) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *LookUpCacheResponse) GetTokensInput() int64 {
+	if x != nil {
+		return x.TokensInput
+	}
+	return 0
+}
+
+func (x *LookUpCacheResponse) GetTokensCacheRead() int64 {
+	if x != nil {
+		return x.TokensCacheRead
+	}
+	return 0
+}
+
+func (x *LookUpCacheResponse) GetTokensCacheWrite() int64 {
+	if x != nil {
+		return x.TokensCacheWrite
+	}
+	return 0
+}
+
+func (x *LookUpCacheResponse) GetTokensOutput() int64 {
+	if x != nil {
+		return x.TokensOutput
+	}
+	return 0
+}
+
+func (x *LookUpCacheResponse) GetTokensReasoning() int64 {
+	if x != nil {
+		return x.TokensReasoning
+	}
+	return 0
+}
+
+func (x *LookUpCacheResponse) GetCostNanousd() int64 {
+	if x != nil {
+		return x.CostNanousd
+	}
+	return 0
+}
+
+func (x *LookUpCacheResponse) GetUnpriced() bool {
+	if x != nil {
+		return x.Unpriced
+	}
+	return false
+}
+
+func (x *LookUpCacheResponse) GetLatencySeconds() float64 {
+	if x != nil {
+		return x.LatencySeconds
+	}
+	return 0
+}
+
+func (x *LookUpCacheResponse) GetFirstByteSeconds() float64 {
+	if x != nil {
+		return x.FirstByteSeconds
+	}
+	return 0
+}
+
+func (x *LookUpCacheResponse) GetAnswer() []byte {
+	if x != nil {
+		return x.Answer
+	}
+	return nil
+}
+
+type PurgeCacheRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The selection: answers for which all that is set holds. Something has to be.
+	Key           string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`                      // 64 hexadecimal digits, the cache_key of the access log
+	Route         string `protobuf:"bytes,2,opt,name=route,proto3" json:"route,omitempty"`                  // "direct": outside of routes
+	Model         string `protobuf:"bytes,3,opt,name=model,proto3" json:"model,omitempty"`                  // as clients name it
+	Caller        string `protobuf:"bytes,4,opt,name=caller,proto3" json:"caller,omitempty"`                // hash, as in the access log; "-": those that came without credentials
+	All           bool   `protobuf:"varint,5,opt,name=all,proto3" json:"all,omitempty"`                     // every answer; nothing else may be set then
+	DryRun        bool   `protobuf:"varint,6,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"` // only count
+	By            string `protobuf:"bytes,7,opt,name=by,proto3" json:"by,omitempty"`                        // who wants it; may be empty with dry_run
+	Why           string `protobuf:"bytes,8,opt,name=why,proto3" json:"why,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PurgeCacheRequest) Reset() {
+	*x = PurgeCacheRequest{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PurgeCacheRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PurgeCacheRequest) ProtoMessage() {}
+
+func (x *PurgeCacheRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PurgeCacheRequest.ProtoReflect.Descriptor instead.
+func (*PurgeCacheRequest) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *PurgeCacheRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *PurgeCacheRequest) GetRoute() string {
+	if x != nil {
+		return x.Route
+	}
+	return ""
+}
+
+func (x *PurgeCacheRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *PurgeCacheRequest) GetCaller() string {
+	if x != nil {
+		return x.Caller
+	}
+	return ""
+}
+
+func (x *PurgeCacheRequest) GetAll() bool {
+	if x != nil {
+		return x.All
+	}
+	return false
+}
+
+func (x *PurgeCacheRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+func (x *PurgeCacheRequest) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *PurgeCacheRequest) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+// PurgeCacheResponse says what was given up, or would be. An answer that is in memory and on disk counts in both.
+type PurgeCacheResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	MemoryEntries int64                  `protobuf:"varint,1,opt,name=memory_entries,json=memoryEntries,proto3" json:"memory_entries,omitempty"`
+	MemoryBytes   int64                  `protobuf:"varint,2,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"` // with overhead
+	DiskEntries   int64                  `protobuf:"varint,3,opt,name=disk_entries,json=diskEntries,proto3" json:"disk_entries,omitempty"` // what waits to be written is given up too, and not counted
+	DiskBytes     int64                  `protobuf:"varint,4,opt,name=disk_bytes,json=diskBytes,proto3" json:"disk_bytes,omitempty"`       // before compression
+	// Why the disk could not be looked through; empty: it was. What is there counts for nothing above. Without dry_run it is given out no more, and deleted as
+	// soon as it can be; a server that starts before that may find it again.
+	DiskPending   string `protobuf:"bytes,5,opt,name=disk_pending,json=diskPending,proto3" json:"disk_pending,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PurgeCacheResponse) Reset() {
+	*x = PurgeCacheResponse{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[61]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PurgeCacheResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PurgeCacheResponse) ProtoMessage() {}
+
+func (x *PurgeCacheResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[61]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PurgeCacheResponse.ProtoReflect.Descriptor instead.
+func (*PurgeCacheResponse) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{61}
+}
+
+func (x *PurgeCacheResponse) GetMemoryEntries() int64 {
+	if x != nil {
+		return x.MemoryEntries
+	}
+	return 0
+}
+
+func (x *PurgeCacheResponse) GetMemoryBytes() int64 {
+	if x != nil {
+		return x.MemoryBytes
+	}
+	return 0
+}
+
+func (x *PurgeCacheResponse) GetDiskEntries() int64 {
+	if x != nil {
+		return x.DiskEntries
+	}
+	return 0
+}
+
+func (x *PurgeCacheResponse) GetDiskBytes() int64 {
+	if x != nil {
+		return x.DiskBytes
+	}
+	return 0
+}
+
+func (x *PurgeCacheResponse) GetDiskPending() string {
+	if x != nil {
+		return x.DiskPending
+	}
+	return ""
+}
+
 var File_optimizer_control_controlpb_control_proto protoreflect.FileDescriptor
 
 const file_optimizer_control_controlpb_control_proto_rawDesc = "" +
@@ -4190,13 +5072,103 @@ const file_optimizer_control_controlpb_control_proto_rawDesc = "" +
 	"\x04span\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x04span\"[\n" +
 	"\x12GetSavingsResponse\x121\n" +
 	"\asavings\x18\x01 \x01(\v2\x17.google.protobuf.StructR\asavings\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text*b\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"\x13\n" +
+	"\x11CacheStatsRequest\"\xcd\x01\n" +
+	"\x12CacheStatsResponse\x12\x18\n" +
+	"\aenabled\x18\x01 \x01(\bR\aenabled\x124\n" +
+	"\x06memory\x18\x02 \x01(\v2\x1c.llmopt.control.v1.CacheTierR\x06memory\x120\n" +
+	"\x04disk\x18\x03 \x01(\v2\x1c.llmopt.control.v1.CacheDiskR\x04disk\x125\n" +
+	"\x06routes\x18\x04 \x03(\v2\x1d.llmopt.control.v1.RouteCacheR\x06routes\"\xd6\x01\n" +
+	"\tCacheTier\x12\x18\n" +
+	"\aentries\x18\x01 \x01(\x03R\aentries\x12\x14\n" +
+	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\x12\x1f\n" +
+	"\vlimit_bytes\x18\x03 \x01(\x03R\n" +
+	"limitBytes\x12\x12\n" +
+	"\x04hits\x18\x04 \x01(\x04R\x04hits\x12\x16\n" +
+	"\x06misses\x18\x05 \x01(\x04R\x06misses\x12\x16\n" +
+	"\x06stored\x18\x06 \x01(\x04R\x06stored\x12\x18\n" +
+	"\aevicted\x18\a \x01(\x04R\aevicted\x12\x1a\n" +
+	"\brejected\x18\b \x01(\x04R\brejected\"\xbd\x01\n" +
+	"\tCacheDisk\x120\n" +
+	"\x04tier\x18\x01 \x01(\v2\x1c.llmopt.control.v1.CacheTierR\x04tier\x12\x0e\n" +
+	"\x02up\x18\x02 \x01(\bR\x02up\x12\x15\n" +
+	"\x06not_up\x18\x03 \x01(\tR\x05notUp\x12!\n" +
+	"\fqueued_bytes\x18\x04 \x01(\x03R\vqueuedBytes\x12\x18\n" +
+	"\apurging\x18\x05 \x01(\x05R\apurging\x12\x1a\n" +
+	"\bfailures\x18\x06 \x01(\x04R\bfailures\"\xa6\x03\n" +
+	"\n" +
+	"RouteCache\x12\x14\n" +
+	"\x05route\x18\x01 \x01(\tR\x05route\x12G\n" +
+	"\brequests\x18\x02 \x03(\v2+.llmopt.control.v1.RouteCache.RequestsEntryR\brequests\x12\x16\n" +
+	"\x06stored\x18\x03 \x01(\x04R\x06stored\x12D\n" +
+	"\arefused\x18\x04 \x03(\v2*.llmopt.control.v1.RouteCache.RefusedEntryR\arefused\x12#\n" +
+	"\rsaved_nanousd\x18\x05 \x01(\x03R\fsavedNanousd\x12#\n" +
+	"\rsaved_seconds\x18\x06 \x01(\x01R\fsavedSeconds\x12\x18\n" +
+	"\adamaged\x18\a \x01(\x04R\adamaged\x1a;\n" +
+	"\rRequestsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\x1a:\n" +
+	"\fRefusedEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\">\n" +
+	"\x12LookUpCacheRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x16\n" +
+	"\x06answer\x18\x02 \x01(\bR\x06answer\"\xeb\a\n" +
+	"\x13LookUpCacheResponse\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x16\n" +
+	"\x06memory\x18\x02 \x01(\bR\x06memory\x12\x12\n" +
+	"\x04disk\x18\x03 \x01(\bR\x04disk\x12\x14\n" +
+	"\x05state\x18\x04 \x01(\tR\x05state\x124\n" +
+	"\acreated\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x124\n" +
+	"\aexpires\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\x129\n" +
+	"\n" +
+	"kept_until\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tkeptUntil\x125\n" +
+	"\blast_hit\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\alastHit\x12\x1f\n" +
+	"\vage_seconds\x18\t \x01(\x01R\n" +
+	"ageSeconds\x12\x14\n" +
+	"\x05route\x18\n" +
+	" \x01(\tR\x05route\x12\x14\n" +
+	"\x05model\x18\v \x01(\tR\x05model\x12\x16\n" +
+	"\x06caller\x18\f \x01(\tR\x06caller\x12\x18\n" +
+	"\adialect\x18\r \x01(\tR\adialect\x12\x1c\n" +
+	"\toperation\x18\x0e \x01(\tR\toperation\x12\x16\n" +
+	"\x06format\x18\x0f \x01(\tR\x06format\x12\x16\n" +
+	"\x06status\x18\x10 \x01(\x05R\x06status\x12!\n" +
+	"\fcontent_type\x18\x11 \x01(\tR\vcontentType\x12!\n" +
+	"\fanswer_bytes\x18\x12 \x01(\x03R\vanswerBytes\x12\x14\n" +
+	"\x05bytes\x18\x13 \x01(\x03R\x05bytes\x12!\n" +
+	"\ftokens_input\x18\x14 \x01(\x03R\vtokensInput\x12*\n" +
+	"\x11tokens_cache_read\x18\x15 \x01(\x03R\x0ftokensCacheRead\x12,\n" +
+	"\x12tokens_cache_write\x18\x16 \x01(\x03R\x10tokensCacheWrite\x12#\n" +
+	"\rtokens_output\x18\x17 \x01(\x03R\ftokensOutput\x12)\n" +
+	"\x10tokens_reasoning\x18\x18 \x01(\x03R\x0ftokensReasoning\x12!\n" +
+	"\fcost_nanousd\x18\x19 \x01(\x03R\vcostNanousd\x12\x1a\n" +
+	"\bunpriced\x18\x1a \x01(\bR\bunpriced\x12'\n" +
+	"\x0flatency_seconds\x18\x1b \x01(\x01R\x0elatencySeconds\x12,\n" +
+	"\x12first_byte_seconds\x18\x1c \x01(\x01R\x10firstByteSeconds\x12\x16\n" +
+	"\x06answer\x18\x1d \x01(\fR\x06answer\"\xb6\x01\n" +
+	"\x11PurgeCacheRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05route\x18\x02 \x01(\tR\x05route\x12\x14\n" +
+	"\x05model\x18\x03 \x01(\tR\x05model\x12\x16\n" +
+	"\x06caller\x18\x04 \x01(\tR\x06caller\x12\x10\n" +
+	"\x03all\x18\x05 \x01(\bR\x03all\x12\x17\n" +
+	"\adry_run\x18\x06 \x01(\bR\x06dryRun\x12\x0e\n" +
+	"\x02by\x18\a \x01(\tR\x02by\x12\x10\n" +
+	"\x03why\x18\b \x01(\tR\x03why\"\xc3\x01\n" +
+	"\x12PurgeCacheResponse\x12%\n" +
+	"\x0ememory_entries\x18\x01 \x01(\x03R\rmemoryEntries\x12!\n" +
+	"\fmemory_bytes\x18\x02 \x01(\x03R\vmemoryBytes\x12!\n" +
+	"\fdisk_entries\x18\x03 \x01(\x03R\vdiskEntries\x12\x1d\n" +
+	"\n" +
+	"disk_bytes\x18\x04 \x01(\x03R\tdiskBytes\x12!\n" +
+	"\fdisk_pending\x18\x05 \x01(\tR\vdiskPending*b\n" +
 	"\x04Mode\x12\x14\n" +
 	"\x10MODE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fMODE_OBSERVE\x10\x01\x12\x12\n" +
 	"\x0eMODE_RECOMMEND\x10\x02\x12\x0f\n" +
 	"\vMODE_CANARY\x10\x03\x12\r\n" +
-	"\tMODE_AUTO\x10\x042\xc4\f\n" +
+	"\tMODE_AUTO\x10\x042\xe2\x0e\n" +
 	"\x05Admin\x12^\n" +
 	"\n" +
 	"GetVersion\x12$.llmopt.control.v1.GetVersionRequest\x1a%.llmopt.control.v1.GetVersionResponse\"\x03\x90\x02\x01\x12[\n" +
@@ -4217,7 +5189,12 @@ const file_optimizer_control_controlpb_control_proto_rawDesc = "" +
 	"\bRunCycle\x12\".llmopt.control.v1.RunCycleRequest\x1a#.llmopt.control.v1.RunCycleResponse0\x01\x12g\n" +
 	"\x0eWatchDecisions\x12(.llmopt.control.v1.WatchDecisionsRequest\x1a).llmopt.control.v1.WatchDecisionsResponse0\x01\x12^\n" +
 	"\vWatchStatus\x12%.llmopt.control.v1.WatchStatusRequest\x1a&.llmopt.control.v1.WatchStatusResponse0\x01\x12U\n" +
-	"\aExplain\x12!.llmopt.control.v1.ExplainRequest\x1a\".llmopt.control.v1.ExplainResponse\"\x03\x90\x02\x01B:Z8llm-auto-optimizer/optimizer/control/controlpb;controlpbb\x06proto3"
+	"\aExplain\x12!.llmopt.control.v1.ExplainRequest\x1a\".llmopt.control.v1.ExplainResponse\"\x03\x90\x02\x01\x12^\n" +
+	"\n" +
+	"CacheStats\x12$.llmopt.control.v1.CacheStatsRequest\x1a%.llmopt.control.v1.CacheStatsResponse\"\x03\x90\x02\x01\x12a\n" +
+	"\vLookUpCache\x12%.llmopt.control.v1.LookUpCacheRequest\x1a&.llmopt.control.v1.LookUpCacheResponse\"\x03\x90\x02\x01\x12Y\n" +
+	"\n" +
+	"PurgeCache\x12$.llmopt.control.v1.PurgeCacheRequest\x1a%.llmopt.control.v1.PurgeCacheResponseB:Z8llm-auto-optimizer/optimizer/control/controlpb;controlpbb\x06proto3"
 
 var (
 	file_optimizer_control_controlpb_control_proto_rawDescOnce sync.Once
@@ -4232,7 +5209,7 @@ func file_optimizer_control_controlpb_control_proto_rawDescGZIP() []byte {
 }
 
 var file_optimizer_control_controlpb_control_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_optimizer_control_controlpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
+var file_optimizer_control_controlpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 67)
 var file_optimizer_control_controlpb_control_proto_goTypes = []any{
 	(Mode)(0),                      // 0: llmopt.control.v1.Mode
 	(SetTargetRequest_Action)(0),   // 1: llmopt.control.v1.SetTargetRequest.Action
@@ -4289,123 +5266,150 @@ var file_optimizer_control_controlpb_control_proto_goTypes = []any{
 	(*WatchStatusResponse)(nil),    // 52: llmopt.control.v1.WatchStatusResponse
 	(*GetSavingsRequest)(nil),      // 53: llmopt.control.v1.GetSavingsRequest
 	(*GetSavingsResponse)(nil),     // 54: llmopt.control.v1.GetSavingsResponse
-	nil,                            // 55: llmopt.control.v1.Summary.OutcomesEntry
-	nil,                            // 56: llmopt.control.v1.ExplainRequest.HeadersEntry
-	nil,                            // 57: llmopt.control.v1.OptimizedRoute.ModesEntry
-	(*durationpb.Duration)(nil),    // 58: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),  // 59: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),        // 60: google.protobuf.Struct
+	(*CacheStatsRequest)(nil),      // 55: llmopt.control.v1.CacheStatsRequest
+	(*CacheStatsResponse)(nil),     // 56: llmopt.control.v1.CacheStatsResponse
+	(*CacheTier)(nil),              // 57: llmopt.control.v1.CacheTier
+	(*CacheDisk)(nil),              // 58: llmopt.control.v1.CacheDisk
+	(*RouteCache)(nil),             // 59: llmopt.control.v1.RouteCache
+	(*LookUpCacheRequest)(nil),     // 60: llmopt.control.v1.LookUpCacheRequest
+	(*LookUpCacheResponse)(nil),    // 61: llmopt.control.v1.LookUpCacheResponse
+	(*PurgeCacheRequest)(nil),      // 62: llmopt.control.v1.PurgeCacheRequest
+	(*PurgeCacheResponse)(nil),     // 63: llmopt.control.v1.PurgeCacheResponse
+	nil,                            // 64: llmopt.control.v1.Summary.OutcomesEntry
+	nil,                            // 65: llmopt.control.v1.ExplainRequest.HeadersEntry
+	nil,                            // 66: llmopt.control.v1.OptimizedRoute.ModesEntry
+	nil,                            // 67: llmopt.control.v1.RouteCache.RequestsEntry
+	nil,                            // 68: llmopt.control.v1.RouteCache.RefusedEntry
+	(*durationpb.Duration)(nil),    // 69: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),  // 70: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),        // 71: google.protobuf.Struct
 }
 var file_optimizer_control_controlpb_control_proto_depIdxs = []int32{
-	4,  // 0: llmopt.control.v1.GetVersionResponse.version:type_name -> llmopt.control.v1.Version
-	58, // 1: llmopt.control.v1.GetStatusRequest.span:type_name -> google.protobuf.Duration
-	4,  // 2: llmopt.control.v1.GetStatusResponse.version:type_name -> llmopt.control.v1.Version
-	59, // 3: llmopt.control.v1.GetStatusResponse.now:type_name -> google.protobuf.Timestamp
-	59, // 4: llmopt.control.v1.GetStatusResponse.started:type_name -> google.protobuf.Timestamp
-	0,  // 5: llmopt.control.v1.GetStatusResponse.mode:type_name -> llmopt.control.v1.Mode
-	7,  // 6: llmopt.control.v1.GetStatusResponse.providers:type_name -> llmopt.control.v1.Provider
-	58, // 7: llmopt.control.v1.GetStatusResponse.span:type_name -> google.protobuf.Duration
-	8,  // 8: llmopt.control.v1.GetStatusResponse.targets:type_name -> llmopt.control.v1.TargetStatus
-	9,  // 9: llmopt.control.v1.GetStatusResponse.total:type_name -> llmopt.control.v1.Summary
-	29, // 10: llmopt.control.v1.GetStatusResponse.routes:type_name -> llmopt.control.v1.Route
-	9,  // 11: llmopt.control.v1.TargetStatus.summary:type_name -> llmopt.control.v1.Summary
-	55, // 12: llmopt.control.v1.Summary.outcomes:type_name -> llmopt.control.v1.Summary.OutcomesEntry
-	10, // 13: llmopt.control.v1.Summary.ttft_seconds:type_name -> llmopt.control.v1.Quantiles
-	10, // 14: llmopt.control.v1.Summary.duration_seconds:type_name -> llmopt.control.v1.Quantiles
-	10, // 15: llmopt.control.v1.Summary.time_per_output_token_seconds:type_name -> llmopt.control.v1.Quantiles
-	58, // 16: llmopt.control.v1.GetSeriesRequest.span:type_name -> google.protobuf.Duration
-	58, // 17: llmopt.control.v1.GetSeriesRequest.step:type_name -> google.protobuf.Duration
-	58, // 18: llmopt.control.v1.GetSeriesResponse.step:type_name -> google.protobuf.Duration
-	13, // 19: llmopt.control.v1.GetSeriesResponse.points:type_name -> llmopt.control.v1.Point
-	59, // 20: llmopt.control.v1.Point.start:type_name -> google.protobuf.Timestamp
-	59, // 21: llmopt.control.v1.Point.end:type_name -> google.protobuf.Timestamp
-	9,  // 22: llmopt.control.v1.Point.summary:type_name -> llmopt.control.v1.Summary
-	16, // 23: llmopt.control.v1.ListJobsResponse.jobs:type_name -> llmopt.control.v1.Job
-	59, // 24: llmopt.control.v1.Job.next:type_name -> google.protobuf.Timestamp
-	59, // 25: llmopt.control.v1.Job.last:type_name -> google.protobuf.Timestamp
-	58, // 26: llmopt.control.v1.Job.took:type_name -> google.protobuf.Duration
-	58, // 27: llmopt.control.v1.RunJobResponse.took:type_name -> google.protobuf.Duration
-	21, // 28: llmopt.control.v1.GetStateResponse.spaces:type_name -> llmopt.control.v1.StateSpace
-	59, // 29: llmopt.control.v1.ListJournalRequest.since:type_name -> google.protobuf.Timestamp
-	26, // 30: llmopt.control.v1.ListJournalResponse.entries:type_name -> llmopt.control.v1.JournalEntry
-	59, // 31: llmopt.control.v1.JournalEntry.at:type_name -> google.protobuf.Timestamp
-	43, // 32: llmopt.control.v1.JournalEntry.decision:type_name -> llmopt.control.v1.Decision
-	60, // 33: llmopt.control.v1.JournalEntry.record:type_name -> google.protobuf.Struct
-	29, // 34: llmopt.control.v1.ListRoutesResponse.routes:type_name -> llmopt.control.v1.Route
-	30, // 35: llmopt.control.v1.Route.targets:type_name -> llmopt.control.v1.RouteTarget
-	58, // 36: llmopt.control.v1.RouteTarget.for:type_name -> google.protobuf.Duration
-	1,  // 37: llmopt.control.v1.SetTargetRequest.action:type_name -> llmopt.control.v1.SetTargetRequest.Action
-	30, // 38: llmopt.control.v1.SetTargetResponse.target:type_name -> llmopt.control.v1.RouteTarget
-	56, // 39: llmopt.control.v1.ExplainRequest.headers:type_name -> llmopt.control.v1.ExplainRequest.HeadersEntry
-	35, // 40: llmopt.control.v1.ExplainResponse.candidates:type_name -> llmopt.control.v1.Candidate
-	36, // 41: llmopt.control.v1.ExplainResponse.fallbacks:type_name -> llmopt.control.v1.Chain
-	39, // 42: llmopt.control.v1.GetOptimizerResponse.routes:type_name -> llmopt.control.v1.OptimizedRoute
-	41, // 43: llmopt.control.v1.GetOptimizerResponse.frozen:type_name -> llmopt.control.v1.Standing
-	41, // 44: llmopt.control.v1.GetOptimizerResponse.pins:type_name -> llmopt.control.v1.Standing
-	41, // 45: llmopt.control.v1.GetOptimizerResponse.modes:type_name -> llmopt.control.v1.Standing
-	43, // 46: llmopt.control.v1.GetOptimizerResponse.pending:type_name -> llmopt.control.v1.Decision
-	42, // 47: llmopt.control.v1.GetOptimizerResponse.fences:type_name -> llmopt.control.v1.Fence
-	57, // 48: llmopt.control.v1.OptimizedRoute.modes:type_name -> llmopt.control.v1.OptimizedRoute.ModesEntry
-	40, // 49: llmopt.control.v1.OptimizedRoute.trial:type_name -> llmopt.control.v1.Trial
-	44, // 50: llmopt.control.v1.OptimizedRoute.changes:type_name -> llmopt.control.v1.Change
-	0,  // 51: llmopt.control.v1.Standing.mode:type_name -> llmopt.control.v1.Mode
-	59, // 52: llmopt.control.v1.Standing.until:type_name -> google.protobuf.Timestamp
-	59, // 53: llmopt.control.v1.Fence.until:type_name -> google.protobuf.Timestamp
-	59, // 54: llmopt.control.v1.Decision.at:type_name -> google.protobuf.Timestamp
-	0,  // 55: llmopt.control.v1.Decision.mode:type_name -> llmopt.control.v1.Mode
-	59, // 56: llmopt.control.v1.Decision.expires:type_name -> google.protobuf.Timestamp
-	44, // 57: llmopt.control.v1.Decision.changes:type_name -> llmopt.control.v1.Change
-	40, // 58: llmopt.control.v1.Decision.trial:type_name -> llmopt.control.v1.Trial
-	0,  // 59: llmopt.control.v1.OrderOptimizerRequest.mode:type_name -> llmopt.control.v1.Mode
-	58, // 60: llmopt.control.v1.OrderOptimizerRequest.for:type_name -> google.protobuf.Duration
-	43, // 61: llmopt.control.v1.OrderOptimizerResponse.decision:type_name -> llmopt.control.v1.Decision
-	43, // 62: llmopt.control.v1.RunCycleResponse.decision:type_name -> llmopt.control.v1.Decision
-	43, // 63: llmopt.control.v1.WatchDecisionsResponse.decision:type_name -> llmopt.control.v1.Decision
-	58, // 64: llmopt.control.v1.WatchStatusRequest.span:type_name -> google.protobuf.Duration
-	58, // 65: llmopt.control.v1.WatchStatusRequest.every:type_name -> google.protobuf.Duration
-	6,  // 66: llmopt.control.v1.WatchStatusResponse.status:type_name -> llmopt.control.v1.GetStatusResponse
-	58, // 67: llmopt.control.v1.GetSavingsRequest.span:type_name -> google.protobuf.Duration
-	60, // 68: llmopt.control.v1.GetSavingsResponse.savings:type_name -> google.protobuf.Struct
-	0,  // 69: llmopt.control.v1.OptimizedRoute.ModesEntry.value:type_name -> llmopt.control.v1.Mode
-	2,  // 70: llmopt.control.v1.Admin.GetVersion:input_type -> llmopt.control.v1.GetVersionRequest
-	5,  // 71: llmopt.control.v1.Admin.GetStatus:input_type -> llmopt.control.v1.GetStatusRequest
-	11, // 72: llmopt.control.v1.Admin.GetSeries:input_type -> llmopt.control.v1.GetSeriesRequest
-	14, // 73: llmopt.control.v1.Admin.ListJobs:input_type -> llmopt.control.v1.ListJobsRequest
-	17, // 74: llmopt.control.v1.Admin.RunJob:input_type -> llmopt.control.v1.RunJobRequest
-	19, // 75: llmopt.control.v1.Admin.GetState:input_type -> llmopt.control.v1.GetStateRequest
-	22, // 76: llmopt.control.v1.Admin.CompactState:input_type -> llmopt.control.v1.CompactStateRequest
-	24, // 77: llmopt.control.v1.Admin.ListJournal:input_type -> llmopt.control.v1.ListJournalRequest
-	27, // 78: llmopt.control.v1.Admin.ListRoutes:input_type -> llmopt.control.v1.ListRoutesRequest
-	31, // 79: llmopt.control.v1.Admin.SetTarget:input_type -> llmopt.control.v1.SetTargetRequest
-	37, // 80: llmopt.control.v1.Admin.GetOptimizer:input_type -> llmopt.control.v1.GetOptimizerRequest
-	45, // 81: llmopt.control.v1.Admin.OrderOptimizer:input_type -> llmopt.control.v1.OrderOptimizerRequest
-	53, // 82: llmopt.control.v1.Admin.GetSavings:input_type -> llmopt.control.v1.GetSavingsRequest
-	47, // 83: llmopt.control.v1.Admin.RunCycle:input_type -> llmopt.control.v1.RunCycleRequest
-	49, // 84: llmopt.control.v1.Admin.WatchDecisions:input_type -> llmopt.control.v1.WatchDecisionsRequest
-	51, // 85: llmopt.control.v1.Admin.WatchStatus:input_type -> llmopt.control.v1.WatchStatusRequest
-	33, // 86: llmopt.control.v1.Admin.Explain:input_type -> llmopt.control.v1.ExplainRequest
-	3,  // 87: llmopt.control.v1.Admin.GetVersion:output_type -> llmopt.control.v1.GetVersionResponse
-	6,  // 88: llmopt.control.v1.Admin.GetStatus:output_type -> llmopt.control.v1.GetStatusResponse
-	12, // 89: llmopt.control.v1.Admin.GetSeries:output_type -> llmopt.control.v1.GetSeriesResponse
-	15, // 90: llmopt.control.v1.Admin.ListJobs:output_type -> llmopt.control.v1.ListJobsResponse
-	18, // 91: llmopt.control.v1.Admin.RunJob:output_type -> llmopt.control.v1.RunJobResponse
-	20, // 92: llmopt.control.v1.Admin.GetState:output_type -> llmopt.control.v1.GetStateResponse
-	23, // 93: llmopt.control.v1.Admin.CompactState:output_type -> llmopt.control.v1.CompactStateResponse
-	25, // 94: llmopt.control.v1.Admin.ListJournal:output_type -> llmopt.control.v1.ListJournalResponse
-	28, // 95: llmopt.control.v1.Admin.ListRoutes:output_type -> llmopt.control.v1.ListRoutesResponse
-	32, // 96: llmopt.control.v1.Admin.SetTarget:output_type -> llmopt.control.v1.SetTargetResponse
-	38, // 97: llmopt.control.v1.Admin.GetOptimizer:output_type -> llmopt.control.v1.GetOptimizerResponse
-	46, // 98: llmopt.control.v1.Admin.OrderOptimizer:output_type -> llmopt.control.v1.OrderOptimizerResponse
-	54, // 99: llmopt.control.v1.Admin.GetSavings:output_type -> llmopt.control.v1.GetSavingsResponse
-	48, // 100: llmopt.control.v1.Admin.RunCycle:output_type -> llmopt.control.v1.RunCycleResponse
-	50, // 101: llmopt.control.v1.Admin.WatchDecisions:output_type -> llmopt.control.v1.WatchDecisionsResponse
-	52, // 102: llmopt.control.v1.Admin.WatchStatus:output_type -> llmopt.control.v1.WatchStatusResponse
-	34, // 103: llmopt.control.v1.Admin.Explain:output_type -> llmopt.control.v1.ExplainResponse
-	87, // [87:104] is the sub-list for method output_type
-	70, // [70:87] is the sub-list for method input_type
-	70, // [70:70] is the sub-list for extension type_name
-	70, // [70:70] is the sub-list for extension extendee
-	0,  // [0:70] is the sub-list for field type_name
+	4,   // 0: llmopt.control.v1.GetVersionResponse.version:type_name -> llmopt.control.v1.Version
+	69,  // 1: llmopt.control.v1.GetStatusRequest.span:type_name -> google.protobuf.Duration
+	4,   // 2: llmopt.control.v1.GetStatusResponse.version:type_name -> llmopt.control.v1.Version
+	70,  // 3: llmopt.control.v1.GetStatusResponse.now:type_name -> google.protobuf.Timestamp
+	70,  // 4: llmopt.control.v1.GetStatusResponse.started:type_name -> google.protobuf.Timestamp
+	0,   // 5: llmopt.control.v1.GetStatusResponse.mode:type_name -> llmopt.control.v1.Mode
+	7,   // 6: llmopt.control.v1.GetStatusResponse.providers:type_name -> llmopt.control.v1.Provider
+	69,  // 7: llmopt.control.v1.GetStatusResponse.span:type_name -> google.protobuf.Duration
+	8,   // 8: llmopt.control.v1.GetStatusResponse.targets:type_name -> llmopt.control.v1.TargetStatus
+	9,   // 9: llmopt.control.v1.GetStatusResponse.total:type_name -> llmopt.control.v1.Summary
+	29,  // 10: llmopt.control.v1.GetStatusResponse.routes:type_name -> llmopt.control.v1.Route
+	9,   // 11: llmopt.control.v1.TargetStatus.summary:type_name -> llmopt.control.v1.Summary
+	64,  // 12: llmopt.control.v1.Summary.outcomes:type_name -> llmopt.control.v1.Summary.OutcomesEntry
+	10,  // 13: llmopt.control.v1.Summary.ttft_seconds:type_name -> llmopt.control.v1.Quantiles
+	10,  // 14: llmopt.control.v1.Summary.duration_seconds:type_name -> llmopt.control.v1.Quantiles
+	10,  // 15: llmopt.control.v1.Summary.time_per_output_token_seconds:type_name -> llmopt.control.v1.Quantiles
+	69,  // 16: llmopt.control.v1.GetSeriesRequest.span:type_name -> google.protobuf.Duration
+	69,  // 17: llmopt.control.v1.GetSeriesRequest.step:type_name -> google.protobuf.Duration
+	69,  // 18: llmopt.control.v1.GetSeriesResponse.step:type_name -> google.protobuf.Duration
+	13,  // 19: llmopt.control.v1.GetSeriesResponse.points:type_name -> llmopt.control.v1.Point
+	70,  // 20: llmopt.control.v1.Point.start:type_name -> google.protobuf.Timestamp
+	70,  // 21: llmopt.control.v1.Point.end:type_name -> google.protobuf.Timestamp
+	9,   // 22: llmopt.control.v1.Point.summary:type_name -> llmopt.control.v1.Summary
+	16,  // 23: llmopt.control.v1.ListJobsResponse.jobs:type_name -> llmopt.control.v1.Job
+	70,  // 24: llmopt.control.v1.Job.next:type_name -> google.protobuf.Timestamp
+	70,  // 25: llmopt.control.v1.Job.last:type_name -> google.protobuf.Timestamp
+	69,  // 26: llmopt.control.v1.Job.took:type_name -> google.protobuf.Duration
+	69,  // 27: llmopt.control.v1.RunJobResponse.took:type_name -> google.protobuf.Duration
+	21,  // 28: llmopt.control.v1.GetStateResponse.spaces:type_name -> llmopt.control.v1.StateSpace
+	70,  // 29: llmopt.control.v1.ListJournalRequest.since:type_name -> google.protobuf.Timestamp
+	26,  // 30: llmopt.control.v1.ListJournalResponse.entries:type_name -> llmopt.control.v1.JournalEntry
+	70,  // 31: llmopt.control.v1.JournalEntry.at:type_name -> google.protobuf.Timestamp
+	43,  // 32: llmopt.control.v1.JournalEntry.decision:type_name -> llmopt.control.v1.Decision
+	71,  // 33: llmopt.control.v1.JournalEntry.record:type_name -> google.protobuf.Struct
+	29,  // 34: llmopt.control.v1.ListRoutesResponse.routes:type_name -> llmopt.control.v1.Route
+	30,  // 35: llmopt.control.v1.Route.targets:type_name -> llmopt.control.v1.RouteTarget
+	69,  // 36: llmopt.control.v1.RouteTarget.for:type_name -> google.protobuf.Duration
+	1,   // 37: llmopt.control.v1.SetTargetRequest.action:type_name -> llmopt.control.v1.SetTargetRequest.Action
+	30,  // 38: llmopt.control.v1.SetTargetResponse.target:type_name -> llmopt.control.v1.RouteTarget
+	65,  // 39: llmopt.control.v1.ExplainRequest.headers:type_name -> llmopt.control.v1.ExplainRequest.HeadersEntry
+	35,  // 40: llmopt.control.v1.ExplainResponse.candidates:type_name -> llmopt.control.v1.Candidate
+	36,  // 41: llmopt.control.v1.ExplainResponse.fallbacks:type_name -> llmopt.control.v1.Chain
+	39,  // 42: llmopt.control.v1.GetOptimizerResponse.routes:type_name -> llmopt.control.v1.OptimizedRoute
+	41,  // 43: llmopt.control.v1.GetOptimizerResponse.frozen:type_name -> llmopt.control.v1.Standing
+	41,  // 44: llmopt.control.v1.GetOptimizerResponse.pins:type_name -> llmopt.control.v1.Standing
+	41,  // 45: llmopt.control.v1.GetOptimizerResponse.modes:type_name -> llmopt.control.v1.Standing
+	43,  // 46: llmopt.control.v1.GetOptimizerResponse.pending:type_name -> llmopt.control.v1.Decision
+	42,  // 47: llmopt.control.v1.GetOptimizerResponse.fences:type_name -> llmopt.control.v1.Fence
+	66,  // 48: llmopt.control.v1.OptimizedRoute.modes:type_name -> llmopt.control.v1.OptimizedRoute.ModesEntry
+	40,  // 49: llmopt.control.v1.OptimizedRoute.trial:type_name -> llmopt.control.v1.Trial
+	44,  // 50: llmopt.control.v1.OptimizedRoute.changes:type_name -> llmopt.control.v1.Change
+	0,   // 51: llmopt.control.v1.Standing.mode:type_name -> llmopt.control.v1.Mode
+	70,  // 52: llmopt.control.v1.Standing.until:type_name -> google.protobuf.Timestamp
+	70,  // 53: llmopt.control.v1.Fence.until:type_name -> google.protobuf.Timestamp
+	70,  // 54: llmopt.control.v1.Decision.at:type_name -> google.protobuf.Timestamp
+	0,   // 55: llmopt.control.v1.Decision.mode:type_name -> llmopt.control.v1.Mode
+	70,  // 56: llmopt.control.v1.Decision.expires:type_name -> google.protobuf.Timestamp
+	44,  // 57: llmopt.control.v1.Decision.changes:type_name -> llmopt.control.v1.Change
+	40,  // 58: llmopt.control.v1.Decision.trial:type_name -> llmopt.control.v1.Trial
+	0,   // 59: llmopt.control.v1.OrderOptimizerRequest.mode:type_name -> llmopt.control.v1.Mode
+	69,  // 60: llmopt.control.v1.OrderOptimizerRequest.for:type_name -> google.protobuf.Duration
+	43,  // 61: llmopt.control.v1.OrderOptimizerResponse.decision:type_name -> llmopt.control.v1.Decision
+	43,  // 62: llmopt.control.v1.RunCycleResponse.decision:type_name -> llmopt.control.v1.Decision
+	43,  // 63: llmopt.control.v1.WatchDecisionsResponse.decision:type_name -> llmopt.control.v1.Decision
+	69,  // 64: llmopt.control.v1.WatchStatusRequest.span:type_name -> google.protobuf.Duration
+	69,  // 65: llmopt.control.v1.WatchStatusRequest.every:type_name -> google.protobuf.Duration
+	6,   // 66: llmopt.control.v1.WatchStatusResponse.status:type_name -> llmopt.control.v1.GetStatusResponse
+	69,  // 67: llmopt.control.v1.GetSavingsRequest.span:type_name -> google.protobuf.Duration
+	71,  // 68: llmopt.control.v1.GetSavingsResponse.savings:type_name -> google.protobuf.Struct
+	57,  // 69: llmopt.control.v1.CacheStatsResponse.memory:type_name -> llmopt.control.v1.CacheTier
+	58,  // 70: llmopt.control.v1.CacheStatsResponse.disk:type_name -> llmopt.control.v1.CacheDisk
+	59,  // 71: llmopt.control.v1.CacheStatsResponse.routes:type_name -> llmopt.control.v1.RouteCache
+	57,  // 72: llmopt.control.v1.CacheDisk.tier:type_name -> llmopt.control.v1.CacheTier
+	67,  // 73: llmopt.control.v1.RouteCache.requests:type_name -> llmopt.control.v1.RouteCache.RequestsEntry
+	68,  // 74: llmopt.control.v1.RouteCache.refused:type_name -> llmopt.control.v1.RouteCache.RefusedEntry
+	70,  // 75: llmopt.control.v1.LookUpCacheResponse.created:type_name -> google.protobuf.Timestamp
+	70,  // 76: llmopt.control.v1.LookUpCacheResponse.expires:type_name -> google.protobuf.Timestamp
+	70,  // 77: llmopt.control.v1.LookUpCacheResponse.kept_until:type_name -> google.protobuf.Timestamp
+	70,  // 78: llmopt.control.v1.LookUpCacheResponse.last_hit:type_name -> google.protobuf.Timestamp
+	0,   // 79: llmopt.control.v1.OptimizedRoute.ModesEntry.value:type_name -> llmopt.control.v1.Mode
+	2,   // 80: llmopt.control.v1.Admin.GetVersion:input_type -> llmopt.control.v1.GetVersionRequest
+	5,   // 81: llmopt.control.v1.Admin.GetStatus:input_type -> llmopt.control.v1.GetStatusRequest
+	11,  // 82: llmopt.control.v1.Admin.GetSeries:input_type -> llmopt.control.v1.GetSeriesRequest
+	14,  // 83: llmopt.control.v1.Admin.ListJobs:input_type -> llmopt.control.v1.ListJobsRequest
+	17,  // 84: llmopt.control.v1.Admin.RunJob:input_type -> llmopt.control.v1.RunJobRequest
+	19,  // 85: llmopt.control.v1.Admin.GetState:input_type -> llmopt.control.v1.GetStateRequest
+	22,  // 86: llmopt.control.v1.Admin.CompactState:input_type -> llmopt.control.v1.CompactStateRequest
+	24,  // 87: llmopt.control.v1.Admin.ListJournal:input_type -> llmopt.control.v1.ListJournalRequest
+	27,  // 88: llmopt.control.v1.Admin.ListRoutes:input_type -> llmopt.control.v1.ListRoutesRequest
+	31,  // 89: llmopt.control.v1.Admin.SetTarget:input_type -> llmopt.control.v1.SetTargetRequest
+	37,  // 90: llmopt.control.v1.Admin.GetOptimizer:input_type -> llmopt.control.v1.GetOptimizerRequest
+	45,  // 91: llmopt.control.v1.Admin.OrderOptimizer:input_type -> llmopt.control.v1.OrderOptimizerRequest
+	53,  // 92: llmopt.control.v1.Admin.GetSavings:input_type -> llmopt.control.v1.GetSavingsRequest
+	47,  // 93: llmopt.control.v1.Admin.RunCycle:input_type -> llmopt.control.v1.RunCycleRequest
+	49,  // 94: llmopt.control.v1.Admin.WatchDecisions:input_type -> llmopt.control.v1.WatchDecisionsRequest
+	51,  // 95: llmopt.control.v1.Admin.WatchStatus:input_type -> llmopt.control.v1.WatchStatusRequest
+	33,  // 96: llmopt.control.v1.Admin.Explain:input_type -> llmopt.control.v1.ExplainRequest
+	55,  // 97: llmopt.control.v1.Admin.CacheStats:input_type -> llmopt.control.v1.CacheStatsRequest
+	60,  // 98: llmopt.control.v1.Admin.LookUpCache:input_type -> llmopt.control.v1.LookUpCacheRequest
+	62,  // 99: llmopt.control.v1.Admin.PurgeCache:input_type -> llmopt.control.v1.PurgeCacheRequest
+	3,   // 100: llmopt.control.v1.Admin.GetVersion:output_type -> llmopt.control.v1.GetVersionResponse
+	6,   // 101: llmopt.control.v1.Admin.GetStatus:output_type -> llmopt.control.v1.GetStatusResponse
+	12,  // 102: llmopt.control.v1.Admin.GetSeries:output_type -> llmopt.control.v1.GetSeriesResponse
+	15,  // 103: llmopt.control.v1.Admin.ListJobs:output_type -> llmopt.control.v1.ListJobsResponse
+	18,  // 104: llmopt.control.v1.Admin.RunJob:output_type -> llmopt.control.v1.RunJobResponse
+	20,  // 105: llmopt.control.v1.Admin.GetState:output_type -> llmopt.control.v1.GetStateResponse
+	23,  // 106: llmopt.control.v1.Admin.CompactState:output_type -> llmopt.control.v1.CompactStateResponse
+	25,  // 107: llmopt.control.v1.Admin.ListJournal:output_type -> llmopt.control.v1.ListJournalResponse
+	28,  // 108: llmopt.control.v1.Admin.ListRoutes:output_type -> llmopt.control.v1.ListRoutesResponse
+	32,  // 109: llmopt.control.v1.Admin.SetTarget:output_type -> llmopt.control.v1.SetTargetResponse
+	38,  // 110: llmopt.control.v1.Admin.GetOptimizer:output_type -> llmopt.control.v1.GetOptimizerResponse
+	46,  // 111: llmopt.control.v1.Admin.OrderOptimizer:output_type -> llmopt.control.v1.OrderOptimizerResponse
+	54,  // 112: llmopt.control.v1.Admin.GetSavings:output_type -> llmopt.control.v1.GetSavingsResponse
+	48,  // 113: llmopt.control.v1.Admin.RunCycle:output_type -> llmopt.control.v1.RunCycleResponse
+	50,  // 114: llmopt.control.v1.Admin.WatchDecisions:output_type -> llmopt.control.v1.WatchDecisionsResponse
+	52,  // 115: llmopt.control.v1.Admin.WatchStatus:output_type -> llmopt.control.v1.WatchStatusResponse
+	34,  // 116: llmopt.control.v1.Admin.Explain:output_type -> llmopt.control.v1.ExplainResponse
+	56,  // 117: llmopt.control.v1.Admin.CacheStats:output_type -> llmopt.control.v1.CacheStatsResponse
+	61,  // 118: llmopt.control.v1.Admin.LookUpCache:output_type -> llmopt.control.v1.LookUpCacheResponse
+	63,  // 119: llmopt.control.v1.Admin.PurgeCache:output_type -> llmopt.control.v1.PurgeCacheResponse
+	100, // [100:120] is the sub-list for method output_type
+	80,  // [80:100] is the sub-list for method input_type
+	80,  // [80:80] is the sub-list for extension type_name
+	80,  // [80:80] is the sub-list for extension extendee
+	0,   // [0:80] is the sub-list for field type_name
 }
 
 func init() { file_optimizer_control_controlpb_control_proto_init() }
@@ -4419,7 +5423,7 @@ func file_optimizer_control_controlpb_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_optimizer_control_controlpb_control_proto_rawDesc), len(file_optimizer_control_controlpb_control_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   56,
+			NumMessages:   67,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
