@@ -189,34 +189,87 @@ func FuzzFindBreakpoints(f *testing.F) {
 	} {
 		f.Add([]byte(body), true)
 	}
-	f.Fuzz(func(t *testing.T, body []byte, hour bool) {
-		places := FindBreakpoints(body, 0, hour)
-		r := Scan(Messages, nil, body)
-		got := Rewrite(nil, body, &r, Edits{Breakpoints: places})
-		if places.Len() == 0 && !bytes.Equal(got, body) {
-			t.Fatalf("no marks: %q became %q", body, got)
+	f.Fuzz(func(t *testing.T, body []byte, hour bool) { sameButMarked(t, body, hour) })
+}
+
+// TestFindBreakpoints_AnyRequest holds requests of any make to what is fuzzed above, which seldom gets that far by itself.
+func TestFindBreakpoints_AnyRequest(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(3, 4))
+	var with [MaxBreakpoints + 1]int
+	for range 5000 {
+		with[sameButMarked(t, randomRequest(rng), rng.IntN(2) == 0)]++
+	}
+	for marks, n := range with {
+		if n == 0 {
+			t.Errorf("no request had %d marks: the test has not tested", marks)
 		}
-		if !json.Valid(body) {
-			return
+	}
+}
+
+// sameButMarked checks that marks change nothing but themselves, and returns their number.
+func sameButMarked(t *testing.T, body []byte, hour bool) (marks int) {
+	t.Helper()
+	places := FindBreakpoints(body, 0, hour)
+	r := Scan(Messages, nil, body)
+	got := Rewrite(nil, body, &r, Edits{Breakpoints: places})
+	if places.Len() == 0 && !bytes.Equal(got, body) {
+		t.Fatalf("no marks: %q became %q", body, got)
+	}
+	if !json.Valid(body) {
+		return 0
+	}
+	if !json.Valid(got) {
+		t.Fatalf("%q became %q", body, got)
+	}
+	if again := FindBreakpoints(got, 0, hour); places.Len() > 0 && again.Len() != 0 {
+		t.Fatalf("%q is marked again", got)
+	}
+	var before, after map[string]any
+	if json.Unmarshal(body, &before) != nil || json.Unmarshal(got, &after) != nil {
+		return 0
+	}
+	if n := strip(t, after); n != places.Len() || n > MaxBreakpoints {
+		t.Fatalf("%q: %d marks, want %d", got, n, places.Len())
+	}
+	strip(t, before) // what strings become as blocks, blocks that are nothing else become too
+	if !reflect.DeepEqual(before, after) {
+		t.Fatalf("%q became another request: %q", body, got)
+	}
+	return places.Len()
+}
+
+// randomRequest is a request for messages, of blocks of any kind in any order, with odd spellings and odd members here and there.
+func randomRequest(rng *rand.Rand) []byte {
+	pick := func(from ...string) string { return from[rng.IntN(len(from))] }
+	list := func(most int, one func() string) string {
+		var all []string
+		for range rng.IntN(most + 1) {
+			all = append(all, one())
 		}
-		if !json.Valid(got) {
-			t.Fatalf("%q became %q", body, got)
+		return "[" + strings.Join(all, pick(",", " , ")) + pick("]", " ]")
+	}
+	block := func() string {
+		return pick(`{"type":"text","text":"t"}`, `{"text":"\"t\\" , "type":"text" }`, `{"type":"text","text":""}`, `{"type":"thinking","thinking":"t","signature":"s"}`,
+			`{"type":"redacted_thinking","data":"d"}`, `{"type":"image","source":{"data":"}]"}}`, `{"type":"tool_use","id":"1","name":"f","input":{}}`, `{"ty\u0070e":"document"}`,
+			`{"type":"tool_result","tool_use_id":"1","content":[{"type":"text","text":""}]}`, `{"type":"new"}`, `{"type":"text","type":"thinking","text":"t"}`, `{}`)
+	}
+	content := func() string { return pick(`"t"`, `""`, `"\u0022"`, list(3, block), list(3, block), list(3, block)) }
+	message := func() string {
+		role := `"role":` + pick(`"user"`, `"user"`, `"assistant"`, `"system"`, `"us\u0065r"`, `7`)
+		return "{" + pick(role+`,"content":`+content(), `"content":`+content()+","+role, role) + "}"
+	}
+	tool := func() string {
+		return pick(`{"name":"f"}`, `{"name":"g","input_schema":{"type":"object"} }`, `{"name":"h","defer_loading":true}`, `{}`)
+	}
+	members := []string{`"messages":` + list(6, message), `"model":"m"`}
+	for _, more := range []string{`"system":` + pick(`"s"`, list(3, block)), `"tools":` + list(3, tool), `"x":{"system":["}"]}`} {
+		if rng.IntN(3) > 0 {
+			members = append(members, more)
 		}
-		if again := FindBreakpoints(got, 0, hour); places.Len() > 0 && again.Len() != 0 {
-			t.Fatalf("%q is marked again", got)
-		}
-		var before, after map[string]any
-		if json.Unmarshal(body, &before) != nil || json.Unmarshal(got, &after) != nil {
-			return
-		}
-		if n := strip(t, after); n != places.Len() || n > MaxBreakpoints {
-			t.Fatalf("%q: %d marks, want %d", got, n, places.Len())
-		}
-		strip(t, before) // what strings become as blocks, blocks that are nothing else become too
-		if !reflect.DeepEqual(before, after) {
-			t.Fatalf("%q became another request: %q", body, got)
-		}
-	})
+	}
+	rng.Shuffle(len(members), func(i, k int) { members[i], members[k] = members[k], members[i] })
+	return []byte("{" + strings.Join(members, pick(",", ",\n ")) + "}")
 }
 
 // strip takes the marks off a request, and makes of blocks that are nothing but a text the text. It fails the test where a mark stands on what may have none.
