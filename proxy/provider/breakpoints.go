@@ -43,13 +43,13 @@ func FindBreakpoints(body []byte, minimum int64, hour bool) Breakpoints {
 		return Breakpoints{}
 	}
 	b := Breakpoints{hour: hour}
-	b.add(s.tools, s.tools.start-s.toolsAt, minimum)
+	b.add(s.tools, s.tools.end-s.toolsAt, minimum)
 	ahead := s.toolsLen
-	b.add(s.system, ahead+s.system.start-s.systemAt, minimum)
+	b.add(s.system, ahead+s.system.end-s.systemAt, minimum)
 	ahead += s.systemLen
 	if s.answered || s.tools.found() {
-		b.add(s.earlier, ahead+s.earlier.start-s.messagesAt, minimum)
-		b.add(s.last, ahead+s.last.start-s.messagesAt, minimum)
+		b.add(s.earlier, ahead+s.earlier.end-s.messagesAt, minimum)
+		b.add(s.last, ahead+s.last.end-s.messagesAt, minimum)
 	}
 	return b
 }

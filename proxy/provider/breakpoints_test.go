@@ -91,9 +91,10 @@ func TestFindBreakpoints_ObeysTheMinimum(t *testing.T) {
 		}
 	}
 	check("all of it is short", body(100, 100, 100), 1024, 0)
-	check("long with its messages", body(100, 100, 4200), 1024, 0) // the block begins before its text
-	check("long with its system prompt", body(100, 4200, 100), 1024, 1)
+	check("long with its messages", body(100, 100, 4200), 1024, 1)
+	check("long with its system prompt", body(100, 4200, 100), 1024, 2)
 	check("long by tools", body(4200, 100, 100), 1024, 3)
+	check("just too short", body(100, 3850, 0), 1024, 0)
 	check("too short for the model", body(4200, 100, 100), 4096, 0)
 }
 
