@@ -39,10 +39,10 @@ func TestPromptEffect_SuspendsWhatDoesNotPay(t *testing.T) {
 	if d := e.add(now.Add(time.Minute), -1e9); d != (effectDecision{}) {
 		t.Errorf("an exchange that began before: %+v", d)
 	}
-	for _, want := range []time.Duration{2, 4, 8, 16, 24, 24} { // hours
+	for _, want := range []time.Duration{2 * time.Hour, 4 * time.Hour, 8 * time.Hour, 16 * time.Hour, 24 * time.Hour, 24 * time.Hour} {
 		now = time.Unix(0, e.until.Load())
-		if d := period(50, 15*time.Minute, -10); d != (effectDecision{net: -500, pause: want * time.Hour}) {
-			t.Errorf("again: %+v, want %d hours", d, want)
+		if d := period(50, 15*time.Minute, -10); d != (effectDecision{net: -500, pause: want}) {
+			t.Errorf("again: %+v, want %v", d, want)
 		}
 	}
 	now = time.Unix(0, e.until.Load())

@@ -35,11 +35,8 @@ type breakpoint struct {
 //
 // The body is passed once and nothing is allocated, unless a key or a kind is spelled with escapes.
 func FindBreakpoints(body []byte, minimum int64, hour bool) Breakpoints {
-	if int64(len(body))/bytesPerToken < minimum || bytes.Contains(body, []byte(`"cache_control"`)) {
-		return Breakpoints{} // such a key or value stands nowhere inside a string: there its quotes are escaped
-	}
 	s := promptScanner{scanner: scanner{body: body}}
-	if !s.prompt() {
+	if int64(len(body))/bytesPerToken < minimum || !s.prompt() {
 		return Breakpoints{}
 	}
 	b := Breakpoints{hour: hour}

@@ -14,7 +14,7 @@ type promptScanner struct {
 	toolsLen, systemLen           int
 }
 
-// prompt reads the body and reports whether it is built as the API demands, as far as it was looked at.
+// prompt reads the body and reports whether it is built as the API demands, as far as it was looked at, and leaves cache_control to the proxy.
 func (s *promptScanner) prompt() bool {
 	s.at = skipSpace(s.body, 0)
 	if s.peek() != '{' {
@@ -78,8 +78,10 @@ func (s *promptScanner) toolList() (last breakpoint) {
 		if s.bad {
 			return breakpoint{}
 		}
+		tool := s.body[start:s.at]
+		s.own(tool)
 		// What is loaded on demand is no part of the prompt's begin, and may not be marked; nor is there anything in an empty tool.
-		if tool := s.body[start:s.at]; !bytes.Contains(tool, []byte(`"defer_loading"`)) && bytes.IndexByte(tool, ':') > 0 {
+		if !bytes.Contains(tool, []byte(`"defer_loading"`)) && bytes.IndexByte(tool, ':') > 0 {
 			last = beforeBrace(s.at)
 		}
 	}
@@ -157,13 +159,20 @@ func (s *promptScanner) block(markable func(kind []byte) bool) bool {
 		case named(key, "cache_control"):
 			s.bad = true
 		default:
-			s.value()
+			s.own(s.value())
 		}
 	}
 	if s.bad || !markable(kind) {
 		return false
 	}
 	return string(kind) != "text" || len(words) > len(`""`) && words[0] == '"'
+}
+
+// own stops at a value that holds marks of the client's own, as the blocks in a tool's result may. In a text such a key can't stand: its quotes are escaped.
+func (s *promptScanner) own(raw []byte) {
+	if len(raw) > 0 && raw[0] != '"' && bytes.Contains(raw, []byte(`"cache_control"`)) {
+		s.bad = true
+	}
 }
 
 // beforeBrace is the place in an object that ends at end, behind all of its members.
