@@ -25,6 +25,7 @@ type Route struct {
 	FailFast        bool          `koanf:"fail_fast"`                             // refuse while every target is ejected
 	FirstByteFactor float64       `koanf:"first_byte_factor" allow:"0, 1.5..100"` // times a target's 99th percentile; 0: timeouts alone
 	Affinity        bool          `koanf:"affinity"`                              // send what begins alike to the same target
+	PromptCache     string        `koanf:"prompt_cache" allow:"off, 5m, 1h"`      // mark prompts for Anthropic's cache, for that lifetime
 	Hedge           Fraction      `koanf:"hedge" allow:"0..0.5"`                  // of exchanges that may be hedged; 0: none
 	Overrides       []string      `koanf:"overrides" kind:"overrides"`            // what a request may set for itself
 	Ejection        Ejection      `koanf:"ejection"`
@@ -115,6 +116,17 @@ func (c *Config) RouteList() []Route {
 	}
 	slices.SortFunc(list, func(a, b Route) int { return cmp.Or(cmp.Compare(a.order, b.order), cmp.Compare(a.Name, b.Name)) })
 	return list
+}
+
+// PromptCacheLifetime is how long the provider is asked to keep the prompts that are marked for its cache; 0: none are marked.
+func (r *Route) PromptCacheLifetime() time.Duration {
+	switch r.PromptCache {
+	case "5m":
+		return 5 * time.Minute
+	case "1h":
+		return time.Hour
+	}
+	return 0
 }
 
 // TargetList returns the route's targets in the order of the file.

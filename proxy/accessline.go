@@ -52,6 +52,9 @@ func (l *AccessLog) exchange(x *Exchange, now time.Time, o window.Outcome) {
 	b = logInt(b, "cost_nanousd", int64(x.total))
 	b = logBool(b, "estimated", x.estimated)
 	b = logBool(b, "unpriced", x.unpriced)
+	if x.prompt.arm != promptNone {
+		b = logInt(b, "breakpoints", int64(x.prompt.marks))
+	}
 	if x.cache.result != cacheOff {
 		b = logText(b, "cache", x.cache.result.String())
 		b = logInt(b, "saved_nanousd", int64(x.cache.saved))

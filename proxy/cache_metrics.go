@@ -20,6 +20,7 @@ const (
 	metricCacheStored  = "llmopt_cache_stored_total"        // route
 	metricCacheRefused = "llmopt_cache_not_stored_total"    // route, reason
 	metricCacheDamaged = "llmopt_cache_damaged_total"       // route
+	metricCacheSpent   = "llmopt_cache_refresh_usd_total"   // route
 	metricFollowers    = "llmopt_cache_followers"
 )
 
@@ -27,6 +28,7 @@ const (
 type cacheCounts struct {
 	results                  [cacheResults]atomic.Uint64
 	savedNanoUSD, savedNanos atomic.Int64
+	spentNanoUSD             atomic.Int64 // to fetch answers anew
 	stored, damaged          atomic.Uint64
 
 	mu      sync.Mutex
@@ -78,6 +80,7 @@ func (b *cacheBooks) write(w io.Writer) {
 		}
 		label := fmt.Sprintf("{route=%q}", name)
 		metrics.WriteCounterFloat64(w, metricCacheUSD+label, float64(n.savedNanoUSD.Load())/1e9)
+		metrics.WriteCounterFloat64(w, metricCacheSpent+label, float64(n.spentNanoUSD.Load())/1e9)
 		metrics.WriteCounterFloat64(w, metricCacheSeconds+label, float64(n.savedNanos.Load())/1e9)
 		metrics.WriteCounterUint64(w, metricCacheStored+label, n.stored.Load())
 		metrics.WriteCounterUint64(w, metricCacheDamaged+label, n.damaged.Load())

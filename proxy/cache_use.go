@@ -22,9 +22,9 @@ type CacheUse struct {
 
 // CacheUse is what the cache did for each route that keeps answers or did since the start, by name. It is safe for concurrent use.
 func (p *Proxy) CacheUse() (out []CacheUse) {
-	p.books.mu.Lock()
-	of := maps.Clone(p.books.of)
-	p.books.mu.Unlock()
+	p.books.cache.mu.Lock()
+	of := maps.Clone(p.books.cache.of)
+	p.books.cache.mu.Unlock()
 	for _, name := range slices.Sorted(maps.Keys(of)) {
 		out = append(out, of[name].use(name))
 	}

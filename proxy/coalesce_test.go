@@ -147,7 +147,7 @@ func TestCoalesce_Streams(t *testing.T) {
 		t.Errorf("%d calls, %v", up.calls.Load(), results)
 	}
 	settledFlights(t, g.p)
-	counts := g.p.books.book(directRoute)
+	counts := g.p.books.cache.book(directRoute)
 	if saved := counts.savedNanoUSD.Load(); saved <= 0 || saved%int64(n-1) != 0 {
 		t.Errorf("saved %d: want the call's cost for each of %d", saved, n-1)
 	}

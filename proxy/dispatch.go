@@ -26,12 +26,19 @@ func (p *Proxy) dispatch(ctx *fasthttp.RequestCtx, x *Exchange) error {
 // ask makes one attempt at the target. When it returns nil, x.conn stands at the answer's body, or all of that is held.
 func (p *Proxy) ask(ctx *fasthttp.RequestCtx, x *Exchange) error {
 	x.prepare()
-	if err := p.attempt(ctx, x); err != nil || !x.usageRefused() {
+	if err := p.attempt(ctx, x); err != nil {
 		return err
 	}
-	// The provider does not know stream_options. It said so before doing any work, so the request goes again as the
-	// client wrote it, and this target is not asked for usage any more.
-	x.target.refusesUsage.Store(true)
+	// Where the provider does not know what was added to the request, it says so before doing any work, so the request goes again as the client
+	// wrote it.
+	switch {
+	case x.usageRefused():
+		x.target.refusesUsage.Store(true)
+	case x.refusesMarks():
+		x.giveUpMarks()
+	default:
+		return nil
+	}
 	p.settle(x, time.Now())
 	x.waitedForAnswer()
 	x.askedUsage, x.edited, x.held = false, x.edited[:0], x.held[:0]
@@ -66,6 +73,7 @@ func (x *Exchange) prepare() {
 		x.on(config.FlagRequestUsage) {
 		edits.IncludeUsage, x.askedUsage = true, true
 	}
+	edits.Breakpoints = x.markPrompt()
 	if edits != (provider.Edits{}) && x.request.Valid {
 		x.edited = provider.Rewrite(x.edited[:0], x.body, &x.request, edits)
 	}

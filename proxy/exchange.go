@@ -87,15 +87,17 @@ type Exchange struct {
 	tier         config.Tier
 
 	// dispatch
-	conn       *upstream.Conn
-	head       []byte          // request head as sent upstream; scratch before that
-	loan       *requestBuffers // where the memory of body, head and edited comes from; nil once it was given back
-	edited     []byte          // request body as sent upstream, where it differs from body
-	askedUsage bool            // the stream was asked for usage on the client's behalf
-	upload     *upload
-	attempts   int
-	attempt    attempt
-	waited     time.Duration // time spent waiting for the client's body and for connections
+	conn         *upstream.Conn
+	head         []byte          // request head as sent upstream; scratch before that
+	loan         *requestBuffers // where the memory of body, head and edited comes from; nil once it was given back
+	edited       []byte          // request body as sent upstream, where it differs from body
+	askedUsage   bool            // the stream was asked for usage on the client's behalf
+	prompt       promptCaching
+	marksRefused bool // a provider has refused marks: the request goes without
+	upload       *upload
+	attempts     int
+	attempt      attempt
+	waited       time.Duration // time spent waiting for the client's body and for connections
 
 	// receive, stream
 	meter      *provider.Meter // stays with the pooled exchange, as the scrubber does; reset before use

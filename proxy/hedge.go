@@ -150,7 +150,7 @@ func (x *Exchange) double() *Exchange {
 		p: x.p, settings: x.settings, policy: x.policy, client: &clientConn{}, start: x.start, header: x.header, id: x.id,
 		provider: x.provider, operation: x.operation, method: x.method, path: x.clientPath, query: x.query, credential: x.credential,
 		hasConnection: x.hasConnection, bodyless: x.bodyless, isHead: x.isHead, http10: x.http10, bodyLen: x.bodyLen, request: x.request, class: x.class,
-		caller: x.caller, session: x.session, subject: x.subject, route: x.route, arm: x.arm, origin: x.origin, clientPath: x.clientPath, firstByte: x.firstByte,
+		caller: x.caller, session: x.session, subject: x.subject, marksRefused: x.marksRefused, route: x.route, arm: x.arm, origin: x.origin, clientPath: x.clientPath, firstByte: x.firstByte,
 		cache:        caching{keep: x.cache.keep, of: x.cache.of},
 		attemptsLeft: 2, tier: x.tier, walk: pick.Walking(*x.walk.Query()),
 		body: x.body, head: own.head, edited: own.edited, held: own.held, out: own.out, loan: own.loan, meter: own.meter, scrubber: own.scrubber, peek: own.peek,
@@ -214,7 +214,7 @@ func (r *race) adopt(err error, late bool) {
 	total := addNano(x.total, rival.total)
 	swapped := *x // its buffers go back with the rival
 	x.provider, x.limits, x.path, x.newModel, x.choice, x.routeTarget, x.lease = rival.provider, rival.limits, rival.path, rival.newModel, rival.choice, rival.routeTarget, rival.lease
-	x.target, x.series, x.price, x.conn, x.askedUsage, x.attempt = rival.target, rival.series, rival.price, rival.conn, rival.askedUsage, rival.attempt
+	x.target, x.series, x.price, x.conn, x.askedUsage, x.prompt, x.attempt = rival.target, rival.series, rival.price, rival.conn, rival.askedUsage, rival.prompt, rival.attempt
 	x.meter, x.scrubber, x.scrub, x.identity, x.format, x.status, x.length = rival.meter, rival.scrubber, rival.scrub, rival.identity, rival.format, rival.status, rival.length
 	x.retryAfter, x.streamed, x.lastRead, x.armed, x.settled, x.accounted = rival.retryAfter, rival.streamed, rival.lastRead, rival.armed, rival.settled, rival.accounted
 	x.held, x.out, x.aimedPath = rival.held, rival.out, rival.aimedPath

@@ -93,6 +93,9 @@ func (x *Exchange) countCache() {
 	}
 	n := c.of.counts
 	n.results[c.result].Add(1)
+	if c.result == cacheRefresh {
+		n.spentNanoUSD.Add(int64(x.total))
+	}
 	if x.kind != nil {
 		return // nobody has got it
 	}

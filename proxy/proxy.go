@@ -45,7 +45,7 @@ type Proxy struct {
 	changed func()
 	traces  *Traces
 	cache   Cache
-	books   cacheBooks
+	books   books
 	flights *flights
 
 	background background
@@ -70,6 +70,12 @@ type Proxy struct {
 	stopping  atomic.Bool // exchanges are cut
 }
 
+// books are counts by route that outlive reloads.
+type books struct {
+	cache   cacheBooks
+	prompts promptBooks
+}
+
 // New makes a proxy. It opens no connection yet.
 func New(o Options) (*Proxy, error) {
 	c := &o.Config.Server
@@ -83,13 +89,14 @@ func New(o Options) (*Proxy, error) {
 		requests:  sync.Pool{New: func() any { return &requestBuffers{} }},
 	}
 	p.targets = newTargets(p.metrics, o.Config.Windows.MaxSeries)
-	first, err := newSettings(o.Config, nil, p.rawIO, p.books.book)
+	first, err := newSettings(o.Config, nil, p.rawIO, &p.books)
 	if err != nil {
 		return nil, err
 	}
 	p.settings.Store(first)
 	p.metrics.set.RegisterMetricsWriter(p.writeRoutes)
-	p.metrics.set.RegisterMetricsWriter(p.books.write)
+	p.metrics.set.RegisterMetricsWriter(p.books.cache.write)
+	p.metrics.set.RegisterMetricsWriter(p.books.prompts.write)
 	p.metrics.origins(func() map[string]*providerState { return p.settings.Load().providers })
 	if p.clients, err = newClients(c.RawIO); err != nil {
 		return nil, err

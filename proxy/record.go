@@ -66,6 +66,7 @@ func (p *Proxy) settle(x *Exchange, now time.Time) {
 	x.series.Record(now, &o)
 	x.target.metrics.observe(&o, &x.usage)
 	x.charge(&o)
+	x.countPrompt(now)
 	x.settleLease(now, &o)
 	x.traceAttempt(now, &o)
 }
@@ -133,6 +134,9 @@ func (x *Exchange) account() {
 	}
 	rates := x.price.Rates(tier, x.usage.InputTotal())
 	x.cost = costOf(&x.usage, &rates)
+	if x.prompt.arm != promptNone {
+		x.prompt.saved = promptSaving(&x.usage, &rates)
+	}
 }
 
 // chargeable tells whether the provider may charge for the attempt: it got the whole request, and did not refuse it.

@@ -81,7 +81,7 @@ func TestRefresh_StaleWhileRevalidate(t *testing.T) {
 			if a := ask(context.Background(), t, g.addr, "k", body); versionOf(t, a.body) < 2 { // it may be past its time again
 				t.Errorf("afterwards: %+v", a)
 			}
-			counts := g.p.books.book(directRoute)
+			counts := g.p.books.cache.book(directRoute)
 			if fetched, saved := counts.results[cacheRefresh].Load(), counts.savedNanoUSD.Load(); fetched < 1 || saved <= 0 {
 				t.Errorf("%d fetched anew, %d saved", fetched, saved)
 			}
@@ -129,7 +129,7 @@ func TestRefresh_Early(t *testing.T) {
 		if a := ask(context.Background(), t, g.addr, "k", refreshBody); a.status != 200 {
 			t.Fatalf("%+v", a)
 		}
-		if g.p.books.book(directRoute).results[cacheRefresh].Load() > 0 {
+		if g.p.books.cache.book(directRoute).results[cacheRefresh].Load() > 0 {
 			settledFlights(t, g.p)
 			return
 		}

@@ -38,6 +38,7 @@ type target struct {
 	series   [classes][policy.Arms]atomic.Pointer[window.Series]
 
 	refusesUsage  atomic.Bool   // it has answered 400 to stream_options
+	refusedMarks  atomic.Int32  // in a row that it has answered 400 to cache_control
 	bytesPerToken atomic.Uint64 // float64 bits: request bytes per input token, learned; for estimates
 	price         atomic.Pointer[overriddenPrice]
 }
@@ -147,6 +148,7 @@ func (ts *targets) forget(provider string) {
 		for _, t := range models {
 			if t.provider == provider {
 				t.refusesUsage.Store(false)
+				t.refusedMarks.Store(0)
 				t.bytesPerToken.Store(math.Float64bits(defaultBytesPerToken))
 			}
 		}

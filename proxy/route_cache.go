@@ -21,12 +21,12 @@ type routeCache struct {
 }
 
 // newRouteCache is nil where nothing is kept.
-func newRouteCache(c *config.CacheRules, route, key string, books func(route string) *cacheCounts) (*routeCache, error) {
+func newRouteCache(c *config.CacheRules, route, key string, books *cacheBooks) (*routeCache, error) {
 	if !c.Enabled {
 		return nil, nil //nolint:nilnil // there is none
 	}
 	rules, err := rulesOf(c)
-	return &routeCache{key: key, rules: rules, counts: books(route), coalesce: c.Coalesce, pace: c.Pace}, err
+	return &routeCache{key: key, rules: rules, counts: books.book(route), coalesce: c.Coalesce, pace: c.Pace}, err
 }
 
 // cacheKeyOf tells routes apart, and a route from what it was before it had other targets: their answers are not the new ones'.

@@ -35,6 +35,7 @@ type routeState struct {
 	allows  struct{ target, attempts, timeout, affinity, hedge bool }
 	outputs [classes]average // tokens of answers, by class of input
 	answers *routeCache      // nil: none are kept
+	prompts *promptRoute     // nil: prompts are not marked for the provider's cache
 }
 
 // routeTarget is a target of a route: how to reach it, and what it is known by.

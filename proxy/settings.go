@@ -27,7 +27,7 @@ type settings struct {
 }
 
 // newSettings takes over from old the providers that have not changed, with their connections. old may be nil.
-func newSettings(c *config.Config, old *settings, rawIO bool, books func(route string) *cacheCounts) (*settings, error) {
+func newSettings(c *config.Config, old *settings, rawIO bool, books *books) (*settings, error) {
 	s := &settings{
 		providers:       make(map[string]*providerState, len(c.Providers)),
 		policy:          PolicyOf(c),
@@ -60,14 +60,15 @@ func newSettings(c *config.Config, old *settings, rawIO bool, books func(route s
 	if s.routes, err = newRoutes(c, s.providers, before, time.Now()); err != nil {
 		return nil, err
 	}
-	if s.direct, err = newRouteCache(&c.Cache.CacheRules, directRoute, "", books); err != nil {
+	if s.direct, err = newRouteCache(&c.Cache.CacheRules, directRoute, "", &books.cache); err != nil {
 		return nil, err
 	}
 	if s.routes != before { // else they have all that, and requests are reading it
 		for _, r := range s.routes.list {
-			if r.answers, err = newRouteCache(&r.config.Cache, r.name, cacheKeyOf(&r.config, s.providers), books); err != nil {
+			if r.answers, err = newRouteCache(&r.config.Cache, r.name, cacheKeyOf(&r.config, s.providers), &books.cache); err != nil {
 				return nil, fmt.Errorf("routes.%s.%w", r.name, err)
 			}
+			r.prompts = books.prompts.book(&r.config)
 		}
 	}
 	if s.fallback = s.builtin[provider.OpenAI]; s.fallback == nil {
@@ -102,7 +103,7 @@ func (x *Exchange) limitsOf(name string) policy.Provider {
 // changed. One goroutine at a time may call the two.
 func (p *Proxy) Prepare(c *config.Config) (commit func(), err error) {
 	old := p.settings.Load()
-	next, err := newSettings(c, old, p.rawIO, p.books.book)
+	next, err := newSettings(c, old, p.rawIO, &p.books)
 	if err != nil {
 		return nil, err
 	}

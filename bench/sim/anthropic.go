@@ -2,10 +2,8 @@ package sim
 
 import (
 	"strings"
-	"time"
 
 	"github.com/tidwall/gjson"
-	"github.com/tidwall/sjson"
 )
 
 // anthropicAdmits checks what every Anthropic call must hold.
@@ -34,8 +32,13 @@ func (x *exchange) messages(a *answer) {
 	if !x.anthropicAdmits(a, true) {
 		return
 	}
-	x.seal(x.in.tools.Raw, x.in.system.Raw, x.in.messages.Raw)
-	p := x.planMessage()
+	prompt, refusal := x.prompt()
+	if refusal != "" {
+		a.failure(x, 400, refusal)
+		return
+	}
+	x.sealPrompt(prompt)
+	p := x.planMessage(prompt)
 	x.settle(&p)
 	w := messageWriter{x: x, a: a, p: &p, id: x.id("msg_01", 22, alphabet)}
 	for range p.calls {
@@ -48,7 +51,7 @@ func (x *exchange) messages(a *answer) {
 	w.plain()
 }
 
-func (x *exchange) planMessage() plan {
+func (x *exchange) planMessage(prompt []promptBlock) plan {
 	var tools []tool
 	x.in.tools.ForEach(func(_, t gjson.Result) bool {
 		tools = append(tools, tool{t.Get("name").Str, t.Get("input_schema")})
@@ -67,7 +70,7 @@ func (x *exchange) planMessage() plan {
 	calls := x.callTools(tools, forced, choice == "none",
 		last.Get(`content.#(type=="tool_result")`).Exists() && choice != "any")
 	p := x.plan(x.anthropicThinking(), calls)
-	x.accountMessage(&p)
+	x.accountMessage(&p, prompt)
 	return p
 }
 
@@ -84,8 +87,8 @@ func (x *exchange) anthropicThinking() int {
 }
 
 // accountMessage counts the prompt and looks its marked prefixes up in the cache.
-func (x *exchange) accountMessage(p *plan) {
-	sections := x.sections()
+func (x *exchange) accountMessage(p *plan, prompt []promptBlock) {
+	sections := x.sections(prompt)
 	if n := len(sections); n > 0 {
 		p.input = sections[n-1].tokens
 	}
@@ -96,71 +99,14 @@ func (x *exchange) accountMessage(p *plan) {
 	p.input = max(x.d.input.or(p.input), p.cached+p.write5m+p.write1h)
 }
 
-// sections cuts the prompt where the provider may end a cached prefix: behind every tool, system block and content
-// block, in that order.
-func (x *exchange) sections() []section {
-	var (
-		list  []section
-		bytes int
-		m     media
-		h     = fold(uint64(x.dialect), x.credential())
-	)
-	add := func(ttl time.Duration, raw string) {
-		bytes += len(raw)
-		m.count(gjson.Parse("["+raw+"]"), 0)
-		h = fold(h, []byte(raw))
-		list = append(list, section{h, countTokens(max(0, bytes-m.bytes)) + m.image + m.audio, ttl})
-	}
-	addMarked := func(block gjson.Result) {
-		ttl, raw := cacheMark(block)
-		add(ttl, raw)
-	}
-	addBlocks := func(v gjson.Result) {
-		if !v.IsArray() {
-			if v.Exists() {
-				add(0, v.Raw)
-			}
-			return
-		}
-		v.ForEach(func(_, block gjson.Result) bool {
-			addMarked(block)
-			return true
-		})
-	}
-	addBlocks(x.in.tools)
-	addBlocks(x.in.system)
-	x.in.messages.ForEach(func(_, message gjson.Result) bool {
-		h = fold(h, []byte(message.Get("role").Str))
-		addBlocks(message.Get("content"))
-		return true
-	})
-	return list
-}
-
-// cacheMark returns how long a block asks to be cached, 0 if it does not, and its JSON without the mark: the mark moves
-// on from turn to turn while the prefix stays the same.
-func cacheMark(block gjson.Result) (ttl time.Duration, raw string) {
-	mark := block.Get("cache_control")
-	if !mark.Exists() {
-		return 0, block.Raw
-	}
-	raw, err := sjson.Delete(block.Raw, "cache_control")
-	if err != nil {
-		panic("BUG: cache_control of valid JSON: " + err.Error())
-	}
-	if mark.Get("ttl").Str == "1h" {
-		return time.Hour, raw
-	}
-	return 5 * time.Minute, raw
-}
-
 // countMessageTokens answers POST …/messages/count_tokens.
 func (x *exchange) countMessageTokens(a *answer) {
 	if !x.anthropicAdmits(a, false) {
 		return
 	}
 	n := 0
-	if list := x.sections(); len(list) > 0 {
+	prompt, _ := x.prompt()
+	if list := x.sections(prompt); len(list) > 0 {
 		n = list[len(list)-1].tokens
 	}
 	a.json(200, []byte(`{"input_tokens":`+itoa(x.d.input.or(n))+`}`))

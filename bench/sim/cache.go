@@ -91,41 +91,45 @@ func blockHashes(h uint64, parts []string) []uint64 {
 	return hashes
 }
 
-// section is a piece of a prompt that explicit caching can end at.
+// lookBack is how many positions the provider looks at for a known prefix, from a mark backwards and the mark's own included.
+const lookBack = 20
+
+// section is a prefix of a prompt that explicit caching can end at.
 type section struct {
-	hash   uint64 // of the prompt up to and including the piece
-	tokens int    // likewise
-	ttl    time.Duration
+	hash   uint64
+	tokens int
+	ttl    time.Duration // that its last block asks for; 0: it asks for nothing
+	run    bool          // its last block counts as one position with the one before: calls of tools side by side, and their results
 }
 
-// explicit looks a prompt up whose marked sections the client wants cached: read is what was known, the rest up to the
-// last mark is written for the lifetime of the mark behind it. That is how Anthropic caches.
+// explicit looks up a prompt that the client wants cached as far as its marked sections: read is the longest known prefix within reach of a mark, the rest
+// up to the last mark is written, one entry at each mark, for the lifetime of that mark. Marks on what is too short count for nothing. That is how
+// Anthropic caches.
 func (p *promptCache) explicit(sections []section, now time.Time) (read, write5m, write1h int) {
-	last := -1
-	for i := range sections {
-		if sections[i].ttl > 0 {
-			last = i
-		}
-	}
-	if p.min < 0 || last < 0 || sections[last].tokens < p.min {
+	if p.min < 0 {
 		return 0, 0, 0
 	}
+	marked := func(i int) bool { return sections[i].ttl > 0 && sections[i].tokens >= p.min }
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	known := last
-	for known >= 0 && !p.has(sections[known].hash, now) {
-		known--
+	known := -1
+	for i := len(sections) - 1; i >= 0 && known < 0; i-- {
+		if marked(i) {
+			if known = p.reach(sections[:i+1], now); known >= 0 { // what is read lives on
+				p.put(sections[known].hash, now.Add(sections[i].ttl))
+			}
+		}
 	}
 	at := 0
 	if known >= 0 {
 		at = sections[known].tokens
 		read = at
 	}
-	for i := 0; i <= last; i++ {
-		s := &sections[i]
-		if s.ttl == 0 {
+	for i := range sections {
+		if !marked(i) {
 			continue
 		}
+		s := &sections[i]
 		p.put(s.hash, now.Add(s.ttl))
 		if i <= known {
 			continue
@@ -138,4 +142,18 @@ func (p *promptCache) explicit(sections []section, now time.Time) (read, write5m
 		at = s.tokens
 	}
 	return read, write5m, write1h
+}
+
+// reach is the longest known prefix that is looked at from the last section; -1: none. The caller holds mu.
+func (p *promptCache) reach(sections []section, now time.Time) int {
+	seen := 1
+	for i := len(sections) - 1; i >= 0 && seen <= lookBack; i-- {
+		if p.has(sections[i].hash, now) {
+			return i
+		}
+		if !sections[i].run {
+			seen++
+		}
+	}
+	return -1
 }

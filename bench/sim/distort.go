@@ -49,6 +49,10 @@ func (x *exchange) distortContent(a *answer) {
 		a.reset()
 		a.openAIError(400, "Unrecognized request argument supplied: stream_options.include_usage", "invalid_request_error",
 			"stream_options.include_usage", "unknown_parameter")
+	case f.has(faultNoCacheControl) && bytes.Contains(x.body, []byte(`"cache_control"`)):
+		x.took(faultNoCacheControl)
+		a.reset()
+		a.failure(x, 400, "messages.0.content.0.text.cache_control: Extra inputs are not permitted")
 	case f.has(faultErrorBody):
 		x.took(faultErrorBody)
 		x.fail(a, 500)

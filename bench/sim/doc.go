@@ -10,7 +10,8 @@
 // streamed or not, with and without a proxy in between. Ids are unique unless ids=stable; times are those of
 // Options.Now. Tokens are bytes of the prompt's JSON by four; images, audio and documents have their own tariffs. A
 // prompt prefix that the same key sent before is reported as read from the cache: in blocks of 128 tokens as OpenAI
-// does, or as far as cache_control marks it for Anthropic; from 1024 tokens on, as with the real ones. A request that
+// does, or as far as cache_control marks it for Anthropic, with its look-back of 20 blocks, its lifetimes and its rules
+// of what may be marked; from 1024 tokens on, as with the real ones. A request that
 // offers tools has them called, until its last message is a tool's result. A key that is missing, is "bad" or ends in
 // "-bad" is refused. Models whose name begins with "missing" do not exist.
 //
@@ -54,11 +55,12 @@
 // missing, the HTTP framing is fine), error-event. Before it: reset-head, close-head, stall-head, early-413 (before the
 // body is read, then a lingering close), early-413-close (an abrupt one), early-stream (half of the stream before the
 // body is read); these three work as headers, options or script only. Of its content: error-body (200 with an error),
-// empty, huge, no-usage-option (400 if the request has stream_options.include_usage). Of its framing: length-long
-// (Content-Length beyond the body), length-short (surplus bytes), surplus (a whole response too many), http10 (ends
-// with the connection), chunked (a plain answer in chunks), drip (byte by byte), gzip, br, zstd, deflate (if accepted).
-// Of its head: interim-100, interim-103, odd-case, duplicate-headers, hop-headers, big-header. Of its events: comments,
-// crlf. And idle-close: the connection is closed after the answer, although the answer promised to keep it.
+// empty, huge, no-usage-option (400 if the request has stream_options.include_usage), no-cache-control (400 if it has
+// cache_control). Of its framing: length-long (Content-Length beyond the body), length-short (surplus bytes), surplus (a
+// whole response too many), http10 (ends with the connection), chunked (a plain answer in chunks), drip (byte by byte),
+// gzip, br, zstd, deflate (if accepted). Of its head: interim-100, interim-103, odd-case, duplicate-headers, hop-headers,
+// big-header. Of its events: comments, crlf. And idle-close: the connection is closed after the answer, although the
+// answer promised to keep it.
 //
 // Faults add up where that makes sense: gzip+drip+reset-mid.
 //

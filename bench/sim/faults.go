@@ -34,6 +34,7 @@ const (
 	faultEarlyStream
 	faultHuge
 	faultNoUsageOption
+	faultNoCacheControl
 	faultGzip
 	faultBrotli
 	faultZstd
@@ -64,7 +65,8 @@ const (
 var faultNames = [...]string{
 	"reset-head", "close-head", "stall-head", "reset-mid", "close-mid", "stall-mid", "truncated-chunk", "bad-chunk",
 	"no-end", "error-event", "error-body", "empty", "length-long", "length-short", "surplus", "drip", "idle-close",
-	"early-413", "early-413-close", "early-stream", "huge", "no-usage-option", "gzip", "br", "zstd", "deflate",
+	"early-413", "early-413-close", "early-stream", "huge", "no-usage-option", "no-cache-control",
+	"gzip", "br", "zstd", "deflate",
 	"interim-100", "interim-103", "http10", "chunked", "odd-case", "duplicate-headers", "hop-headers", "big-header",
 	"comments", "crlf",
 }

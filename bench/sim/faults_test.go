@@ -118,6 +118,7 @@ func TestFaults_OfTheContent(t *testing.T) {
 	check("comments", streamChat, 200, ": keep-alive\n\ndata: {")
 	check("crlf", streamChat, 200, "data: [DONE]\r\n\r\n", "}\n\n")
 	check("no-usage-option", plainChat, 200, "choices")
+	check("no-cache-control", plainChat, 200, "choices")
 }
 
 func TestFaults_RetryAfterInEveryDialect(t *testing.T) {

@@ -49,7 +49,7 @@ func mix(a, b uint64) uint64 {
 }
 
 // seal fixes what the answer depends on: the seed and the parts of the request that are the prompt. What a proxy may
-// change on the way, the model's name and stream_options, does not count.
+// change on the way, the model's name, stream_options and cache_control, does not count.
 func (x *exchange) seal(parts ...string) {
 	op := x.op
 	if op == opStreamGenerate {

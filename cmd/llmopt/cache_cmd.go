@@ -74,16 +74,17 @@ func appendCacheStats(out *bytes.Buffer, res *controlpb.CacheStatsResponse) {
 		return
 	}
 	out.WriteByte('\n')
-	rows = [][]string{{"route", "hits", "misses", "stale", "bypassed", "hit rate", "stored", "saved", "time saved", "remarks"}}
+	rows = [][]string{{"route", "hits", "shared", "misses", "stale", "bypassed", "hit rate", "stored", "saved", "time saved", "remarks"}}
 	for _, r := range res.GetRoutes() {
 		n := r.GetRequests()
-		asked := n["hit"] + n["miss"] + n["stale"]
+		hits := n["hit"] + n["updating"]
+		asked := hits + n["coalesced"] + n["miss"] + n["stale"]
 		rows = append(rows, []string{
-			clip(printable(r.GetRoute())), fmt.Sprint(n["hit"]), fmt.Sprint(n["miss"]), fmt.Sprint(n["stale"]), fmt.Sprint(n["bypass"]),
-			percent(int64(n["hit"]), int64(asked)), fmt.Sprint(r.GetStored()), dollars(r.GetSavedNanousd()), shortDuration(r.GetSavedSeconds()), refusedText(r), //nolint:gosec // counts
+			clip(printable(r.GetRoute())), fmt.Sprint(hits), fmt.Sprint(n["coalesced"]), fmt.Sprint(n["miss"]), fmt.Sprint(n["stale"]), fmt.Sprint(n["bypass"]),
+			percent(int64(hits+n["coalesced"]), int64(asked)), fmt.Sprint(r.GetStored()), dollars(r.GetSavedNanousd()), shortDuration(r.GetSavedSeconds()), refusedText(r), //nolint:gosec // counts
 		})
 	}
-	appendTable(out, []bool{true, false, false, false, false, false, false, false, false, true}, rows)
+	appendTable(out, []bool{true, false, false, false, false, false, false, false, false, false, true}, rows)
 }
 
 // refusedText lists why answers were not kept, most frequent first, and what was damaged.
@@ -101,6 +102,9 @@ func refusedText(r *controlpb.RouteCache) string {
 	}
 	if n := r.GetDamaged(); n > 0 {
 		text = strings.TrimPrefix(fmt.Sprintf("%s; damaged %d", text, n), "; ")
+	}
+	if n := r.GetRequests()["refresh"]; n > 0 {
+		text = strings.TrimPrefix(fmt.Sprintf("%s; fetched anew %d", text, n), "; ")
 	}
 	return text
 }
@@ -191,6 +195,8 @@ func stateText(r *controlpb.LookUpCacheResponse) string {
 		return "fresh, for " + shortDuration(max(left, 0)) + " at most"
 	case "stale":
 		return "stale: it stands in where no target can serve"
+	case "updating":
+		return "stale: the next who asks gets it, and a new one is fetched"
 	case "expired":
 		return "expired: nobody gets it"
 	case "unused":

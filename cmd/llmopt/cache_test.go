@@ -54,7 +54,7 @@ func TestCacheTables(t *testing.T) {
 		Enabled: true, Memory: tier,
 		Disk: &controlpb.CacheDisk{Tier: tier, NotUp: "a test", QueuedBytes: 2048, Purging: 1, Failures: 9},
 		Routes: []*controlpb.RouteCache{{
-			Route: "chat\x1b", Requests: map[string]uint64{"hit": 3, "miss": 1, "bypass": 2}, Stored: 1, Refused: map[string]uint64{"cut": 1, "usage": 12, "size": 1},
+			Route: "chat\x1b", Requests: map[string]uint64{"hit": 2, "updating": 1, "coalesced": 4, "miss": 1, "bypass": 2, "refresh": 5}, Stored: 1, Refused: map[string]uint64{"cut": 1, "usage": 12, "size": 1},
 			SavedNanousd: 1_234_500_000, SavedSeconds: 75, Damaged: 2,
 		}},
 	})
@@ -64,11 +64,12 @@ disk          3  4.0 KiB  256 MiB      7          5        4        1         2
 The disk is not up: a test.
 disk: 2.0 KiB wait to be written, 1 purges to be followed, 9 reads failed
 
-route  hits  misses  stale  bypassed  hit rate  stored    saved  time saved  remarks
-chat?     3       1      0         2     75.0%       1  $1.2345       1m15s  not kept: usage 12, cut 1, size 1; damaged 2
+route  hits  shared  misses  stale  bypassed  hit rate  stored    saved  time saved  remarks
+chat?     3       4       1      0         2     87.5%       1  $1.2345       1m15s  not kept: usage 12, cut 1, size 1; damaged 2; fetched anew 5
 `)
 	check(refusedText(&controlpb.RouteCache{Damaged: 1}), "damaged 1")
 	check(stateText(&controlpb.LookUpCacheResponse{State: "stale"}), "stale: it stands in where no target can serve")
+	check(stateText(&controlpb.LookUpCacheResponse{State: "updating"}), "stale: the next who asks gets it, and a new one is fetched")
 	check(stateText(&controlpb.LookUpCacheResponse{State: "expired"}), "expired: nobody gets it")
 	check(stateText(&controlpb.LookUpCacheResponse{State: "unused"}), "unused: its route keeps no answers now")
 	check(purgedText(&controlpb.PurgeCacheResponse{MemoryEntries: 1, MemoryBytes: 2048, DiskPending: "x"}), "1 in memory (2.0 KiB), 0 on disk (0 B), where more may follow")

@@ -121,7 +121,7 @@ func (a cacheAPI) LookUp(ctx context.Context, req *controlpb.LookUpCacheRequest)
 }
 
 var (
-	stateWords  = map[cache.State]string{cache.Fresh: "fresh", cache.Stale: "stale", cache.OnError: "stale", cache.Expired: "expired"}
+	stateWords  = map[cache.State]string{cache.Fresh: "fresh", cache.Stale: "updating", cache.OnError: "stale", cache.Expired: "expired"}
 	formatWords = map[provider.Format]string{provider.Plain: "body", provider.EventStream: "stream", provider.JSONArray: "array"}
 )
 

@@ -106,7 +106,7 @@ $`)
 	want(t, "stats", g.cli(0, "cache"), `^tier +answers +size +limit +found +not found +written +evicted +rejected
 memory +1 +\S+ KiB +16 MiB +2 +1 +1 +0 +0
 
-route +hits +misses +stale +bypassed +hit rate +stored +saved +time saved +remarks
+route +hits +shared +misses +stale +bypassed +hit rate +stored +saved +time saved +remarks
 direct +0 +0 +0 +0 +- +0 +\$0 +0s
 support +2 +1 +0 +1 +66\.7% +1 +(<\$0\.0001|\$0\.\d+) +\S+
 $`)

@@ -90,7 +90,7 @@ func TestE2E_EveryFault(t *testing.T) {
 	gone := want{502, clean, "broken"}
 	midPlain, midStream := want{502, clean, "broken"}, want{200, withCode, "broken"}
 	for _, f := range []string{"gzip", "br", "zstd", "deflate", "interim-100", "interim-103", "http10", "chunked", "odd-case", "duplicate-headers",
-		"hop-headers", "big-header", "comments", "crlf", "surplus", "idle-close", "drip", "no-usage-option"} {
+		"hop-headers", "big-header", "comments", "crlf", "surplus", "idle-close", "drip", "no-usage-option", "no-cache-control"} {
 		check(f, fine, fine)
 	}
 	for _, f := range []string{"reset-head", "close-head"} {

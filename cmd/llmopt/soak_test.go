@@ -40,7 +40,7 @@ func soakRequests() []soakRequest {
 			{path: "/v1/responses", body: fmt.Sprintf(`{"model":%q,"stream":true,"input":"hello there"}`, model), chunked: true},
 			{path: "/v1/embeddings", body: fmt.Sprintf(`{"model":%q,"input":"hello there"}`, model)},
 			{path: "/v1/messages", body: fmt.Sprintf(`{"model":%q,"max_tokens":100,"stream":true,"messages":[{"role":"user","content":"hello there"}]}`, model)},
-			{path: "/anthropic/v1/messages", body: fmt.Sprintf(`{"model":%q,"max_tokens":100,"messages":[{"role":"user","content":"hello there"}]}`, model)},
+			{path: "/anthropic/v1/messages", body: fmt.Sprintf(`{"model":%q,"max_tokens":100,"messages":[{"role":"user","content":[{"type":"text","text":"hello there","cache_control":{"type":"ephemeral"}}]}]}`, model)},
 			{path: "/v1beta/models/" + model + ":streamGenerateContent?alt=sse", body: `{"contents":[{"role":"user","parts":[{"text":"hello there"}]}]}`},
 			{path: "/v1beta/models/" + model + ":streamGenerateContent", body: `{"contents":[{"role":"user","parts":[{"text":"hello there"}]}]}`},
 			{path: "/gemini/v1/models/" + model + ":generateContent", body: `{"contents":[{"role":"user","parts":[{"text":"hello there"}]}]}`},

@@ -1,0 +1,113 @@
+package proxy
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"llm-auto-optimizer/config"
+	"llm-auto-optimizer/proxy/provider"
+)
+
+// The names of the metrics of the providers' prompt caches, on routes that mark prompts for them.
+const (
+	metricPromptRequests  = "llmopt_prompt_cache_requests_total" // route, arm
+	metricPromptTokens    = "llmopt_prompt_cache_tokens_total"   // route, arm, type
+	metricPromptSaved     = "llmopt_prompt_cache_saved_usd"      // route, arm: may fall
+	metricPromptRefused   = "llmopt_prompt_cache_refused_total"  // route
+	metricPromptSuspended = "llmopt_prompt_cache_suspended"      // route
+)
+
+// promptCounts is what marking prompts has brought on a route. It outlives reloads.
+type promptCounts struct {
+	arms    [promptArms]promptSums
+	refused atomic.Uint64
+}
+
+// promptSums are sums over attempts.
+type promptSums struct{ attempts, input, read, written, savedNanoUSD atomic.Int64 }
+
+func (s *promptSums) add(u *provider.Usage, saved config.NanoUSD) {
+	s.attempts.Add(1)
+	s.input.Add(uncached(u))
+	s.read.Add(u.CacheRead)
+	s.written.Add(u.CacheWrite5m + u.CacheWrite1h)
+	s.savedNanoUSD.Add(int64(saved))
+}
+
+// promptRoute is what a route whose prompts are marked needs to know for that.
+type promptRoute struct {
+	counts *promptCounts
+	effect *promptEffect
+	hour   bool // what is written is to live for an hour
+}
+
+// promptBooks are the routes whose prompts are marked, or were.
+type promptBooks struct {
+	mu sync.Mutex
+	of map[string]*promptBook
+}
+
+type promptBook struct {
+	lifetime time.Duration // as configured; 0: prompts are not marked any more
+	route    *promptRoute
+}
+
+// book is nil where the route's prompts are not to be marked. What they bring is judged anew where the lifetime is another, or they were not marked meanwhile.
+func (b *promptBooks) book(r *config.Route) *promptRoute {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	life, known := r.PromptCacheLifetime(), b.of[r.Name]
+	switch {
+	case known == nil && life == 0:
+		return nil
+	case known == nil:
+		known = &promptBook{route: &promptRoute{counts: &promptCounts{}}}
+		if b.of == nil {
+			b.of = map[string]*promptBook{}
+		}
+		b.of[r.Name] = known
+	}
+	if life != known.lifetime {
+		known.lifetime = life
+		known.route = &promptRoute{counts: known.route.counts, effect: newPromptEffect(life), hour: life == time.Hour}
+	}
+	if life == 0 {
+		return nil
+	}
+	return known.route
+}
+
+// write prints the metrics of the routes.
+func (b *promptBooks) write(w io.Writer) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	for _, name := range slices.Sorted(maps.Keys(b.of)) {
+		r := b.of[name].route
+		label := fmt.Sprintf("route=%q", name)
+		for arm := promptMarked; arm < promptArms; arm++ {
+			s, labels := &r.counts.arms[arm], fmt.Sprintf("%s,arm=%q", label, arm.String())
+			metrics.WriteCounterUint64(w, metricPromptRequests+"{"+labels+"}", uint64(s.attempts.Load())) //nolint:gosec // not negative
+			for i, n := range [...]int64{s.input.Load(), s.read.Load(), s.written.Load()} {
+				metrics.WriteCounterUint64(w, fmt.Sprintf("%s{%s,type=%q}", metricPromptTokens, labels, promptTokenTypes[i]), uint64(max(0, n))) //nolint:gosec // not negative
+			}
+			metrics.WriteGaugeFloat64(w, metricPromptSaved+"{"+labels+"}", float64(s.savedNanoUSD.Load())/1e9)
+		}
+		metrics.WriteCounterUint64(w, metricPromptRefused+"{"+label+"}", r.counts.refused.Load())
+		suspended := uint64(0)
+		if b.of[name].lifetime > 0 && r.effect.suspended(now) {
+			suspended = 1
+		}
+		metrics.WriteGaugeUint64(w, metricPromptSuspended+"{"+label+"}", suspended)
+	}
+}
+
+// promptTokenTypes are the values of the label type: read afresh, from the provider's cache, and afresh and written to it.
+var promptTokenTypes = [...]string{"input", "read", "write"}
