@@ -107,8 +107,8 @@ $`)
 memory +1 +\S+ KiB +16 MiB +2 +1 +1 +0 +0
 
 route +hits +shared +misses +stale +bypassed +hit rate +stored +saved +time saved +remarks
-direct +0 +0 +0 +0 +- +0 +\$0 +0s
-support +2 +1 +0 +1 +66\.7% +1 +(<\$0\.0001|\$0\.\d+) +\S+
+direct +0 +0 +0 +0 +0 +- +0 +\$0 +0s
+support +2 +0 +1 +0 +1 +66\.7% +1 +(<\$0\.0001|\$0\.\d+) +\S+
 $`)
 	want(t, "stats as JSON", g.cli(0, "cache", "stats", "--json"), `(?s)"enabled": true,.*"route": "support",\s+"requests": \{\s+"bypass": "1",\s+"hit": "2",\s+"miss": "1"\s+\}`)
 

@@ -4166,7 +4166,7 @@ func (x *CacheDisk) GetFailures() uint64 {
 type RouteCache struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Route         string                 `protobuf:"bytes,1,opt,name=route,proto3" json:"route,omitempty"`                                                                                  // "direct": outside of routes
-	Requests      map[string]uint64      `protobuf:"bytes,2,rep,name=requests,proto3" json:"requests,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"` // by result: hit, miss, stale, bypass; zero counts are left out
+	Requests      map[string]uint64      `protobuf:"bytes,2,rep,name=requests,proto3" json:"requests,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"` // by result: hit, miss, coalesced, updating, stale, bypass, refresh; zero counts are left out
 	Stored        uint64                 `protobuf:"varint,3,opt,name=stored,proto3" json:"stored,omitempty"`
 	Refused       map[string]uint64      `protobuf:"bytes,4,rep,name=refused,proto3" json:"refused,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"` // answers that were not kept, by reason
 	SavedNanousd  int64                  `protobuf:"varint,5,opt,name=saved_nanousd,json=savedNanousd,proto3" json:"saved_nanousd,omitempty"`                                             // what the answers of hits had cost
@@ -4312,7 +4312,7 @@ type LookUpCacheResponse struct {
 	Key              string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
 	Memory           bool                   `protobuf:"varint,2,opt,name=memory,proto3" json:"memory,omitempty"` // it is there
 	Disk             bool                   `protobuf:"varint,3,opt,name=disk,proto3" json:"disk,omitempty"`     // the same
-	State            string                 `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`    // fresh, stale (it stands in where no target can serve), expired (nobody gets it), or unused: its route keeps no answers now
+	State            string                 `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`    // fresh, updating (given out while a new one is fetched), stale (it stands in where no target can serve), expired (nobody gets it), or unused: its route keeps no answers now
 	Created          *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=created,proto3" json:"created,omitempty"`
 	Expires          *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=expires,proto3" json:"expires,omitempty"`                      // when it is stale, by what held when it came; a shorter ttl holds for it too
 	KeptUntil        *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=kept_until,json=keptUntil,proto3" json:"kept_until,omitempty"` // unset: until there is no room
