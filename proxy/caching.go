@@ -72,12 +72,13 @@ type caching struct {
 	saved  config.NanoUSD
 	sooner time.Duration // that a hit came than the answer had
 
-	flight  *answerFlight  // that others may follow; nil: none
-	reader  *answerReader  // of the flight that is followed; nil: none is
-	outcome window.Outcome // of it
-	left    bool           // the client has, while others still want the answer
-	refresh bool           // the answer is to be fetched anew
-	created time.Time      // of the answer that was given out
+	flight   *answerFlight  // that others may follow; nil: none
+	reader   *answerReader  // of the flight that is followed; nil: none is
+	outcome  window.Outcome // of it
+	left     bool           // the client has, while others still want the answer
+	followed bool           // what the exchange came to is another one's
+	refresh  bool           // the answer is to be fetched anew
+	created  time.Time      // of the answer that was given out
 }
 
 // answers tells whether no target was asked for the answer.
@@ -125,7 +126,6 @@ func (p *Proxy) lookUp(x *Exchange, r *routeState) (answered bool, err error) {
 		return false, nil
 	}
 	c.result, c.keep, c.usage, c.model = cacheMiss, true, x.request.IncludeUsage, string(x.request.Model)
-	landed := p.flights.Landed()
 	switch {
 	case p.find(x):
 		answered = true
@@ -133,7 +133,7 @@ func (p *Proxy) lookUp(x *Exchange, r *routeState) (answered bool, err error) {
 		c.keep = false
 		return false, fail(&notCached, nil)
 	default:
-		answered, err = p.share(x, landed)
+		answered, err = p.share(x)
 	}
 	if r != nil && (answered || err != nil) {
 		x.join(r)
@@ -195,14 +195,14 @@ func (p *Proxy) find(x *Exchange) (found bool) {
 		if !x.tell(t) {
 			return false
 		}
-		c.refresh = cache.EarlyRefresh(now, e.Expires, e.Latency, c.of.rules.EarlyBeta, 1-rand.Float64())
+		c.refresh = !c.asked.OnlyIfCached && cache.EarlyRefresh(now, e.Expires, e.Latency, c.of.rules.EarlyBeta, 1-rand.Float64())
 		x.giveOut(e, now, cacheHit)
 		return true
 	case cache.Stale:
 		if c.old = value; !x.tell(t) {
 			return false
 		}
-		c.refresh = true
+		c.refresh = !c.asked.OnlyIfCached
 		x.giveOut(e, now, cacheUpdating)
 		return true
 	case cache.OnError:

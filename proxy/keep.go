@@ -27,16 +27,17 @@ func (x *Exchange) forgetAnswer() {
 }
 
 // store keeps the answer, if it is a good one.
-func (p *Proxy) store(x *Exchange, now time.Time) {
+func (p *Proxy) store(x *Exchange, now time.Time) (stored bool) {
 	c := &x.cache
 	if !c.keep {
-		return
+		return false
 	}
 	if refusal := p.storeAnswer(x, now); refusal != cache.Stored {
 		c.of.counts.refuse(refusal)
-		return
+		return false
 	}
 	c.of.counts.stored.Add(1)
+	return true
 }
 
 // Refusals besides those of package cache.

@@ -186,8 +186,8 @@ func (p *Proxy) serve(ctx *fasthttp.RequestCtx, x *Exchange) error {
 	if err == nil {
 		err = p.dispatch(ctx, x)
 	}
-	if x.unserved(err) {
-		x.endFlight(err)
+	if err != nil || x.unserved(nil) && !x.isRelayed() {
+		x.endFlight(err) // before an old answer takes the place of the failure
 	}
 	if p.standIn(x, err) {
 		return nil

@@ -17,7 +17,7 @@ func (p *Proxy) record(x *Exchange) {
 		p.metrics.inFlight.Add(-1)
 		if r := recover(); r != nil {
 			_ = p.recovered(x, r)
-			x.landFlight()
+			x.landFlight(false)
 		}
 	}()
 	now := time.Now()
@@ -25,12 +25,17 @@ func (p *Proxy) record(x *Exchange) {
 		p.settle(x, now)
 	}
 	x.lease.Settle(now, &pick.Result{}) // where a bug has kept the attempt from being settled
-	p.store(x, now)
-	x.landFlight()
-	p.refresh(x)
+	kept := p.store(x, now)
+	x.landFlight(kept)
+	if x.cache.result == cacheRefresh {
+		p.background.brought(&x.cache.key, kept, now)
+	}
+	p.refresh(x, now)
 	o := x.outcome()
-	p.metrics.exchange(o)
-	p.metrics.overhead.Update(x.overheadUntil(now).Seconds())
+	if x.cache.result != cacheRefresh { // which is no client's
+		p.metrics.exchange(o)
+		p.metrics.overhead.Update(x.overheadUntil(now).Seconds())
+	}
 	x.endTrace(now, o)
 	x.countCache()
 	p.log.exchange(x, now, o)

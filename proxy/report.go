@@ -27,7 +27,7 @@ func (t *tale) choseFirst(c *pick.Choice) {
 
 // report tells whoever follows single exchanges what this one came to.
 func (x *Exchange) report(now time.Time, o window.Outcome) {
-	if x.route == nil || x.p.ring == nil || x.cache.result.pays() || x.cache.result == cacheRefresh { // in what the cache answers no target, and no share of one, has a part; and what it fetches is no client's
+	if x.route == nil || x.p.ring == nil || x.cache.followed || x.cache.result.pays() || x.cache.result == cacheRefresh { // in what the cache answers no target, and no share of one, has a part; and what it fetches is no client's
 		return
 	}
 	e := window.Exchange{
