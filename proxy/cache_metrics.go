@@ -28,6 +28,9 @@ type cacheCounts struct {
 	savedNanoUSD, savedNanos atomic.Int64
 	stored, damaged          atomic.Uint64
 
+	revalidations revalidations
+	ghosts        atomic.Pointer[ghosts] // nil outside of routes
+
 	mu      sync.Mutex
 	refused map[cache.Refusal]uint64
 }

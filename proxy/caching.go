@@ -22,6 +22,7 @@ type CacheItem = struct {
 	Value                []byte // the cache's from now on
 	TTL, Idle            time.Duration
 	Route, Model, Caller string
+	RouteMemory          int64 // bytes that entries of the route may occupy in memory, this one included; 0: any
 }
 
 // Headers by which requests have a say in what the cache does.
@@ -61,6 +62,11 @@ type caching struct {
 	header []byte        // lines of the answer's head that are kept
 	large  bool          // there is too much of it
 	old    []byte        // an entry that may stand in where there is no new answer
+	before []byte        // the entry of the same key that there was, where it was not given out
+	steady bool          // the same question should get the same answer, until what it is about changes
+	size   int           // of the answer as it is stored, or would be; 0: it is none to be kept
+	worth  config.NanoUSD
+	took   time.Duration // to get it; worth is what that has cost
 	body   []byte        // of a hit; the store's, or record
 	age    time.Duration // of a hit; negative: none
 	saved  config.NanoUSD
@@ -75,6 +81,7 @@ type cacheTools struct {
 	reader    cache.Reader
 	checker   cache.Checker
 	converter cache.Converter
+	comparer  cache.Comparer
 	entry     cache.Entry
 }
 
@@ -86,6 +93,7 @@ func (t *cacheTools) giveBack() {
 	t.reader.Release()
 	t.checker.Release()
 	t.converter.Release()
+	t.comparer.Release()
 	t.entry = cache.Entry{}
 	cacheToolsPool.Put(t)
 }
@@ -102,6 +110,9 @@ func (p *Proxy) lookUp(x *Exchange, r *routeState) (answered bool, err error) {
 	c := &x.cache
 	c.of, c.result, c.age = of, cacheBypass, -1
 	c.asked = cache.ParseDirectives(x.peek("cache-control"))
+	if r != nil {
+		x.classify(r)
+	}
 	t := borrowCacheTools()
 	defer t.giveBack()
 	if x.bypasses(t, r) {
@@ -151,8 +162,9 @@ func (x *Exchange) bypasses(t *cacheTools, r *routeState) bool {
 	if x.ownHeaders && c.of.rules.TTLHeader {
 		asked, c.own = cache.ParseTTL(x.peek(cacheTTLHeader))
 	}
-	c.key = key
-	c.ttl = cache.Jittered(&c.key, c.of.rules.TTLFor(asked))
+	rules := x.cacheRules()
+	c.key, c.steady = key, verdict.Grade == cache.Deterministic
+	c.ttl = cache.Jittered(&c.key, rules.TTLFor(asked))
 	return false
 }
 
@@ -169,10 +181,10 @@ func (p *Proxy) find(x *Exchange, t *cacheTools) (found bool) {
 		c.of.counts.damaged.Add(1)
 		return false
 	}
-	switch t.entry.State(now, &c.of.rules, &c.asked) {
+	switch x.stateOf(&t.entry, now) {
 	case cache.Fresh:
 		if !x.tell(t) {
-			return false
+			break
 		}
 		x.giveOut(&t.entry, now, cacheHit)
 		return true
@@ -180,5 +192,6 @@ func (p *Proxy) find(x *Exchange, t *cacheTools) (found bool) {
 		c.old = value
 	default:
 	}
+	c.before = value
 	return false
 }

@@ -86,6 +86,8 @@ func New(o Options) (*Proxy, error) {
 	p.settings.Store(first)
 	p.metrics.set.RegisterMetricsWriter(p.writeRoutes)
 	p.metrics.set.RegisterMetricsWriter(p.books.write)
+	p.metrics.set.RegisterMetricsWriter(p.writeGhosts)
+	p.metrics.set.RegisterMetricsWriter(p.books.writeRevalidations)
 	p.metrics.origins(func() map[string]*providerState { return p.settings.Load().providers })
 	if p.clients, err = newClients(c.RawIO); err != nil {
 		return nil, err

@@ -30,6 +30,7 @@ func (p *Proxy) record(x *Exchange) {
 	x.endTrace(now, o)
 	p.store(x, now)
 	x.countCache()
+	x.followCache(now)
 	p.log.exchange(x, now, o)
 	x.report(now, o)
 	x.walk.Paid(int64(x.total), int64(x.lost))

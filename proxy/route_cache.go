@@ -14,6 +14,7 @@ type routeCache struct {
 	key    string // of the route and its targets, in the keys of answers; empty outside of routes: the provider's takes its place
 	rules  cache.Settings
 	counts *cacheCounts
+	route  string // empty outside of routes
 }
 
 // newRouteCache is nil where nothing is kept.
@@ -22,7 +23,22 @@ func newRouteCache(c *config.CacheRules, route, key string, books func(route str
 		return nil, nil //nolint:nilnil // there is none
 	}
 	rules, err := rulesOf(c)
-	return &routeCache{key, rules, books(route)}, err
+	of := &routeCache{key: key, rules: rules, counts: books(route)}
+	if route != directRoute {
+		of.route = route
+	}
+	return of, err
+}
+
+// follow has ghosts follow a route, with so much room for the answers of all. It may be called while requests use the cache.
+func (c *routeCache) follow(room *config.Cache) {
+	if c == nil {
+		return
+	}
+	memory := int64(max(room.Memory, room.Disk))
+	if g := c.counts.ghosts.Load(); g == nil || g.memory != memory {
+		c.counts.ghosts.Store(&ghosts{memory: memory})
+	}
 }
 
 // cacheKeyOf tells routes apart, and a route from what it was before it had other targets: their answers are not the new ones'.

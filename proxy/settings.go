@@ -64,9 +64,12 @@ func newSettings(c *config.Config, old *settings, rawIO bool, books func(route s
 		return nil, err
 	}
 	for _, r := range s.routes.list {
-		if r.answers, err = newRouteCache(&r.config.Cache, r.name, cacheKeyOf(&r.config, s.providers), books); err != nil {
-			return nil, fmt.Errorf("routes.%s.%w", r.name, err)
+		if s.routes != before { // else they are in use, and as they should be
+			if r.answers, err = newRouteCache(&r.config.Cache, r.name, cacheKeyOf(&r.config, s.providers), books); err != nil {
+				return nil, fmt.Errorf("routes.%s.%w", r.name, err)
+			}
 		}
+		r.answers.follow(&c.Cache)
 	}
 	if s.fallback = s.builtin[provider.OpenAI]; s.fallback == nil {
 		s.fallback = &providerState{dialect: provider.OpenAI}
