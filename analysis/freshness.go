@@ -73,7 +73,7 @@ type Hazard struct {
 // Add takes a revalidation at an age; ages below a second count as that.
 func (h *Hazard) Add(age time.Duration, changed bool) {
 	seconds := max(age.Seconds(), 1)
-	i := min(int(math.Log2(seconds)*hazardFine), hazardBins-1)
+	i := hazardBin(age)
 	if changed {
 		h.changed[i]++
 		h.sumChanged[i] += seconds
@@ -110,6 +110,20 @@ func (h *Hazard) Count() (all, changed float64) {
 		changed += h.changed[i]
 	}
 	return all, changed
+}
+
+// Between returns the same of the revalidations at ages from and up to, but for a quarter of a doubling.
+func (h *Hazard) Between(from, to time.Duration) (all, changed float64) {
+	for i := hazardBin(from); i < hazardBin(to); i++ {
+		all += h.same[i] + h.changed[i]
+		changed += h.changed[i]
+	}
+	return all, changed
+}
+
+// hazardBin is where revalidations at an age are.
+func hazardBin(age time.Duration) int {
+	return min(int(math.Log2(max(age.Seconds(), 1))*hazardFine), hazardBins-1)
 }
 
 // Estimate returns the most likely number of changes a second, and a bound that the true one is below with so much confidence, in (0.5, 1). Both are

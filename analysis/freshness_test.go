@@ -154,3 +154,23 @@ func TestHazard_BoundHolds(t *testing.T) {
 		}
 	}
 }
+
+func TestHazard_Between(t *testing.T) {
+	t.Parallel()
+	var h Hazard
+	for i := range 100 {
+		h.Add(time.Duration(i+1)*time.Minute, i >= 50)
+	}
+	check := func(from, to time.Duration, all, changed float64) {
+		t.Helper()
+		if a, c := h.Between(from, to); math.Abs(a-all) > .2*all || math.Abs(c-changed) > .2*all {
+			t.Errorf("%v to %v: %v of %v, want about %v of %v", from, to, c, a, changed, all)
+		}
+	}
+	check(0, 1000*time.Hour, 100, 50)
+	check(0, 32*time.Minute, 31, 0)
+	check(64*time.Minute, 1000*time.Hour, 37, 37)
+	if a, _ := h.Between(time.Hour, time.Minute); a != 0 {
+		t.Errorf("%v between an hour and a minute", a)
+	}
+}

@@ -11,6 +11,7 @@ import (
 // CacheView is what is known of the cache of a route: what caches of other sizes and times to live would do, and how often its answers change.
 type CacheView struct {
 	Route   string
+	Entry   float64       // mean bytes of an answer as it is kept; 0: not known
 	Memory  int64         // bytes for the answers of all routes: in memory or, where that is more, on disk
 	TTL     time.Duration // that the longest-lived class has in force
 	Sizes   ghost.Curve   // of all classes, by size and time to live; without points: too little has come
@@ -34,7 +35,7 @@ func (p *Proxy) CacheViews(now time.Time) (all []CacheView) {
 			continue
 		}
 		g := of.counts.ghosts.Load()
-		v := CacheView{Route: r.name, Memory: g.memory, Sizes: curve(&g.route, now)}
+		v := CacheView{Route: r.name, Entry: g.entry(), Memory: g.memory, Sizes: curve(&g.route, now)}
 		tuned := params.Routes[r.name].Cache
 		for k := range v.Classes {
 			one := &v.Classes[k]

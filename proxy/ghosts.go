@@ -19,6 +19,8 @@ type ghosts struct {
 	memory  int64                                 // of the cache in bytes
 	route   atomic.Pointer[ghost.Curves]          // by size
 	classes [classes]atomic.Pointer[ghost.Curves] // by time to live, with all the memory
+	count   atomic.Int64
+	bytes   atomic.Int64 // of all that came
 }
 
 const (
@@ -58,9 +60,14 @@ func curves(at *atomic.Pointer[ghost.Curves], sizes []int64, ttls []time.Duratio
 func (g *ghosts) access(k class, hash uint64, bytes int, worth config.NanoUSD, took time.Duration, now time.Time) {
 	millis := float64(took) / float64(time.Millisecond)
 	bytes += ghostOverhead
+	g.count.Add(1)
+	g.bytes.Add(int64(bytes))
 	curves(&g.route, ghostSizes(g.memory), ghostSizeTTLs, now).Access(hash, bytes, int64(worth), millis, now)
 	curves(&g.classes[k], []int64{max(g.memory, 1)}, ghostTTLs, now).Access(hash, bytes, int64(worth), millis, now)
 }
+
+// entry is the mean size of an answer, in bytes; 0: not known.
+func (g *ghosts) entry() float64 { return float64(g.bytes.Load()) / max(float64(g.count.Load()), 1) }
 
 // curve is what is known at one place; without points where that is too little.
 func curve(at *atomic.Pointer[ghost.Curves], now time.Time) (c ghost.Curve) {

@@ -149,7 +149,9 @@ func TestTunedCache_TimeToLiveIsThatOfTheArm(t *testing.T) {
 			t.Errorf("kept for %v, and another arm gives it out for four hours", item.TTL)
 		}
 	}
-	s.tune(t, func(r *policy.Route) { r.Parameters, r.Static, r.Holdback = policy.Parameters{Targets: r.Targets}, nil, 0 })
+	s.tune(t, func(r *policy.Route) {
+		r.Parameters, r.Static, r.Holdback = policy.Parameters{Targets: r.Targets}, nil, 0
+	})
 	check("the policy says nothing", "hit")
 	s.kept.age(t, 2*time.Hour)
 	check("and the settings hold", "miss")
