@@ -3,6 +3,7 @@ package optimizer
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -167,15 +168,31 @@ func (t Caching) bestOf(c *ghost.Curve, change float64, low, high time.Duration,
 	}
 }
 
-// readable is a time to live that people would set, up to a tenth shorter.
-func readable(d time.Duration) time.Duration {
-	const day = 24 * time.Hour
-	for _, unit := range []time.Duration{day, 6 * time.Hour, time.Hour, 10 * time.Minute, time.Minute, 10 * time.Second} {
-		if d >= 10*unit {
-			return d.Truncate(unit)
+// readableTTLs are the times to live that people would set, as seconds, minutes, hours and days. A goal that wavers stays the same one.
+var readableTTLs = func() (all []time.Duration) {
+	for _, of := range []struct {
+		unit  time.Duration
+		steps []float64
+	}{
+		{time.Second, []float64{1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50}},
+		{time.Minute, []float64{1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50}},
+		{time.Hour, []float64{1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 12, 15, 20}},
+		{24 * time.Hour, []float64{1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 10, 14, 20, 30, 60, 90, 180, 365}},
+	} {
+		for _, n := range of.steps {
+			all = append(all, time.Duration(n*float64(of.unit)))
 		}
 	}
-	return d.Truncate(time.Second)
+	return all
+}()
+
+// readable is the longest of them that is no longer.
+func readable(d time.Duration) time.Duration {
+	i, _ := slices.BinarySearch(readableTTLs, d+1)
+	if i == 0 {
+		return d
+	}
+	return readableTTLs[i-1]
 }
 
 // times are the proposals of shorter and of longer times to live; hold says why there are none.

@@ -66,9 +66,9 @@ func TestCaching_EachDirection(t *testing.T) {
 			t.Errorf("%s: evidence %+v", what, p.Evidence)
 		}
 	}
-	// 2,000 comparisons at half an hour on average without a change: once in 14 days at most, so that the square-root rule gives 3.3 hours.
-	check("answers don't change", "cache_ttl/light", 11400, "keep answers longer, light ones for 3h10m in place of 1h: they change so seldom", nil)
-	check("no longer than is sure", "cache_ttl/light", 4860, "longer", func(k *KnownCache, p *policy.Parameters) {
+	// 2,000 comparisons at half an hour on average without a change: once in 26 days at most with 80 %, so that the square-root rule gives 4.6 hours.
+	check("answers don't change", "cache_ttl/light", 4*3600, "keep answers longer, light ones for 4h in place of 1h: they change so seldom", nil)
+	check("no longer than is sure", "cache_ttl/light", 5400, "longer", func(k *KnownCache, p *policy.Parameters) {
 		p.Cache.TTL[0] = 3000
 		k.Hazards[0] = hazardOf(420, never, time.Hour)
 	})
@@ -81,7 +81,7 @@ func TestCaching_EachDirection(t *testing.T) {
 	check("few changes", "", 0, "too few answers", func(k *KnownCache, _ *policy.Parameters) {
 		k.Hazards[0] = hazardOf(60, func(i int) bool { return i > 55 }, time.Hour)
 	})
-	check("as it should be", "", 0, "the time to live is what it should be (light)", func(_ *KnownCache, p *policy.Parameters) { p.Cache.TTL[0] = 10000 })
+	check("as it should be", "", 0, "the time to live is what it should be (light)", func(k *KnownCache, p *policy.Parameters) { p.Cache.TTL[0] = 4 * 3600; k.Hazards[0] = hazardOf(500, never, 4*time.Hour) })
 	check("nothing was compared", "", 0, "too few answers were fetched anew", func(k *KnownCache, _ *policy.Parameters) { k.Hazards[0] = analysis.Hazard{} })
 	check("only young ones were", "", 0, "too few answers were fetched anew", func(k *KnownCache, _ *policy.Parameters) { k.Hazards[0] = hazardOf(2000, never, 10*time.Minute) })
 	check("answers differ always", "", 0, "differ however young", func(k *KnownCache, _ *policy.Parameters) {
@@ -125,7 +125,7 @@ func TestCaching_ClassesTogether(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 	d := Decision{ID: "d1", Route: "faq", Tuner: "caching", Verdict: Applied, Proposal: p}
-	if s := d.Sentence(); !strings.HasPrefix(s, "faq now keeps answers longer, light ones for 3h10m in place of 1h, medium ones for 3h10m in place of 1h: they change so seldom") {
+	if s := d.Sentence(); !strings.HasPrefix(s, "faq now keeps answers longer, light ones for 4h in place of 1h, medium ones for 4h in place of 1h: they change so seldom") {
 		t.Error(s)
 	}
 }
@@ -253,7 +253,7 @@ func FuzzCaching(f *testing.F) {
 			k := &e.Cache.Classes[class]
 			k.Curve = curveOf(rate)
 			h := hazardOf(draw.IntN(3000), func(int) bool { return draw.IntN(1000) < int(seed%7) }, time.Duration(draw.Float64()*1e13))
-			k.Change, k.Upper, _ = h.Estimate(.95)
+			k.Change, k.Upper, _ = h.Estimate(hazardConfidence)
 			k.Compared.All, k.Compared.Changed = h.Count()
 			k.Old = k.Compared
 		}
@@ -313,7 +313,7 @@ func TestCaching_GoesThroughTheLoop(t *testing.T) {
 		l.Observe(&window.Exchange{At: noon, Route: "r", Target: "a", Input: 100, Output: 100, CostNanoUSD: 1e7, Attempts: 1})
 	}
 	d := l.Step(noon)
-	if len(d) != 1 || d[0].Verdict != Applied || s.in.Cache.TTL != [classes]float64{11400, 3600, 3600} || s.static.Cache.TTL[0] != 3600 {
+	if len(d) != 1 || d[0].Verdict != Applied || s.in.Cache.TTL != [classes]float64{14400, 3600, 3600} || s.static.Cache.TTL[0] != 3600 {
 		t.Fatalf("%v; %v", d, s.in.Cache)
 	}
 	stored, err := json.Marshal(d[0])
@@ -332,7 +332,7 @@ func TestCaching_GoesThroughTheLoop(t *testing.T) {
 		t.Errorf("other evidence: %q, %v", differs, err)
 	}
 	now := noon.Add(time.Hour)
-	if d := l.Step(now); s.in.Cache.TTL[0] != 11400 || len(d) > 1 {
+	if d := l.Step(now); s.in.Cache.TTL[0] != 14400 || len(d) > 1 {
 		t.Errorf("%v; %v", d, s.in.Cache)
 	}
 	order(t, l, now, Order{Action: Pin, Route: "r", Parameter: "cache_ttl/heavy", Value: 60})
@@ -392,7 +392,7 @@ func TestReport_OfTheCache(t *testing.T) {
 	p := DefaultCaching.Propose(e)
 	text := Report([]Decision{{ID: "d1", At: noon, Route: "faq", Tuner: "caching", Verdict: Recommended, Proposal: p, Evidence: e}}, time.UTC)
 	for _, want := range []string{
-		"light  1h            1.67/s    85.7 %  $1.23e+03    2000          0        –             ", "cache_ttl/light  1h → 3h10m",
+		"light  1h            1.67/s    85.7 %  $1.23e+03    2000          0        –             ", "cache_ttl/light  1h → 4h",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)

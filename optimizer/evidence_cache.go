@@ -45,7 +45,7 @@ type CacheClass struct {
 	Young    Compared    `json:"young"`     // of them, at less than an eighth of the time to live in force
 	Old      Compared    `json:"old"`       // at more than a quarter
 	Change   float64     `json:"change_hz"` // most likely number of changes of an answer a second
-	Upper    float64     `json:"upper_hz"`  // which it is below with 95 %
+	Upper    float64     `json:"upper_hz"`  // which it is below with 80 %
 }
 
 // Compared are answers that were fetched anew while the old one was at hand. Counts fade.
@@ -63,7 +63,7 @@ type CacheSize struct {
 }
 
 const (
-	hazardConfidence = .95
+	hazardConfidence = .8  // as that of routing
 	mostHazard       = 1e3 // changes a second, in place of infinitely many
 	youngAge, oldAge = 8, 4
 	shortFrom        = .9 // part of the memory in use, from which on it is short
