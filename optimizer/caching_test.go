@@ -81,7 +81,10 @@ func TestCaching_EachDirection(t *testing.T) {
 	check("few changes", "", 0, "too few answers", func(k *KnownCache, _ *policy.Parameters) {
 		k.Hazards[0] = hazardOf(60, func(i int) bool { return i > 55 }, time.Hour)
 	})
-	check("as it should be", "", 0, "the time to live is what it should be (light)", func(k *KnownCache, p *policy.Parameters) { p.Cache.TTL[0] = 4 * 3600; k.Hazards[0] = hazardOf(500, never, 4*time.Hour) })
+	check("as it should be", "", 0, "the time to live is what it should be (light)", func(k *KnownCache, p *policy.Parameters) {
+		p.Cache.TTL[0] = 4 * 3600
+		k.Hazards[0] = hazardOf(500, never, 4*time.Hour)
+	})
 	check("nothing was compared", "", 0, "too few answers were fetched anew", func(k *KnownCache, _ *policy.Parameters) { k.Hazards[0] = analysis.Hazard{} })
 	check("only young ones were", "", 0, "too few answers were fetched anew", func(k *KnownCache, _ *policy.Parameters) { k.Hazards[0] = hazardOf(2000, never, 10*time.Minute) })
 	check("answers differ always", "", 0, "differ however young", func(k *KnownCache, _ *policy.Parameters) {

@@ -111,16 +111,16 @@ func (k *KnownCache) evidence(now time.Time, in *policy.Parameters, estimates *[
 
 func (k *KnownCache) short() bool { return k.Divided && float64(k.Used) >= shortFrom*float64(k.Memory) }
 
-func (e *CacheEvidence) clone() *CacheEvidence {
-	if e == nil {
+func (c *CacheEvidence) clone() *CacheEvidence {
+	if c == nil {
 		return nil
 	}
-	c := *e
-	c.Sizes = slices.Clone(e.Sizes)
-	for i := range c.Classes {
-		c.Classes[i].Curve.Points = slices.Clone(e.Classes[i].Curve.Points)
+	own := *c
+	own.Sizes = slices.Clone(c.Sizes)
+	for i := range own.Classes {
+		own.Classes[i].Curve.Points = slices.Clone(c.Classes[i].Curve.Points)
 	}
-	return &c
+	return &own
 }
 
 // priceMemory finds what a byte of the memory is worth that the routes share: it goes to where it saves most, and the last one has the price. Where every route

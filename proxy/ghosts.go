@@ -47,11 +47,8 @@ func ghostSizes(memory int64) []int64 {
 // room is how many bytes there are for the answers of all routes.
 func (n *cacheCounts) room() int64 { return n.ghosts.Load().memory }
 
-// curves are those of one place, made now where they are not yet.
-func curves(at *atomic.Pointer[ghost.Curves], sizes []int64, ttls []time.Duration, now time.Time) *ghost.Curves {
-	if c := at.Load(); c != nil {
-		return c
-	}
+// begin makes the curves of one place, unless somebody else has just done so.
+func begin(at *atomic.Pointer[ghost.Curves], sizes []int64, ttls []time.Duration, now time.Time) *ghost.Curves {
 	at.CompareAndSwap(nil, ghost.New(ghost.Options{Sizes: sizes, TTLs: ttls, Samples: ghostSamples}, now))
 	return at.Load()
 }
@@ -62,8 +59,15 @@ func (g *ghosts) access(k class, hash uint64, bytes int, worth config.NanoUSD, t
 	bytes += ghostOverhead
 	g.count.Add(1)
 	g.bytes.Add(int64(bytes))
-	curves(&g.route, ghostSizes(g.memory), ghostSizeTTLs, now).Access(hash, bytes, int64(worth), millis, now)
-	curves(&g.classes[k], []int64{max(g.memory, 1)}, ghostTTLs, now).Access(hash, bytes, int64(worth), millis, now)
+	all, own := g.route.Load(), g.classes[k].Load()
+	if all == nil {
+		all = begin(&g.route, ghostSizes(g.memory), ghostSizeTTLs, now)
+	}
+	if own == nil {
+		own = begin(&g.classes[k], []int64{max(g.memory, 1)}, ghostTTLs, now)
+	}
+	all.Access(hash, bytes, int64(worth), millis, now)
+	own.Access(hash, bytes, int64(worth), millis, now)
 }
 
 // entry is the mean size of an answer, in bytes; 0: not known.

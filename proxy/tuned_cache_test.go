@@ -321,3 +321,63 @@ func TestTunedCache_HitsCountWhereArmsDiffer(t *testing.T) {
 		t.Errorf("tuned: %d hits, %d others", cached, others)
 	}
 }
+
+// routedClient asks what the cache has of a route.
+func routedClient(tb testing.TB, bc benchCase) *benchClient {
+	tb.Helper()
+	kept := &mapCache{}
+	c := tunedConfig(prepared(tb, []byte(bc.answer)))
+	r := c.Routes["faq"]
+	r.Cache.Store = "all"
+	c.Routes["faq"] = r
+	client := newBenchClientOf(tb, bc, c, kept)
+	client.exchange()
+	for until := time.Now().Add(10 * time.Second); kept.len() == 0; <-time.After(time.Millisecond) {
+		if time.Now().After(until) {
+			tb.Fatal("the answer is not stored")
+		}
+	}
+	return client
+}
+
+// A hit of a route, which the ghosts follow, allocates no more than any other.
+//
+//nolint:paralleltest // it counts the allocations of the whole process
+func TestTunedCache_HitAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates and empties pools")
+	}
+	const most = maxAllocs + 2
+	for _, bc := range cachedCases() {
+		client := routedClient(t, bc)
+		for range 100 {
+			client.exchange()
+		}
+		if got := testing.AllocsPerRun(300, client.exchange); got > most {
+			t.Errorf("%s: %.1f allocations per hit, want at most %d", bc.name, got, most)
+		}
+	}
+}
+
+// BenchmarkExchange_RouteHit is BenchmarkExchange_Hit on a route.
+func BenchmarkExchange_RouteHit(b *testing.B) {
+	for _, bc := range cachedCases() {
+		b.Run(bc.name, func(b *testing.B) {
+			client := routedClient(b, bc)
+			b.ReportAllocs()
+			for b.Loop() {
+				client.exchange()
+			}
+		})
+	}
+}
+
+// BenchmarkGhosts_Access is what following a hit costs, when all keys are followed.
+func BenchmarkGhosts_Access(b *testing.B) {
+	g := &ghosts{memory: 64 << 20}
+	now := time.Now()
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		g.access(light, uint64(i%1000)*0x9e3779b97f4a7c15, 2000, 1000, time.Second, now)
+	}
+}

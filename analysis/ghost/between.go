@@ -83,12 +83,11 @@ func (c *Curve) between(low, high *Point, ttl, from, to time.Duration) Point {
 func (c *Curve) point(low, high *Point, ttl time.Duration, odds, part float64) Point {
 	p := Point{Size: high.Size, TTL: ttl, HitRatio: odds / (1 + odds)}
 	p.Hits = p.HitRatio * c.Accesses
+	const least = 1e-12                              // hits a second
 	worth := func(of func(*Point) float64) float64 { // of a hit
-		x, y := 0., 0.
-		if high.Hits > 0 {
-			y = of(high) / high.Hits
-		}
-		if x = y; low.Hits > 0 {
+		y := of(high) / max(high.Hits, least)
+		x := y
+		if low.Hits > 0 {
 			x = of(low) / low.Hits
 		}
 		return p.Hits * (x + part*(y-x))
