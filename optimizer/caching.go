@@ -35,14 +35,12 @@ var DefaultCaching = Caching{
 }
 
 const (
-	wideGrid     = 1.5 // ratio of the times that are tried at first
-	fineGrid     = 1.05
-	leastYoung   = 20  // comparisons of young answers, before they tell that answers differ each time
-	leastAnswers = 5   // of these that differ
-	unsteady     = .5  // of the share of old answers that differ: as many of the young ones say that it is not their age
-	leastNet     = .02 // of what hits save, that a shorter time must save in stale ones
-	halfWorth    = .5  // of the mean worth of a route's answers, that none is refused above
-	worthSpread  = 2   // times less than the price that an answer may be worth: what is known of it is a mean
+	wideGrid    = 1.5 // ratio of the times that are tried at first
+	fineGrid    = 1.05
+	mostNoise   = .5  // of the answers, that may be others each time, for their age to tell anything
+	leastNet    = .02 // of what hits save, that a shorter time must save in stale ones
+	halfWorth   = .5  // of the mean worth of a route's answers, that none is refused above
+	worthSpread = 2   // times less than the price that an answer may be worth: what is known of it is a mean
 )
 
 // Name implements Tuner.
@@ -94,7 +92,7 @@ func (c *CacheEvidence) sane() bool {
 				return false
 			}
 		}
-		if !good(k.Change, k.Upper, k.Curve.Accesses) {
+		if !good(k.Change, k.Upper, k.Noise, k.Curve.Accesses) {
 			return false
 		}
 		for _, p := range k.Curve.Points {
@@ -244,8 +242,8 @@ func (t Caching) times(e *RouteEvidence) (shorter, longer Proposal, hold string)
 const (
 	gainsLittle  = "another time to live would save too little"
 	fewCompared  = "too few answers were fetched anew to tell how often they change"
-	differAlways = "answers differ however young they are, so that their age tells nothing: perhaps the model answers otherwise each time"
-	allIsWell    = "the time to live is what it should be"
+	differAlways = "answers differ however young they are, so that their age tells nothing: the model seems to answer otherwise each time"
+	allIsWell    = "the time to live is what it should be, as far as is known"
 )
 
 // holdOf is why nothing is changed.
@@ -270,8 +268,10 @@ func (t Caching) goal(k *CacheClass, now time.Duration, static float64) (goal ti
 	case now > high:
 		reason = analysis.Reason{Method: "bounds", Statistic: "seconds to live", Value: now.Seconds(), Threshold: high.Seconds()}
 		return high, "none may live longer than " + config.FormatDuration(high), reason
-	case k.Young.All >= leastYoung && k.Young.Changed >= leastAnswers && k.Young.share() >= unsteady*k.Old.share():
+	case k.Noise > mostNoise:
 		return now, differAlways, reason
+	case k.Young.All < leastYoung:
+		return now, fewCompared, reason
 	}
 	best := t.best(&k.Curve, k.Upper, static)
 	if likely := t.best(&k.Curve, k.Change, static); k.Compared.Changed >= t.MinChanged && float64(likely)*t.MinFactor < float64(now) {

@@ -42,8 +42,9 @@ type CacheEvidence struct {
 type CacheClass struct {
 	Curve    ghost.Curve `json:"curve"` // what other times to live would do; without points: too little has come
 	Compared Compared    `json:"compared"`
-	Young    Compared    `json:"young"`     // of them, at less than an eighth of the time to live in force
-	Old      Compared    `json:"old"`       // at more than a quarter
+	Young    Compared    `json:"young"`     // of them, at less than a quarter of the time to live in force
+	Old      Compared    `json:"old"`       // at more than that
+	Noise    float64     `json:"noise"`     // part of the answers that is another one each time, however young
 	Change   float64     `json:"change_hz"` // most likely number of changes of an answer a second
 	Upper    float64     `json:"upper_hz"`  // which it is below with 80 %
 }
@@ -54,8 +55,6 @@ type Compared struct {
 	Changed float64 `json:"changed"`
 }
 
-func (c *Compared) share() float64 { return c.Changed / max(c.All, 1) }
-
 // CacheSize is what so many bytes would save.
 type CacheSize struct {
 	Bytes float64 `json:"bytes"`
@@ -65,26 +64,27 @@ type CacheSize struct {
 const (
 	hazardConfidence = .8  // as that of routing
 	mostHazard       = 1e3 // changes a second, in place of infinitely many
-	youngAge, oldAge = 8, 4
-	shortFrom        = .9 // part of the memory in use, from which on it is short
+	youngAge         = .25 // of the time to live, up to which an answer is young
+	leastYoung       = 10  // comparisons of young answers, before changes of older ones can be told from noise
+	shortFrom        = .9  // part of the memory in use, from which on it is short
 )
 
-// hazardEstimate is what was last made of comparisons: it takes half a millisecond.
+// hazardEstimate is what was last made of comparisons: with a hundred routes of three classes it is most of the work.
 type hazardEstimate struct {
-	of            analysis.Hazard
-	at            time.Time
-	change, upper float64
+	of                   analysis.Hazard
+	at                   time.Time
+	change, upper, noise float64
 }
 
 // estimateEvery is how often that is done, where there were new ones.
-const estimateEvery = time.Minute
+const estimateEvery = 5 * time.Minute
 
 func (e *hazardEstimate) update(now time.Time, h *analysis.Hazard) {
 	if now.Sub(e.at) < estimateEvery && now.After(e.at) || *h == e.of {
 		return
 	}
 	e.of, e.at = *h, now
-	e.change, e.upper, _ = h.Estimate(hazardConfidence)
+	e.change, e.upper, e.noise, _ = h.EstimateNoisy(hazardConfidence)
 	e.change, e.upper = min(e.change, mostHazard), min(e.upper, mostHazard)
 }
 
@@ -101,10 +101,11 @@ func (k *KnownCache) evidence(now time.Time, in *policy.Parameters, estimates *[
 		c.Curve = k.TTLs[class]
 		ttl := time.Duration(in.Cache.TTL[class] * float64(time.Second))
 		c.Compared.All, c.Compared.Changed = h.Count()
-		c.Young.All, c.Young.Changed = h.Between(0, ttl/youngAge)
-		c.Old.All, c.Old.Changed = h.Between(ttl/oldAge, math.MaxInt64)
+		young := time.Duration(youngAge * float64(ttl))
+		c.Young.All, c.Young.Changed = h.Between(0, young)
+		c.Old.All, c.Old.Changed = h.Between(young, math.MaxInt64)
 		estimates[class].update(now, h)
-		c.Change, c.Upper = estimates[class].change, estimates[class].upper
+		c.Change, c.Upper, c.Noise = estimates[class].change, estimates[class].upper, estimates[class].noise
 	}
 	return e
 }

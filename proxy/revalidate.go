@@ -91,7 +91,8 @@ func (r *revalidations) hazard(k class) analysis.Hazard {
 	return r.hazards[k]
 }
 
-// compareWithOld learns from an answer that has come while the one before it was still at hand. Answers that differ each time they are asked for tell nothing.
+// compareWithOld learns from an answer that has come while the one before it was still at hand, whoever has fetched it: caching.before is that one. Answers that
+// differ each time they are asked for tell nothing.
 func (x *Exchange) compareWithOld(fresh *cache.Entry, t *cacheTools) {
 	c := &x.cache
 	if c.before == nil || !c.steady || c.of.route == "" || cache.Decode(&t.entry, &c.key, c.before) != nil {

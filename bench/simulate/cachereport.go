@@ -83,17 +83,17 @@ func (r *CacheReport) sum() {
 // Print writes the report as text.
 func (r *CacheReport) Print(to io.Writer) error {
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "SEED\tCLASS\tQUESTIONS\tRATE\tCHANGE EVERY\tTIME TO LIVE\tBEST\tHITS\tSTALE\tNET SAVING")
+	fmt.Fprintln(w, "SEED\tCLASS\tQUESTIONS\tRATE\tCHANGE EVERY\tNOISE\tTIME TO LIVE\tBEST\tHITS\tSTALE\tNET SAVING")
 	span := func(s float64) string {
 		return config.FormatDuration(seconds(s).Round(max(time.Second, seconds(s/100).Truncate(time.Second))))
 	}
 	for _, one := range r.Runs {
 		for class := range one.Classes {
 			c := &one.Classes[class]
-			fmt.Fprintf(w, "%d\t%s\t%d\t%.2f/s\t%s\t%s\t%s\t%.1f %%\t%.2f %%\t%.1f %%\n", one.Seed, [...]string{"light", "medium", "heavy"}[class], c.Questions, c.Rate, span(1/c.Change), span(c.TTL), span(c.Best),
+			fmt.Fprintf(w, "%d\t%s\t%d\t%.2f/s\t%s\t%.0f %%\t%s\t%s\t%.1f %%\t%.2f %%\t%.1f %%\n", one.Seed, [...]string{"light", "medium", "heavy"}[class], c.Questions, c.Rate, span(1/c.Change), 100*c.Noise, config.FormatDuration(seconds(c.TTL)), span(c.Best),
 				100*c.Hits, 100*c.Stale, 100*c.Net)
 		}
-		fmt.Fprintf(w, "%d\tall\t\t\t\t\t\t\t%.2f %%\t%.1f %%\n", one.Seed, 100*one.Stale, 100*one.Net)
+		fmt.Fprintf(w, "%d\tall\t\t\t\t\t\t\t\t%.2f %%\t%.1f %%\n", one.Seed, 100*one.Stale, 100*one.Net)
 	}
 	if err := w.Flush(); err != nil {
 		return err

@@ -19,6 +19,7 @@ type CacheDemand struct {
 	Rate      float64 `json:"rate"` // of all, a second
 	Change    float64 `json:"change_hz"`
 	Worth     float64 `json:"worth"` // US dollars an answer
+	Noise     float64 `json:"noise"` // part of the answers that is another one each time, and as good
 }
 
 // CacheRun is a route whose answers are kept, in virtual time: the production's tuner, loop, guard, ghosts and hazards, over a cache that has room for all.
@@ -30,7 +31,8 @@ type CacheRun struct {
 	Judged  time.Duration // at the end, by which the run is judged
 }
 
-// NewCacheRun draws a route: of each class questions that are asked once in minutes to weeks, and answers that change once in an hour to three months.
+// NewCacheRun draws a route: of each class questions that are asked once in minutes to weeks, and answers that change once in an hour to three months, of which in
+// half of the classes up to a fifth is another one each time.
 func NewCacheRun(seed uint64) *CacheRun {
 	draw := rand.New(rand.NewPCG(seed, 0xcac4e))
 	logUniform := func(from, to float64) float64 { return from * math.Pow(to/from, draw.Float64()) }
@@ -40,6 +42,9 @@ func NewCacheRun(seed uint64) *CacheRun {
 			Questions: int(logUniform(200, 5000)), Zipf: .6 + .6*draw.Float64(), Rate: logUniform(.5, 4),
 			Change: 1 / logUniform(time.Hour.Seconds(), (90*24*time.Hour).Seconds()), Worth: logUniform(.0001, .02),
 		}
+	}
+	for class := range r.Demands { // half of the models do not answer the same each time
+		r.Demands[class].Noise = max(0, .4*draw.Float64()-.2)
 	}
 	return r
 }
@@ -206,7 +211,7 @@ func (s *cacheSim) ask(class int, now time.Duration) {
 	}
 	if hit {
 		if s.draw.Float64() < simRevalidated {
-			s.hazards[class].Add(age, stale)
+			s.hazards[class].Add(age, stale || s.draw.Float64() < d.Noise)
 		}
 		return
 	}
