@@ -31,9 +31,9 @@ type CacheRun struct {
 	Judged  time.Duration // at the end, by which the run is judged
 }
 
-// NewCacheRun draws a route: of each class questions that are asked once in minutes to weeks, and answers that change once in an hour to three months, of which in
-// half of the classes up to a fifth is another one each time.
-func NewCacheRun(seed uint64) *CacheRun {
+// NewCacheRun draws a route: of each class questions that are asked once in minutes to weeks, and answers that change once in an hour to three months. Where it is
+// noisy, up to a fifth of the answers of half of the classes is another one each time.
+func NewCacheRun(seed uint64, noisy bool) *CacheRun {
 	draw := rand.New(rand.NewPCG(seed, 0xcac4e))
 	logUniform := func(from, to float64) float64 { return from * math.Pow(to/from, draw.Float64()) }
 	r := &CacheRun{Seed: seed, TTL: time.Hour, Length: 4 * 24 * time.Hour, Judged: 2 * 24 * time.Hour}
@@ -43,8 +43,10 @@ func NewCacheRun(seed uint64) *CacheRun {
 			Change: 1 / logUniform(time.Hour.Seconds(), (90*24*time.Hour).Seconds()), Worth: logUniform(.0001, .02),
 		}
 	}
-	for class := range r.Demands { // half of the models do not answer the same each time
-		r.Demands[class].Noise = max(0, .4*draw.Float64()-.2)
+	for class := range r.Demands {
+		if noisy {
+			r.Demands[class].Noise = max(0, .4*draw.Float64()-.2)
+		}
 	}
 	return r
 }
