@@ -160,7 +160,7 @@ func TestHazard_EstimateNoisy(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ change, noise float64 }{{1e-4, 0}, {1e-4, .1}, {1e-4, .4}, {1e-6, .2}, {1e-5, .05}, {1e-3, 0}} {
 		below, near, noisy := 0, 0, 0
-		const rounds = 40
+		const rounds = 20
 		for seed := range uint64(rounds) {
 			r := rand.New(rand.NewPCG(seed, 9))
 			var h Hazard
