@@ -31,6 +31,9 @@ type cacheCounts struct {
 	spentNanoUSD             atomic.Int64 // to fetch answers anew
 	stored, damaged          atomic.Uint64
 
+	revalidations revalidations
+	ghosts        atomic.Pointer[ghosts] // nil outside of routes
+
 	mu      sync.Mutex
 	refused map[cache.Refusal]uint64
 }

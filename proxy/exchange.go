@@ -65,6 +65,7 @@ type Exchange struct {
 	// route
 	route        *routeState // nil: straight to the provider that the path names
 	arm          policy.Arm
+	classified   bool // class and arm are the route's
 	walk         pick.Walk
 	choice       pick.Choice
 	routeTarget  *routeTarget

@@ -45,6 +45,7 @@ const (
 	refusedBroken   cache.Refusal = "broken"   // the exchange has failed, or its client has left
 	refusedEncoding cache.Refusal = "encoding" // compressed
 	refusedRoom     cache.Refusal = "room"     // the cache did not take it
+	refusedWorth    cache.Refusal = "worth"    // it has cost too little for its size, as the optimizer has it
 )
 
 func (p *Proxy) storeAnswer(x *Exchange, now time.Time) cache.Refusal {
@@ -77,9 +78,14 @@ func (p *Proxy) storeAnswer(x *Exchange, now time.Time) cache.Refusal {
 	if !x.attempt.content.IsZero() {
 		e.FirstByte = x.attempt.content.Sub(x.start)
 	}
+	c.size, c.worth, c.took = e.Size(), e.Cost, e.Latency
+	x.compareWithOld(&e, t)
+	if !x.worthKeeping(&e) {
+		return refusedWorth
+	}
 	if !p.cache.Put(now, c.key, &CacheItem{
-		Value: e.Append(make([]byte, 0, e.Size())), TTL: c.of.rules.KeepFor(c.ttl), Idle: c.of.rules.Idle,
-		Route: x.routeName(), Model: c.model, Caller: string(caller),
+		Value: e.Append(make([]byte, 0, c.size)), TTL: c.of.rules.KeepFor(x.longestTTL()), Idle: c.of.rules.Idle,
+		Route: x.routeName(), Model: c.model, Caller: string(caller), RouteMemory: x.routeMemory(),
 	}) {
 		return refusedRoom
 	}

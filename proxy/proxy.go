@@ -97,6 +97,8 @@ func New(o Options) (*Proxy, error) {
 	p.metrics.set.RegisterMetricsWriter(p.writeRoutes)
 	p.metrics.set.RegisterMetricsWriter(p.books.cache.write)
 	p.metrics.set.RegisterMetricsWriter(p.books.prompts.write)
+	p.metrics.set.RegisterMetricsWriter(p.writeGhosts)
+	p.metrics.set.RegisterMetricsWriter(p.books.cache.writeRevalidations)
 	p.metrics.origins(func() map[string]*providerState { return p.settings.Load().providers })
 	if p.clients, err = newClients(c.RawIO); err != nil {
 		return nil, err

@@ -27,9 +27,7 @@ func (p *Proxy) record(x *Exchange) {
 	x.lease.Settle(now, &pick.Result{}) // where a bug has kept the attempt from being settled
 	kept := p.store(x, now)
 	x.landFlight(kept)
-	if x.cache.result == cacheRefresh {
-		p.background.brought(&x.cache.key, kept, now)
-	}
+	p.refreshed(x, kept, now)
 	p.refresh(x, now)
 	o := x.outcome()
 	if x.cache.result != cacheRefresh { // which is no client's
@@ -38,6 +36,7 @@ func (p *Proxy) record(x *Exchange) {
 	}
 	x.endTrace(now, o)
 	x.countCache()
+	x.followCache(now)
 	p.log.exchange(x, now, o)
 	x.report(now, o)
 	x.walk.Paid(int64(x.total), int64(x.lost))

@@ -2,11 +2,13 @@ package proxy
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/valyala/fasthttp"
 
+	"llm-auto-optimizer/config"
 	"llm-auto-optimizer/proxy/cache"
 )
 
@@ -79,17 +81,27 @@ func (b *background) stop() {
 	}
 }
 
-// refresh begins to fetch an answer anew that the cache has just given out, if that is to be, and nobody does so already. Whoever asks for it when it is past
-// its time follows.
+// refresh begins to fetch an answer anew that the cache has just given out, if that is to be.
 func (p *Proxy) refresh(x *Exchange, now time.Time) {
-	if !x.cache.refresh || p.draining.Load() || p.memory.over.Load() {
-		return
+	c := &x.cache
+	if c.result == cacheHit && !c.refresh && c.steady && !c.asked.OnlyIfCached && c.of.route != "" {
+		n := c.of.counts
+		c.revalidates = n.revalidations.Begin(rand.Float64(), config.NanoUSD(n.savedNanoUSD.Load()))
+	}
+	if (c.refresh || c.revalidates) && !p.beginRefresh(x, now) && c.revalidates {
+		c.of.counts.revalidations.End(0)
+	}
+}
+
+// beginRefresh begins the fetching, unless somebody does so already. Whoever asks for the answer when it is past its time follows.
+func (p *Proxy) beginRefresh(x *Exchange, now time.Time) (begun bool) {
+	if p.draining.Load() || p.memory.over.Load() {
+		return false
 	}
 	client := &clientConn{}
 	if !p.background.enter(client, &x.cache.key, now) {
-		return
+		return false
 	}
-	begun := false
 	defer func() {
 		if !begun {
 			p.background.leave(client)
@@ -97,7 +109,7 @@ func (p *Proxy) refresh(x *Exchange, now time.Time) {
 	}()
 	f := p.flights.Lead(x.flightID(), client.tether.Cut)
 	if f == nil {
-		return
+		return false
 	}
 	defer func() {
 		if !begun {
@@ -105,7 +117,7 @@ func (p *Proxy) refresh(x *Exchange, now time.Time) {
 		}
 	}()
 	if p.keptSince(x) { // between our giving it out and this
-		return
+		return false
 	}
 	ctx := &fasthttp.RequestCtx{}
 	x.header.CopyTo(&ctx.Request.Header)
@@ -114,7 +126,7 @@ func (p *Proxy) refresh(x *Exchange, now time.Time) {
 	y.subject.Header = y.peek
 	y.cache = caching{
 		result: cacheRefresh, of: x.cache.of, key: x.cache.key, ttl: x.cache.ttl, own: x.cache.own, keep: true, usage: x.request.IncludeUsage, model: x.cache.model,
-		age: -1, flight: f, record: y.cache.record, header: y.cache.header, types: y.cache.types,
+		before: x.cache.before, steady: x.cache.steady, revalidates: x.cache.revalidates, age: -1, flight: f, record: y.cache.record, header: y.cache.header, types: y.cache.types,
 	}
 	r := x.route
 	begun = true
@@ -136,6 +148,19 @@ func (p *Proxy) refresh(x *Exchange, now time.Time) {
 		y.endFlight(nil)
 		p.record(y)
 	}()
+	return true
+}
+
+// refreshed notes what fetching an answer anew has come to.
+func (p *Proxy) refreshed(x *Exchange, kept bool, now time.Time) {
+	c := &x.cache
+	if c.result != cacheRefresh {
+		return
+	}
+	p.background.brought(&c.key, kept, now)
+	if c.revalidates {
+		c.of.counts.revalidations.End(x.total)
+	}
 }
 
 // keptSince tells whether the answer is in the cache that took the place of the one which the exchange has given out.
