@@ -49,7 +49,7 @@ const (
 )
 
 func newFlights() *flights {
-	return flight.NewGroup[answerHead, answerEnd](flight.Options{Most: followMost, Lag: followLag, Linger: keptSoon})
+	return flight.NewGroup[answerHead, answerEnd](flight.Options{Most: followMost, Lag: followLag})
 }
 
 // share has the exchange follow an answer that is under way for the same request of the same caller, if there is one. Otherwise it leads: others may follow it.
@@ -232,7 +232,11 @@ func (x *Exchange) landFlight(kept bool) {
 	}
 	x.client.flight.CompareAndSwap(c.flight, nil)
 	x.endFlight(nil) // at the latest
-	c.flight.Land(kept)
+	linger := time.Duration(0)
+	if kept {
+		linger = min(keptSoon, c.ttl)
+	}
+	c.flight.Land(linger)
 	if c.left { // the others have got the answer, and it is kept
 		x.endWith(&clientLeft, errLeft)
 	}

@@ -113,7 +113,7 @@ func (p *Proxy) beginRefresh(x *Exchange, now time.Time) (begun bool) {
 	}
 	defer func() {
 		if !begun {
-			f.Land(false)
+			f.Land(0)
 		}
 	}()
 	if p.keptSince(x) { // between our giving it out and this

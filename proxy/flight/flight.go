@@ -117,14 +117,14 @@ func (f *Flight[H, E]) End(failed bool, end *E) {
 	}
 }
 
-// Land ends the leader's part in a flight that has ended. kept says that the answer is kept, where who comes next will find it in a moment: until then they can
-// still have it here. It may be called on nil, and again.
-func (f *Flight[H, E]) Land(kept bool) {
+// Land ends the leader's part in a flight that has ended. For linger it can still be joined: until who comes next finds the answer where it is kept. It may be
+// called on nil, and again.
+func (f *Flight[H, E]) Land(linger time.Duration) {
 	if f == nil {
 		return
 	}
-	if kept && f.group.o.Linger > 0 {
-		time.AfterFunc(f.group.o.Linger, func() { f.Land(false) })
+	if linger > 0 {
+		time.AfterFunc(linger, func() { f.Land(0) })
 		return
 	}
 	f.group.remove(f)

@@ -12,7 +12,7 @@ import (
 type group = Group[string, string]
 
 func newGroup(most, lag int) *group {
-	return NewGroup[string, string](Options{Most: most, Lag: lag, Linger: time.Second})
+	return NewGroup[string, string](Options{Most: most, Lag: lag})
 }
 
 // lead begins a flight that nobody else leads.
@@ -81,7 +81,7 @@ func TestFlight_AllReadTheSame(t *testing.T) {
 	r := follow(t, g, ID{}) // it has ended, and is not yet kept
 	got, end := all(r, 0)
 	r.Leave()
-	f.Land(false)
+	f.Land(0)
 	wg.Wait()
 	for i, r := range append(results, result{got, end}) {
 		if !bytes.Equal(r.got, want) || r.end != "well" {
@@ -113,7 +113,7 @@ func TestFlight_Bounds(t *testing.T) {
 	if other, r := g.Join(ID{}, nil, 0); r != nil || other == f {
 		t.Error("joined a flight of which the beginning is lost")
 	} else {
-		other.Land(false)
+		other.Land(0)
 	}
 	quick.Leave()
 	slow.Leave()
@@ -135,13 +135,13 @@ func TestFlight_Linger(t *testing.T) {
 		g := newGroup(1000, 5000)
 		f := lead(t, g, ID{}, nil)
 		f.End(false, new("well"))
-		f.Land(true)
+		f.Land(time.Second)
 		r := follow(t, g, ID{})
 		if _, n := r.HeadOrEnd(); n.End == nil || *n.End != "well" {
 			t.Errorf("%+v", n)
 		}
 		time.Sleep(2 * time.Second)
-		lead(t, g, ID{}, nil).Land(false)
+		lead(t, g, ID{}, nil).Land(0)
 		if _, end := all(r, 0); end != "well" {
 			t.Error("who follows is not told any more")
 		}
@@ -152,12 +152,12 @@ func TestFlight_Linger(t *testing.T) {
 		r = follow(t, g, ID{})
 		f.End(true, new("failed"))
 		f.End(false, new("a second end"))
-		lead(t, g, ID{}, nil).Land(false)
+		lead(t, g, ID{}, nil).Land(0)
 		if _, end := all(r, 0); end != "failed" {
 			t.Error(end)
 		}
 		r.Leave()
-		f.Land(false)
+		f.Land(0)
 		if g.Len() != 0 || g.Followers() != 0 {
 			t.Errorf("%d flights, %d followers", g.Len(), g.Followers())
 		}
@@ -184,7 +184,7 @@ func TestFlight_AbandonedIsNotEnded(t *testing.T) {
 	if n = tail.Next(); n.End == nil || *n.End != "cut" {
 		t.Errorf("%+v", n)
 	}
-	f.Land(false)
+	f.Land(0)
 }
 
 // Those who followed a failure meet on the next flight, however late they come: it is not tried by each of them.
@@ -206,8 +206,8 @@ func TestFlight_Rejoin(t *testing.T) {
 	b.Leave()
 	r.Leave()
 	next.End(true, new("failed again"))
-	next.Land(false)
-	f.Land(false)
+	next.Land(0)
+	f.Land(0)
 	same, r = g.Rejoin(f, nil, 1)
 	if same != next || r == nil {
 		t.Fatal("the third tries on its own")
@@ -231,7 +231,7 @@ func TestFlight_Abandon(t *testing.T) {
 	if f.Abandon() {
 		t.Error("goes on for nobody")
 	}
-	f.Land(false)
+	f.Land(0)
 	f = lead(t, g, ID{}, func() { cut++ })
 	a, b := follow(t, g, ID{}), follow(t, g, ID{})
 	a.Leave()
@@ -254,7 +254,7 @@ func TestFlight_Abandon(t *testing.T) {
 	if n := tail.Next(); n.End == nil || *n.End != "cut" {
 		t.Errorf("the leader itself is not told: %+v", n)
 	}
-	f.Land(false)
+	f.Land(0)
 
 	f = lead(t, g, ID{}, func() { cut++ })
 	if g.Lead(ID{}, nil) != nil || g.Lead(ID{Form: 1}, nil) == nil {
@@ -266,7 +266,7 @@ func TestFlight_Abandon(t *testing.T) {
 		t.Error("goes on after its end")
 	}
 	a.Leave()
-	f.Land(false)
+	f.Land(0)
 	if cut != 1 {
 		t.Errorf("cut %d times", cut)
 	}
@@ -275,5 +275,5 @@ func TestFlight_Abandon(t *testing.T) {
 		t.Error("no flight")
 	}
 	none.Publish(nil)
-	none.Land(false)
+	none.Land(0)
 }

@@ -3,7 +3,6 @@ package flight
 import (
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // ID tells flights apart: who has the same may share an answer, byte for byte.
@@ -14,9 +13,8 @@ type ID struct {
 
 // Options bound what flights hold in memory.
 type Options struct {
-	Most   int           // bytes of an answer up to which others may join; past it only those who are there get the rest
-	Lag    int           // bytes that a follower may be behind
-	Linger time.Duration // that an answer which was kept can still be had here: until it is found where it is kept
+	Most int // bytes of an answer up to which others may join; past it only those who are there get the rest
+	Lag  int // bytes that a follower may be behind
 }
 
 // Group are the flights under way. Its methods are safe for concurrent use.
