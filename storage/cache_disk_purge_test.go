@@ -74,5 +74,5 @@ func TestTurn(t *testing.T) {
 	}
 	w.Unlock()
 	w.Lock()
-	w.Unlock()
+	defer w.Unlock()
 }
