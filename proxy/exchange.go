@@ -94,7 +94,7 @@ type Exchange struct {
 	edited       []byte          // request body as sent upstream, where it differs from body
 	askedUsage   bool            // the stream was asked for usage on the client's behalf
 	prompt       promptCaching
-	marksRefused bool // a provider has refused marks: the request goes without
+	marksRefused uint32 // atomic, for a double may be made meanwhile; not 0: a provider has refused marks, the request goes without
 	upload       *upload
 	attempts     int
 	attempt      attempt

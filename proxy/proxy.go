@@ -94,6 +94,7 @@ func New(o Options) (*Proxy, error) {
 		return nil, err
 	}
 	p.settings.Store(first)
+	p.books.prompts.install(first.routes.list)
 	p.metrics.set.RegisterMetricsWriter(p.writeRoutes)
 	p.metrics.set.RegisterMetricsWriter(p.books.cache.write)
 	p.metrics.set.RegisterMetricsWriter(p.books.prompts.write)

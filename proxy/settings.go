@@ -116,6 +116,7 @@ func (p *Proxy) replace(old, next *settings) {
 	defer p.reloading.Unlock()
 	p.publish(old, next)
 	p.settings.Store(next)
+	p.books.prompts.install(next.routes.list)
 	for name, state := range old.providers {
 		now := next.providers[name]
 		if now == state {
