@@ -3,6 +3,7 @@ package proxy
 import (
 	"time"
 
+	"llm-auto-optimizer/analysis/window"
 	"llm-auto-optimizer/proxy/cache"
 )
 
@@ -86,19 +87,25 @@ func (p *Proxy) storeAnswer(x *Exchange, now time.Time) cache.Refusal {
 }
 
 // countCache notes what the cache did.
-func (x *Exchange) countCache() {
+func (x *Exchange) countCache(o window.Outcome) {
 	c := &x.cache
 	if c.of == nil {
 		return
 	}
-	n := c.of.counts
+	n := &c.of.counts.of[x.class]
 	n.results[c.result].Add(1)
 	if c.result == cacheRefresh {
 		n.spentNanoUSD.Add(int64(x.total))
+	}
+	if c.result.answers() {
+		n.served.Add(x.delivered)
 	}
 	if x.kind != nil {
 		return // nobody has got it
 	}
 	n.savedNanoUSD.Add(int64(c.saved))
 	n.savedNanos.Add(int64(c.sooner))
+	if c.result.pays() && o == window.OK {
+		x.creditCache()
+	}
 }

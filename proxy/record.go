@@ -32,7 +32,7 @@ func (p *Proxy) record(x *Exchange) {
 	p.metrics.exchange(o)
 	p.metrics.overhead.Update(x.overheadUntil(now).Seconds())
 	x.endTrace(now, o)
-	x.countCache()
+	x.countCache(o)
 	p.log.exchange(x, now, o)
 	x.report(now, o)
 	x.walk.Paid(int64(x.total), int64(x.lost))

@@ -52,9 +52,17 @@ func (a cacheAPI) Stats() *controlpb.CacheStatsResponse {
 		}
 	}
 	for _, u := range a.g.proxy.CacheUse() {
-		res.Routes = append(res.Routes, &controlpb.RouteCache{
+		r := &controlpb.RouteCache{
 			Route: u.Route, Requests: u.Results, Stored: u.Stored, Refused: u.Refused, SavedNanousd: int64(u.Saved), SavedSeconds: u.Sooner.Seconds(), Damaged: u.Damaged,
-		})
+			SpentNanousd: int64(u.Spent), ServedBytes: uint64(u.Served), //nolint:gosec // not negative
+		}
+		for _, k := range u.Classes {
+			r.Classes = append(r.Classes, &controlpb.ClassCache{
+				Class: k.Class, Requests: k.Results, SavedNanousd: int64(k.Saved), SavedSeconds: k.Sooner.Seconds(), SpentNanousd: int64(k.Spent),
+				ServedBytes: uint64(k.Served), //nolint:gosec // not negative
+			})
+		}
+		res.Routes = append(res.Routes, r)
 	}
 	return res
 }

@@ -102,13 +102,15 @@ $`)
 		shown.State != "fresh" || shown.Route != "support" || !shown.Memory || shown.Disk || string(shown.Answer) != k.text || shown.TokensOutput != fmt.Sprint(k.line.Output) {
 		t.Errorf("as JSON: %+v, %v", shown, err)
 	}
-	g.eventually("all is counted", func() bool { return g.metric(`llmopt_cache_requests_total{route="support",result="bypass"}`) == 1 })
+	g.eventually("all is counted", func() bool {
+		return g.metric(`llmopt_cache_requests_total{route="support",class="light",result="bypass"}`) == 1
+	})
 	want(t, "stats", g.cli(0, "cache"), `^tier +answers +size +limit +found +not found +written +evicted +rejected
 memory +1 +\S+ KiB +16 MiB +2 +1 +1 +0 +0
 
 route +hits +shared +misses +stale +bypassed +hit rate +stored +saved +time saved +remarks
-direct +0 +0 +0 +0 +- +0 +\$0 +0s
-support +2 +1 +0 +1 +66\.7% +1 +(<\$0\.0001|\$0\.\d+) +\S+
+direct +0 +0 +0 +0 +0 +- +0 +\$0 +0s
+support +2 +0 +1 +0 +1 +66\.7% +1 +(<\$0\.0001|\$0\.\d+) +\S+
 $`)
 	want(t, "stats as JSON", g.cli(0, "cache", "stats", "--json"), `(?s)"enabled": true,.*"route": "support",\s+"requests": \{\s+"bypass": "1",\s+"hit": "2",\s+"miss": "1"\s+\}`)
 
