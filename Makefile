@@ -71,8 +71,8 @@ scenarios: build ## run all scenarios in virtual time; fails where an expectatio
 fuzz: ## run every fuzz target for FUZZTIME
 	.ci/fuzz $(FUZZTIME)
 
-crash: ## kill servers under load CRASH_ROUNDS times, and count what they have stored
-	CRASH_ROUNDS=$(CRASH_ROUNDS) go test -count=1 -timeout 2h -run '^TestCrash_StateIsWhole' -v ./cmd/llmopt
+crash: ## kill servers under load CRASH_ROUNDS times, count what they have stored, damage their caches, and check every answer
+	CRASH_ROUNDS=$(CRASH_ROUNDS) go test -count=1 -timeout 2h -run '^TestCrash_(StateIsWhole|CacheNeverLies)' -v ./cmd/llmopt
 
 cache-keys: ## ten million distinct keys through the cache in memory: what they occupy is what they are said to
 	CACHE_KEYS=10000000 go test -count=1 -timeout 1h -run '^TestMemory_CostIsWhatItOccupies' -v ./storage

@@ -14,22 +14,21 @@ import (
 
 // The names of the metrics of what the cache does for exchanges.
 const (
-	metricCacheResults = "llmopt_cache_requests_total"      // route, result
-	metricCacheUSD     = "llmopt_cache_saved_usd_total"     // route
-	metricCacheSeconds = "llmopt_cache_saved_seconds_total" // route
+	metricCacheResults = "llmopt_cache_requests_total"      // route, class, result
+	metricCacheUSD     = "llmopt_cache_saved_usd_total"     // route, class
+	metricCacheSeconds = "llmopt_cache_saved_seconds_total" // route, class
+	metricCacheServed  = "llmopt_cache_served_bytes_total"  // route, class
 	metricCacheStored  = "llmopt_cache_stored_total"        // route
 	metricCacheRefused = "llmopt_cache_not_stored_total"    // route, reason
 	metricCacheDamaged = "llmopt_cache_damaged_total"       // route
-	metricCacheSpent   = "llmopt_cache_refresh_usd_total"   // route
+	metricCacheSpent   = "llmopt_cache_refresh_usd_total"   // route, class
 	metricFollowers    = "llmopt_cache_followers"
 )
 
 // cacheCounts are what the cache did for a route. They outlive reloads.
 type cacheCounts struct {
-	results                  [cacheResults]atomic.Uint64
-	savedNanoUSD, savedNanos atomic.Int64
-	spentNanoUSD             atomic.Int64 // to fetch answers anew
-	stored, damaged          atomic.Uint64
+	of              [classes]classCounts
+	stored, damaged atomic.Uint64
 
 	revalidations revalidations
 	ghosts        atomic.Pointer[ghosts] // nil outside of routes
@@ -45,6 +44,14 @@ func (n *cacheCounts) refuse(why cache.Refusal) {
 		n.refused = map[cache.Refusal]uint64{}
 	}
 	n.refused[why]++
+}
+
+// classCounts are those of a class of exchanges.
+type classCounts struct {
+	results                  [cacheResults]atomic.Uint64
+	savedNanoUSD, savedNanos atomic.Int64
+	spentNanoUSD             atomic.Int64 // to fetch answers anew
+	served                   atomic.Int64 // bytes of bodies that no target was asked for
 }
 
 // cacheBooks are the counts by route.
@@ -76,15 +83,10 @@ func (b *cacheBooks) write(w io.Writer) {
 	slices.Sort(names)
 	for _, name := range names {
 		n := b.of[name]
-		for r := cacheBypass; r < cacheResults; r++ {
-			if count := n.results[r].Load(); count > 0 {
-				metrics.WriteCounterUint64(w, fmt.Sprintf("%s{route=%q,result=%q}", metricCacheResults, name, r.String()), count)
-			}
+		for k := range classes {
+			n.of[k].write(w, fmt.Sprintf("route=%q,class=%q", name, k.String()))
 		}
 		label := fmt.Sprintf("{route=%q}", name)
-		metrics.WriteCounterFloat64(w, metricCacheUSD+label, float64(n.savedNanoUSD.Load())/1e9)
-		metrics.WriteCounterFloat64(w, metricCacheSpent+label, float64(n.spentNanoUSD.Load())/1e9)
-		metrics.WriteCounterFloat64(w, metricCacheSeconds+label, float64(n.savedNanos.Load())/1e9)
 		metrics.WriteCounterUint64(w, metricCacheStored+label, n.stored.Load())
 		metrics.WriteCounterUint64(w, metricCacheDamaged+label, n.damaged.Load())
 		n.mu.Lock()
@@ -93,4 +95,23 @@ func (b *cacheBooks) write(w io.Writer) {
 		}
 		n.mu.Unlock()
 	}
+}
+
+// write prints the metrics of a class to which exchanges have come.
+func (n *classCounts) write(w io.Writer, labels string) {
+	came := false
+	for r := cacheBypass; r < cacheResults; r++ {
+		if count := n.results[r].Load(); count > 0 {
+			came = true
+			metrics.WriteCounterUint64(w, fmt.Sprintf("%s{%s,result=%q}", metricCacheResults, labels, r.String()), count)
+		}
+	}
+	if !came {
+		return
+	}
+	labels = "{" + labels + "}"
+	metrics.WriteCounterFloat64(w, metricCacheUSD+labels, float64(n.savedNanoUSD.Load())/1e9)
+	metrics.WriteCounterFloat64(w, metricCacheSpent+labels, float64(n.spentNanoUSD.Load())/1e9)
+	metrics.WriteCounterFloat64(w, metricCacheSeconds+labels, float64(n.savedNanos.Load())/1e9)
+	metrics.WriteCounterUint64(w, metricCacheServed+labels, uint64(n.served.Load())) //nolint:gosec // not negative
 }

@@ -83,6 +83,7 @@ type caching struct {
 	outcome     window.Outcome // of it
 	left        bool           // the client has, while others still want the answer
 	revalidates bool           // it is to be found out whether the answer has changed
+	purges      uint64         // that there had been when the exchange came
 	followed    bool           // what the exchange came to is another one's
 	refresh     bool           // the answer is to be fetched anew
 	created     time.Time      // of the answer that was given out
@@ -128,6 +129,7 @@ func (p *Proxy) lookUp(x *Exchange, r *routeState) (answered bool, err error) {
 	c := &x.cache
 	c.of, c.result, c.age = of, cacheBypass, -1
 	c.asked = cache.ParseDirectives(x.peek("cache-control"))
+	c.purges = p.purges.Load()
 	if r != nil {
 		x.classify(r)
 	}

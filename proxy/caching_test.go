@@ -138,7 +138,7 @@ func TestCache_NobodyGetsAnothersAnswer(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if hits := g.p.books.cache.book(directRoute).results[cacheHit].Load(); hits == 0 {
+	if hits := g.p.books.cache.book(directRoute).all().Results["hit"]; hits == 0 {
 		t.Error("no hit at all")
 	}
 }
@@ -300,8 +300,8 @@ func TestCache_StandInThatCannotBeTold(t *testing.T) {
 	if status, result, text := askCached(t, g.addr, "", fmt.Sprintf(body, false), "Authorization", "Bearer k"); status != 200 || result != "stale" || text != withLogprobs {
 		t.Errorf("as it is: %d %s %s", status, result, text)
 	}
-	if n := g.p.books.cache.book(directRoute); n.savedNanoUSD.Load() != 0 || n.savedNanos.Load() != 0 {
-		t.Errorf("a stand-in counts as saved: %d, %d", n.savedNanoUSD.Load(), n.savedNanos.Load())
+	if n := g.p.books.cache.book(directRoute).all(); n.Saved != 0 || n.Sooner != 0 {
+		t.Errorf("a stand-in counts as saved: %d, %d", n.Saved, n.Sooner)
 	}
 }
 

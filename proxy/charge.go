@@ -14,6 +14,15 @@ type accountOf struct {
 	caller  hashID
 }
 
+// creditOf is the same for what the cache answered, in which no target has a part.
+type creditOf struct {
+	account *ledger.Account
+	era     uint64
+	cache   *cacheCounts // of the route
+	model   string       // as the client names it
+	caller  hashID
+}
+
 // charge adds an attempt to the account of whom it belongs to.
 func (x *Exchange) charge(o *window.Observation) {
 	if x.p.ledger == nil {
@@ -32,7 +41,36 @@ func (x *Exchange) charge(o *window.Observation) {
 	if o.Unpriced {
 		s.Unpriced = 1
 	}
+	if x.cache.result == cacheRefresh {
+		s.RefreshNanoUSD = o.CostNanoUSD
+	}
 	x.accountCharged().Add(&s)
+}
+
+// chargePrompt notes what marking the attempt's prompt has saved, or that it was one to compare those with.
+func (x *Exchange) chargePrompt() {
+	if x.p.ledger == nil {
+		return
+	}
+	s := ledger.Sums{Marked: 1, MarkedNanoUSD: int64(x.prompt.saved)}
+	if x.prompt.arm == promptControl {
+		s = ledger.Sums{Unmarked: 1, UnmarkedNanoUSD: int64(x.prompt.saved)}
+	}
+	x.accountCharged().Add(&s)
+}
+
+// creditCache notes what an answer has saved for which no provider was called.
+func (x *Exchange) creditCache() {
+	if x.p.ledger == nil {
+		return
+	}
+	c := &x.cache
+	last, era := &x.client.credit, x.p.ledger.Era()
+	if last.account == nil || last.era != era || last.cache != c.of.counts || last.model != c.model || last.caller != x.caller {
+		k := ledger.Key{Model: c.model, Route: x.routeName(), Caller: string(x.caller.appendTo(nil))}
+		*last = creditOf{x.p.ledger.Account(k), era, c.of.counts, c.model, x.caller}
+	}
+	last.account.Add(&ledger.Sums{Cached: 1, SavedNanoUSD: int64(c.saved), SavedNanos: int64(c.sooner)})
 }
 
 // accountCharged is the one that the attempt belongs to.

@@ -37,6 +37,7 @@ type clientConn struct {
 	credential []byte // that the last request carried
 	caller     hashID // its hash
 	account    accountOf
+	credit     creditOf
 
 	tunnelling atomic.Bool // the connection is a tunnel's: its end shows in reading
 	gone       atomic.Bool // nobody takes what is written any more

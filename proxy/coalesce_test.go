@@ -40,8 +40,7 @@ func TestCoalesce_Streams(t *testing.T) {
 		t.Errorf("%d calls, %v", up.calls.Load(), results)
 	}
 	settledFlights(t, g.p)
-	counts := g.p.books.cache.book(directRoute)
-	if saved := counts.savedNanoUSD.Load(); saved <= 0 || saved%int64(n-1) != 0 {
+	if saved := int64(g.p.books.cache.book(directRoute).all().Saved); saved <= 0 || saved%int64(n-1) != 0 {
 		t.Errorf("saved %d: want the call's cost for each of %d", saved, n-1)
 	}
 	if a := ask(context.Background(), t, g.addr, "k", gatedBody); a.result != "hit" || a.body != up.whole() {

@@ -3,6 +3,7 @@ package proxy
 import (
 	"time"
 
+	"llm-auto-optimizer/analysis/window"
 	"llm-auto-optimizer/proxy/cache"
 )
 
@@ -44,6 +45,7 @@ func (p *Proxy) store(x *Exchange, now time.Time) (stored bool) {
 const (
 	refusedBroken   cache.Refusal = "broken"   // the exchange has failed, or its client has left
 	refusedEncoding cache.Refusal = "encoding" // compressed
+	refusedPurged   cache.Refusal = "purged"   // the cache was purged while it came
 	refusedRoom     cache.Refusal = "room"     // the cache did not take it
 	refusedWorth    cache.Refusal = "worth"    // it has cost too little for its size, as the optimizer has it
 )
@@ -53,6 +55,8 @@ func (p *Proxy) storeAnswer(x *Exchange, now time.Time) cache.Refusal {
 	switch {
 	case x.kind != nil:
 		return refusedBroken
+	case c.purges != p.purges.Load():
+		return refusedPurged
 	case !x.identity:
 		return refusedEncoding
 	case c.large:
@@ -93,19 +97,25 @@ func (p *Proxy) storeAnswer(x *Exchange, now time.Time) cache.Refusal {
 }
 
 // countCache notes what the cache did.
-func (x *Exchange) countCache() {
+func (x *Exchange) countCache(o window.Outcome) {
 	c := &x.cache
 	if c.of == nil {
 		return
 	}
-	n := c.of.counts
+	n := &c.of.counts.of[x.class]
 	n.results[c.result].Add(1)
 	if c.result == cacheRefresh {
 		n.spentNanoUSD.Add(int64(x.total))
+	}
+	if c.result.answers() {
+		n.served.Add(x.delivered)
 	}
 	if x.kind != nil {
 		return // nobody has got it
 	}
 	n.savedNanoUSD.Add(int64(c.saved))
 	n.savedNanos.Add(int64(c.sooner))
+	if c.result.pays() && o == window.OK {
+		x.creditCache()
+	}
 }

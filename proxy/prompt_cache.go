@@ -92,6 +92,7 @@ func (x *Exchange) countPrompt(now time.Time) {
 	}
 	r := x.route.prompts
 	r.counts.arms[c.arm].add(&x.usage, c.saved)
+	x.chargePrompt()
 	if c.arm == promptControl {
 		return
 	}

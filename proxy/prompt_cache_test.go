@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"llm-auto-optimizer/config"
+	"llm-auto-optimizer/proxy/ledger"
 )
 
 // promptRoutes is a configuration with a route that marks prompts, over targets at these providers.
@@ -166,6 +167,14 @@ func TestPromptCache_CountsWhatReadingSaves(t *testing.T) {
 		if n := s.attempts.Load(); s.savedNanoUSD.Load() != n*(10_000*2700-400*750) || s.read.Load() != n*10_000 || s.written.Load() != n*400 || s.input.Load() != n*100 {
 			t.Errorf("%d attempts: saved %d, read %d, written %d, input %d", n, s.savedNanoUSD.Load(), s.read.Load(), s.written.Load(), s.input.Load())
 		}
+	}
+	var sum ledger.Sums
+	eventually(t, "charged", func() bool {
+		g.p.ledger.Collect(time.Now(), func(_ int64, _ ledger.Key, s *ledger.Sums) { sum = *s }) // of the one account
+		return sum.Marked+sum.Unmarked == 20
+	})
+	if sum.Marked != m.attempts.Load() || sum.MarkedNanoUSD != m.savedNanoUSD.Load() || sum.UnmarkedNanoUSD != c.savedNanoUSD.Load() || sum.Attempts != 20 {
+		t.Errorf("ledger: %+v", sum)
 	}
 }
 

@@ -125,3 +125,25 @@ func (b *promptBooks) write(w io.Writer) {
 
 // promptTokenTypes are the values of the label type: read afresh, from the provider's cache, and afresh and written to it.
 var promptTokenTypes = [...]string{"input", "read", "write"}
+
+// PromptUse is what marking prompts for the providers' caches has brought on a route since the start.
+type PromptUse struct {
+	Route                      string
+	Marked, Unmarked           int64          // attempts whose prompt was marked, and those left unmarked to be compared with
+	MarkedSaved, UnmarkedSaved config.NanoUSD // what they cost less than without a cache; below 0: more
+}
+
+// PromptUse is what marking has brought on each route whose prompts are marked, or were, by name. It is safe for concurrent use.
+func (p *Proxy) PromptUse() (out []PromptUse) {
+	b := &p.books.prompts
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(b.of)) {
+		arms := &b.of[name].route.counts.arms
+		marked, control := &arms[promptMarked], &arms[promptControl]
+		out = append(out, PromptUse{
+			name, marked.attempts.Load(), control.attempts.Load(), config.NanoUSD(marked.savedNanoUSD.Load()), config.NanoUSD(control.savedNanoUSD.Load()),
+		})
+	}
+	return out
+}

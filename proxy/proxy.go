@@ -47,6 +47,7 @@ type Proxy struct {
 	cache   Cache
 	books   books
 	flights *flights
+	purges  atomic.Uint64 // of the cache
 
 	background background
 	log        *AccessLog

@@ -35,7 +35,7 @@ func (p *Proxy) record(x *Exchange) {
 		p.metrics.overhead.Update(x.overheadUntil(now).Seconds())
 	}
 	x.endTrace(now, o)
-	x.countCache()
+	x.countCache(o)
 	x.followCache(now)
 	p.log.exchange(x, now, o)
 	x.report(now, o)

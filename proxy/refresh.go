@@ -8,7 +8,6 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"llm-auto-optimizer/config"
 	"llm-auto-optimizer/proxy/cache"
 )
 
@@ -86,7 +85,7 @@ func (p *Proxy) refresh(x *Exchange, now time.Time) {
 	c := &x.cache
 	if c.result == cacheHit && !c.refresh && c.steady && !c.asked.OnlyIfCached && c.of.route != "" {
 		n := c.of.counts
-		c.revalidates = n.revalidations.Begin(rand.Float64(), config.NanoUSD(n.savedNanoUSD.Load()))
+		c.revalidates = n.revalidations.Begin(rand.Float64(), n.saved())
 	}
 	if (c.refresh || c.revalidates) && !p.beginRefresh(x, now) && c.revalidates {
 		c.of.counts.revalidations.End(0)
@@ -126,7 +125,7 @@ func (p *Proxy) beginRefresh(x *Exchange, now time.Time) (begun bool) {
 	y.subject.Header = y.peek
 	y.cache = caching{
 		result: cacheRefresh, of: x.cache.of, key: x.cache.key, ttl: x.cache.ttl, own: x.cache.own, keep: true, usage: x.request.IncludeUsage, model: x.cache.model,
-		before: x.cache.before, steady: x.cache.steady, revalidates: x.cache.revalidates, age: -1, flight: f, record: y.cache.record, header: y.cache.header, types: y.cache.types,
+		purges: p.purges.Load(), before: x.cache.before, steady: x.cache.steady, revalidates: x.cache.revalidates, age: -1, flight: f, record: y.cache.record, header: y.cache.header, types: y.cache.types,
 	}
 	r := x.route
 	begun = true

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"llm-auto-optimizer/proxy/ledger"
 )
 
 // versions is a provider that answers with the number of the call.
@@ -81,12 +83,17 @@ func TestRefresh_StaleWhileRevalidate(t *testing.T) {
 			if a := ask(context.Background(), t, g.addr, "k", body); versionOf(t, a.body) < 2 { // it may be past its time again
 				t.Errorf("afterwards: %+v", a)
 			}
-			counts := g.p.books.cache.book(directRoute)
-			if fetched, saved := counts.results[cacheRefresh].Load(), counts.savedNanoUSD.Load(); fetched < 1 || saved <= 0 {
+			counts := g.p.books.cache.book(directRoute).all()
+			if fetched, saved := counts.Results["refresh"], counts.Saved; fetched < 1 || saved <= 0 {
 				t.Errorf("%d fetched anew, %d saved", fetched, saved)
 			}
 			settledFlights(t, g.p)
 			g.stop()
+			use, sum := g.p.CacheUse()[0], ledger.Sums{}
+			g.p.ledger.Collect(time.Now(), func(_ int64, _ ledger.Key, s *ledger.Sums) { sum.Add(s) })
+			if sum.RefreshNanoUSD != int64(use.Spent) || sum.SavedNanoUSD != int64(use.Saved) || sum.RefreshNanoUSD == 0 || sum.RefreshNanoUSD >= sum.CostNanoUSD || sum.Cached < n {
+				t.Errorf("ledger: %+v, want what is counted: %+v", sum, use)
+			}
 			if lines := log.String(); !strings.Contains(lines, `"cache":"refresh"`) || strings.Count(lines, `"cache":"updating"`) < n {
 				t.Errorf("access log: %s", lines)
 			}
@@ -132,7 +139,7 @@ func TestRefresh_Early(t *testing.T) {
 			t.Fatalf("%+v", a)
 		}
 		last = time.Now()
-		return g.p.books.cache.book(directRoute).results[cacheRefresh].Load() > 0
+		return g.p.books.cache.book(directRoute).all().Results["refresh"] > 0
 	})
 	settledFlights(t, g.p)
 }

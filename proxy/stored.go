@@ -61,7 +61,7 @@ func (x *Exchange) answerBody() []byte {
 // standIn has an old answer take the place of a failure, where there is one.
 func (p *Proxy) standIn(x *Exchange, err error) (answered bool) {
 	c := &x.cache
-	if c.old == nil || x.begun || x.client.tether.IsCut() || !x.unserved(err) {
+	if c.old == nil || c.purges != p.purges.Load() || x.begun || x.client.tether.IsCut() || !x.unserved(err) {
 		return false
 	}
 	t := borrowCacheTools()

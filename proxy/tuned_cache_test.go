@@ -92,8 +92,8 @@ func (s *stand) ask(question string, headers ...string) (result string) {
 	s.t.Helper()
 	n := s.p.books.cache.book("faq")
 	all := func() (sum uint64) {
-		for i := range n.results {
-			sum += n.results[i].Load()
+		for _, count := range n.all().Results {
+			sum += count
 		}
 		return sum
 	}
@@ -271,7 +271,7 @@ func TestTunedCache_GhostsFollow(t *testing.T) {
 		}
 	}
 	p, known := v.Classes[light].Curve.At(1<<20, time.Hour)
-	saved := float64(s.p.books.cache.book("faq").savedNanoUSD.Load()) / v.Classes[light].Curve.Span.Seconds()
+	saved := float64(s.p.books.cache.book("faq").saved()) / v.Classes[light].Curve.Span.Seconds()
 	if !known || math.Abs(p.NanoUSD-saved) > .02*saved || saved <= 0 {
 		t.Errorf("an hour saves %v a second, the hits %v", p.NanoUSD, saved)
 	}

@@ -5,7 +5,7 @@ import { after } from 'node:test';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
-const binary = fileURLToPath(new URL('../../bin/llmopt', import.meta.url));
+export const binary = fileURLToPath(new URL('../../bin/llmopt', import.meta.url));
 
 // What the SDKs read from the environment is for these tests to say.
 for (const name of Object.keys(process.env)) {
@@ -15,7 +15,7 @@ for (const name of Object.keys(process.env)) {
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1)); // which ends the children, too
 
 // run starts a command of llmopt and resolves when it has said where it listens.
-async function run(args, env = {}) {
+export async function run(args, env = {}) {
   const child = spawn(binary, args, { env: { PATH: process.env.PATH, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
   const kill = () => child.kill('SIGKILL');
   process.once('exit', kill);
@@ -35,10 +35,16 @@ async function run(args, env = {}) {
     process.off('exit', kill);
     return { status, log };
   };
-  return { ...JSON.parse(line), stop };
+  // crash ends it without its having a say.
+  const crash = async () => {
+    kill();
+    await ended;
+    process.off('exit', kill);
+  };
+  return { ...JSON.parse(line), stop, crash };
 }
 
-const simulator = () => run(['sim', '--listen', '127.0.0.1:0', '--directives', 'ids=stable']);
+export const simulator = () => run(['sim', '--listen', '127.0.0.1:0', '--directives', 'ids=stable']);
 
 // Limits of the gateway under test, small so that tests can cross them.
 export const replayLimit = 1 << 20;

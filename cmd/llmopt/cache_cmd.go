@@ -105,6 +105,9 @@ func refusedText(r *controlpb.RouteCache) string {
 	}
 	if n := r.GetRequests()["refresh"]; n > 0 {
 		text = strings.TrimPrefix(fmt.Sprintf("%s; fetched anew %d", text, n), "; ")
+		if r.GetSpentNanousd() > 0 {
+			text += " for " + dollars(r.GetSpentNanousd())
+		}
 	}
 	return text
 }

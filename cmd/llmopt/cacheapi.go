@@ -52,9 +52,17 @@ func (a cacheAPI) Stats() *controlpb.CacheStatsResponse {
 		}
 	}
 	for _, u := range a.g.proxy.CacheUse() {
-		res.Routes = append(res.Routes, &controlpb.RouteCache{
+		r := &controlpb.RouteCache{
 			Route: u.Route, Requests: u.Results, Stored: u.Stored, Refused: u.Refused, SavedNanousd: int64(u.Saved), SavedSeconds: u.Sooner.Seconds(), Damaged: u.Damaged,
-		})
+			SpentNanousd: int64(u.Spent), ServedBytes: uint64(u.Served), //nolint:gosec // not negative
+		}
+		for _, k := range u.Classes {
+			r.Classes = append(r.Classes, &controlpb.ClassCache{
+				Class: k.Class, Requests: k.Results, SavedNanousd: int64(k.Saved), SavedSeconds: k.Sooner.Seconds(), SpentNanousd: int64(k.Spent),
+				ServedBytes: uint64(k.Served), //nolint:gosec // not negative
+			})
+		}
+		res.Routes = append(res.Routes, r)
 	}
 	return res
 }
@@ -198,6 +206,9 @@ func (a cacheAPI) Purge(ctx context.Context, req *controlpb.PurgeCacheRequest) (
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), purgeTimeout)
 	defer cancel()
 	now := time.Now()
+	if !req.GetDryRun() {
+		a.g.proxy.CachePurged() // first: what comes of requests that are under way is not kept
+	}
 	n, err := a.g.cache.Purge(ctx, now, filter, req.GetDryRun())
 	res := &controlpb.PurgeCacheResponse{
 		MemoryEntries: n.Memory.Entries, MemoryBytes: n.Memory.Bytes, DiskEntries: n.Disk.Entries, DiskBytes: n.Disk.Bytes,

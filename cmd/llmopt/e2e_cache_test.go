@@ -124,7 +124,7 @@ func TestE2E_CacheAnswersAgain(t *testing.T) {
 	}
 	expect("only-if-cached", askAs(t, g, "ann", plain, "Cache-Control", "only-if-cached"), "hit", 7)
 
-	for name, want := range map[string]float64{`llmopt_cache_requests_total{route="direct",result="hit"}`: 7, `llmopt_cache_stored_total{route="direct"}`: 5} {
+	for name, want := range map[string]float64{`llmopt_cache_requests_total{route="direct",class="light",result="hit"}`: 7, `llmopt_cache_stored_total{route="direct"}`: 5} {
 		g.eventually(name, func() bool { return g.metric(name) == want })
 	}
 	if g.metric("llmopt_cache_saved_usd_total") <= 0 {

@@ -102,7 +102,9 @@ $`)
 		shown.State != "fresh" || shown.Route != "support" || !shown.Memory || shown.Disk || string(shown.Answer) != k.text || shown.TokensOutput != fmt.Sprint(k.line.Output) {
 		t.Errorf("as JSON: %+v, %v", shown, err)
 	}
-	g.eventually("all is counted", func() bool { return g.metric(`llmopt_cache_requests_total{route="support",result="bypass"}`) == 1 })
+	g.eventually("all is counted", func() bool {
+		return g.metric(`llmopt_cache_requests_total{route="support",class="light",result="bypass"}`) == 1
+	})
 	want(t, "stats", g.cli(0, "cache"), `^tier +answers +size +limit +found +not found +written +evicted +rejected
 memory +1 +\S+ KiB +16 MiB +2 +1 +1 +0 +0
 

@@ -40,6 +40,7 @@ type gateway struct {
 	ledger  *ledger.Ledger
 	durable *durable // nil: state is in memory only
 	cache   *storage.Cache
+	saver   *saver
 	jobs    *jobs.Runner
 	otel    *telemetry // nil: nothing is sent
 	marks   marks
@@ -148,12 +149,13 @@ func newGateway(c *config.Config, o config.Options, stdout, stderr io.Writer) (_
 	if err := g.otel.observe(&c.Telemetry, sets); err != nil {
 		return nil, err
 	}
+	g.saver = &saver{g: g, began: time.Now()}
 	host, _, _ := net.SplitHostPort(c.Admin.Listen)
 	g.admin = control.New(control.Options{
 		Version: buildVersion(), ProxyURL: g.proxyURL, AdminURL: g.adminURL,
 		Token: c.Admin.Token, Host: host, Pprof: c.Admin.Pprof,
 		Providers: func() map[string]config.Provider { return g.reload.current.Load().Providers }, Policy: g.policy, Ready: g.ready,
-		Notices: g.notices, Windows: g.windows, Jobs: g.jobs, State: g.stateAPI(), Routes: routesAPI{g}, Cache: cacheAPI{g}, Optimizer: g.optimizer, Mode: g.mode, Metrics: sets, Log: g.logs.of(logAdmin),
+		Notices: g.notices, Windows: g.windows, Jobs: g.jobs, State: g.stateAPI(), Routes: routesAPI{g}, Cache: cacheAPI{g}, Optimizer: g.optimizer, Saved: g.saver.since, Mode: g.mode, Metrics: sets, Log: g.logs.of(logAdmin),
 	})
 	return g, nil
 }

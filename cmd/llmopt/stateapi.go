@@ -15,6 +15,7 @@ import (
 type stateAPI struct {
 	*storage.Store
 	keeper *state.Keeper
+	forget func() // what was read of it
 }
 
 // stateAPI is nil where nothing is stored.
@@ -22,7 +23,7 @@ func (g *gateway) stateAPI() control.State {
 	if g.durable == nil {
 		return nil
 	}
-	return stateAPI{g.durable.store, g.durable.keeper}
+	return stateAPI{g.durable.store, g.durable.keeper, g.saver.forget}
 }
 
 // Stats implements control.State.
@@ -49,6 +50,7 @@ func (s stateAPI) Restore(ctx context.Context, r io.ReadSeeker) error {
 	if err := s.Store.Restore(ctx, r); err != nil {
 		return err
 	}
+	s.forget()
 	return s.keeper.Restored(ctx)
 }
 

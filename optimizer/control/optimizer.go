@@ -160,8 +160,8 @@ func (a *admin) GetSavings(ctx context.Context, req *controlpb.GetSavingsRequest
 	ctx, cancel := context.WithTimeout(ctx, optimizerTimeout)
 	defer cancel()
 	var s *optimizer.Savings
+	since := time.Time{}
 	err := a.options.Optimizer.Inspect(ctx, func(l *optimizer.Loop, now time.Time) {
-		since := time.Time{}
 		if span := req.GetSpan(); span != nil {
 			since = now.Add(-span.AsDuration())
 		}
@@ -170,15 +170,30 @@ func (a *admin) GetSavings(ctx context.Context, req *controlpb.GetSavingsRequest
 	if err != nil {
 		return nil, connect.NewError(connect.CodeUnavailable, err)
 	}
-	raw, err := json.Marshal(s)
-	res := &controlpb.GetSavingsResponse{Savings: &structpb.Struct{}, Text: s.Text()}
-	if err == nil {
-		err = protojson.Unmarshal(raw, res.GetSavings())
+	res := &controlpb.GetSavingsResponse{Text: s.Text()}
+	if res.Savings, err = structOf(s); err != nil {
+		return nil, connect.NewError(connect.CodeInternal, err)
 	}
+	if a.options.Saved == nil {
+		return res, nil
+	}
+	besides := a.options.Saved(ctx, since)
+	fields, err := structOf(besides)
 	if err != nil {
 		return nil, connect.NewError(connect.CodeInternal, err)
 	}
+	maps.Copy(res.GetSavings().GetFields(), fields.GetFields())
+	res.Text += besides.Text()
 	return res, nil
+}
+
+func structOf(v any) (*structpb.Struct, error) {
+	s := &structpb.Struct{}
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	return s, protojson.Unmarshal(raw, s)
 }
 
 func (a *admin) RunCycle(ctx context.Context, _ *controlpb.RunCycleRequest, to *connect.ServerStream[controlpb.RunCycleResponse]) error {

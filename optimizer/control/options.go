@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -17,6 +18,11 @@ type Version struct {
 	Commit  string `json:"commit"`  // empty when unknown
 	Date    string `json:"date"`    // of the commit, RFC 3339; empty when unknown
 	Go      string `json:"go"`      // release of the toolchain
+}
+
+// Saved is what has been saved besides the optimizer's doing. The fields of its JSON object stand beside the optimizer's.
+type Saved interface {
+	Text() string // for people
 }
 
 // Options are what the service shows and how it is guarded. Functions and pointers must be safe for concurrent use and
@@ -36,12 +42,13 @@ type Options struct {
 	Ready     func() error          // nil when the server can serve, else why not; nil function: always ready. The reason is public
 	Notices   func() []string       // troubles that do not keep the server from serving; nil: none. They are public
 	Windows   Windows
-	Jobs      Jobs           // nil: none
-	State     State          // nil: nothing is stored
-	Routes    Routes         // nil: none
-	Optimizer Optimizer      // nil: none
-	Cache     Cache          // nil: none
-	Metrics   []*metrics.Set // shown at /metrics besides the process's and the service's own
+	Jobs      Jobs                                             // nil: none
+	State     State                                            // nil: nothing is stored
+	Routes    Routes                                           // nil: none
+	Optimizer Optimizer                                        // nil: none
+	Cache     Cache                                            // nil: none
+	Saved     func(ctx context.Context, since time.Time) Saved // what has been saved since then, besides the optimizer's doing; nil: nothing is
+	Metrics   []*metrics.Set                                   // shown at /metrics besides the process's and the service's own
 	Log       zerolog.Logger
 
 	Now func() time.Time // nil: time.Now

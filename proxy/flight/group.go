@@ -55,6 +55,16 @@ func (g *Group[H, E]) Len() (n int) {
 // Followers is how many follow a flight.
 func (g *Group[H, E]) Followers() int { return int(g.follow.Load()) }
 
+// Forget has nobody join a flight any more that there is now. Who follows one goes on.
+func (g *Group[H, E]) Forget() {
+	for i := range g.shards {
+		s := &g.shards[i]
+		s.mu.Lock()
+		clear(s.of)
+		s.mu.Unlock()
+	}
+}
+
 // Join makes the caller a follower of the flight under way, who must Leave its reader in the end; or the leader of a new one (the reader is nil then), who
 // must End it and have it Land. cut ends the leader's work when nobody is left to take it; tries counts what was tried for this answer before.
 func (g *Group[H, E]) Join(id ID, cut func(), tries int) (*Flight[H, E], *Reader[H, E]) {

@@ -8,7 +8,13 @@ import (
 // The first byte of what is encoded here. It counts up when the meaning of what follows changes.
 const (
 	keyVersion  = 1
-	sumsVersion = 1
+	sumsVersion = 2
+)
+
+// sumsFormerly is the version that knew nothing of what is saved: the first sumsFormerlyEnd sums alone. It is still read.
+const (
+	sumsFormerly    = 1
+	sumsFormerlyEnd = 10
 )
 
 // ErrMalformed says that bytes are no key or no sums, or of a version that is not known.
@@ -54,11 +60,17 @@ func (s *Sums) AppendBinary(dst []byte) ([]byte, error) {
 
 // UnmarshalBinary implements encoding.BinaryUnmarshaler.
 func (s *Sums) UnmarshalBinary(b []byte) error {
-	if len(b) == 0 || b[0] != sumsVersion {
+	if len(b) == 0 || b[0] != sumsVersion && b[0] != sumsFormerly {
 		return ErrMalformed
 	}
+	var read Sums
+	known := read.fields()
+	stored := known[:]
+	if b[0] == sumsFormerly {
+		stored = known[:sumsFormerlyEnd]
+	}
 	b = b[1:]
-	for _, to := range s.fields() {
+	for _, to := range stored {
 		v, n := binary.Varint(b)
 		if n <= 0 {
 			return ErrMalformed
@@ -68,5 +80,6 @@ func (s *Sums) UnmarshalBinary(b []byte) error {
 	if len(b) > 0 {
 		return ErrMalformed
 	}
+	*s = read
 	return nil
 }

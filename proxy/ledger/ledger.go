@@ -1,4 +1,4 @@
-// Package ledger sums what attempts used and cost, exactly, by who and what caused it and by the hour. The request path adds; once a
+// Package ledger sums what attempts used and cost, and what the caches saved, exactly, by who and what caused it and by the hour. The request path adds; once a
 // second a collector takes what came in, adds it to the hour's sums and hands those on to be stored.
 package ledger
 
@@ -12,31 +12,46 @@ import (
 // Other stands for the callers beyond the number that is kept apart.
 const Other = "other"
 
-// Key says whom a sum belongs to.
+// Key says whom a sum belongs to. Without a provider it is of answers that none was asked for; their model is as the client named it.
 type Key struct{ Provider, Model, Route, Caller string }
 
-// Sums are what attempts used and cost together.
+// Sums are what attempts used and cost together, and what was saved.
 type Sums struct {
 	Attempts, Errors                                int64 // errors: attempts that neither ended well nor were canceled by the client
 	Input, CacheRead, CacheWrite, Output, Reasoning int64 // tokens; Input is uncached, Reasoning is part of Output
 	CostNanoUSD                                     int64
 	Estimated, Unpriced                             int64 // attempts
+
+	Cached                         int64 // answers for which no provider was called, since they were kept or under way; no attempts
+	SavedNanoUSD, SavedNanos       int64 // what they had cost, and how much sooner they came than they had
+	RefreshNanoUSD                 int64 // part of the cost: of fetching answers anew that no client waited for
+	Marked, Unmarked               int64 // attempts whose prompt was marked for the provider's cache, and those left unmarked to be compared with
+	MarkedNanoUSD, UnmarkedNanoUSD int64 // what they cost less than they would have without that cache; below 0: more
 }
 
 // fields lists the sums in the order in which they are stored.
 func (s *Sums) fields() [sumsEnd]*int64 {
 	return [sumsEnd]*int64{
 		&s.Attempts, &s.Errors, &s.Input, &s.CacheRead, &s.CacheWrite, &s.Output, &s.Reasoning, &s.CostNanoUSD, &s.Estimated, &s.Unpriced,
+		&s.Cached, &s.SavedNanoUSD, &s.SavedNanos, &s.RefreshNanoUSD, &s.Marked, &s.Unmarked, &s.MarkedNanoUSD, &s.UnmarkedNanoUSD,
 	}
 }
 
-const sumsEnd = 10
+const sumsEnd = 18
 
 // Add adds o.
 func (s *Sums) Add(o *Sums) {
 	to, from := s.fields(), o.fields()
 	for i := range to {
 		*to[i] += *from[i]
+	}
+}
+
+// Savings are those of the sums that tell what was saved.
+func (s *Sums) Savings() Sums {
+	return Sums{
+		Cached: s.Cached, SavedNanoUSD: s.SavedNanoUSD, SavedNanos: s.SavedNanos, RefreshNanoUSD: s.RefreshNanoUSD,
+		Marked: s.Marked, Unmarked: s.Unmarked, MarkedNanoUSD: s.MarkedNanoUSD, UnmarkedNanoUSD: s.UnmarkedNanoUSD,
 	}
 }
 
@@ -74,7 +89,7 @@ type Ledger struct {
 }
 
 // New returns a ledger for at most limit accounts that had anything in this hour or the last; further callers share one account for
-// each provider, model and route.
+// each provider, model and route, and without a provider, where clients say what the model is, for each route.
 func New(limit int) *Ledger {
 	return &Ledger{max: limit, accounts: map[Key]*Account{}}
 }
@@ -92,6 +107,9 @@ func (l *Ledger) Account(k Key) *Account {
 	}
 	if len(l.accounts) >= l.max {
 		k.Caller = Other
+		if k.Provider == "" {
+			k.Model = Other
+		}
 		if a := l.accounts[k]; a != nil {
 			return a
 		}

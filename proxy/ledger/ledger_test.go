@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"sync"
@@ -128,6 +129,43 @@ func TestLedger_ConcurrentAddsAreAllCollectedOnce(t *testing.T) {
 	}
 }
 
+// What the version before stored is read as it was, and stored anew in the present one.
+func TestSums_ReadsTheFormerVersion(t *testing.T) {
+	t.Parallel()
+	former := []byte{1}
+	for _, v := range []int64{3, 1, 100, 20, 0, 50, 5, -7, 0, 2} {
+		former = binary.AppendVarint(former, v)
+	}
+	want := Sums{Attempts: 3, Errors: 1, Input: 100, CacheRead: 20, Output: 50, Reasoning: 5, CostNanoUSD: -7, Unpriced: 2}
+	got := Sums{Cached: 9, MarkedNanoUSD: 9} // of whatever was read before
+	if err := got.UnmarshalBinary(former); err != nil || got != want {
+		t.Fatalf("got %+v, %v", got, err)
+	}
+	got.Add(&Sums{Cached: 2, SavedNanoUSD: 11, SavedNanos: 12, RefreshNanoUSD: 13, Marked: 14, Unmarked: 15, MarkedNanoUSD: -16, UnmarkedNanoUSD: 17})
+	b, _ := got.AppendBinary(nil)
+	var again Sums
+	if err := again.UnmarshalBinary(b); err != nil || again != got || b[0] != 2 {
+		t.Errorf("got %+v, %v, want %+v", again, err, got)
+	}
+	for _, bad := range [][]byte{nil, {1}, {3}, former[:5], append(former, 0), b[:12], append(b, 0), append([]byte{2}, former[1:]...), append([]byte{1}, b[1:]...)} {
+		if err := again.UnmarshalBinary(bad); err == nil || again != got {
+			t.Errorf("%v is read as %+v", bad, again)
+		}
+	}
+}
+
+// Clients can't have it keep as many models as they like to name.
+func TestLedger_IsBoundedInWhatClientsName(t *testing.T) {
+	t.Parallel()
+	l := New(3)
+	for i := range 10 {
+		l.Account(Key{Model: fmt.Sprint(i), Route: "r", Caller: "a"}).Add(&Sums{Cached: 1})
+	}
+	if got := collected(l, start); l.Len() != 4 || got["0 other"].Cached != 7 {
+		t.Errorf("%d accounts, %+v", l.Len(), got)
+	}
+}
+
 func TestAccount_AddAllocatesNothing(t *testing.T) {
 	a := New(1).Account(Key{})
 	s := &Sums{Attempts: 1, CostNanoUSD: 1}
@@ -140,6 +178,7 @@ func FuzzKeyAndSums(f *testing.F) {
 	k, _ := Key{"openai", "gpt", "direct", "ab"}.AppendBinary(nil)
 	s, _ := (&Sums{Attempts: 3, CostNanoUSD: -1}).AppendBinary(nil)
 	f.Add(k, s)
+	f.Add(k, append([]byte{1}, s[1:11]...))
 	f.Fuzz(func(t *testing.T, key, sums []byte) {
 		var k, k2 Key
 		if k.UnmarshalBinary(key) == nil {

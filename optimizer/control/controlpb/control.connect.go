@@ -109,7 +109,7 @@ type AdminClient interface {
 	GetOptimizer(context.Context, *GetOptimizerRequest) (*GetOptimizerResponse, error)
 	// OrderOptimizer has the optimizer do what an operator wants, which always wins over its own decisions. INVALID_ARGUMENT for what can't be.
 	OrderOptimizer(context.Context, *OrderOptimizerRequest) (*OrderOptimizerResponse, error)
-	// GetSavings says what the optimizer has saved or lost against what is configured, as the hold-back shows.
+	// GetSavings says what the optimizer has saved or lost against what is configured, as the hold-back shows, and apart from that what the caches have saved.
 	GetSavings(context.Context, *GetSavingsRequest) (*GetSavingsResponse, error)
 	// RunCycle runs a cycle of the optimizer now and gives its decisions, those to change nothing included.
 	RunCycle(context.Context, *RunCycleRequest) (*connect.ServerStreamForClient[RunCycleResponse], error)
@@ -493,7 +493,7 @@ type AdminHandler interface {
 	GetOptimizer(context.Context, *GetOptimizerRequest) (*GetOptimizerResponse, error)
 	// OrderOptimizer has the optimizer do what an operator wants, which always wins over its own decisions. INVALID_ARGUMENT for what can't be.
 	OrderOptimizer(context.Context, *OrderOptimizerRequest) (*OrderOptimizerResponse, error)
-	// GetSavings says what the optimizer has saved or lost against what is configured, as the hold-back shows.
+	// GetSavings says what the optimizer has saved or lost against what is configured, as the hold-back shows, and apart from that what the caches have saved.
 	GetSavings(context.Context, *GetSavingsRequest) (*GetSavingsResponse, error)
 	// RunCycle runs a cycle of the optimizer now and gives its decisions, those to change nothing included.
 	RunCycle(context.Context, *RunCycleRequest, *connect.ServerStream[RunCycleResponse]) error

@@ -3823,7 +3823,7 @@ func (x *GetSavingsRequest) GetSpan() *durationpb.Duration {
 
 type GetSavingsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Savings       *structpb.Struct       `protobuf:"bytes,1,opt,name=savings,proto3" json:"savings,omitempty"` // all of it; docs/optimizer.md has the fields
+	Savings       *structpb.Struct       `protobuf:"bytes,1,opt,name=savings,proto3" json:"savings,omitempty"` // all of it: the optimizer's, and beside it those of the caches, cache and prompt_cache
 	Text          string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`       // the same for people
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -4172,6 +4172,9 @@ type RouteCache struct {
 	SavedNanousd  int64                  `protobuf:"varint,5,opt,name=saved_nanousd,json=savedNanousd,proto3" json:"saved_nanousd,omitempty"`                                             // what the answers of hits had cost
 	SavedSeconds  float64                `protobuf:"fixed64,6,opt,name=saved_seconds,json=savedSeconds,proto3" json:"saved_seconds,omitempty"`                                            // how much sooner hits came than their answers had
 	Damaged       uint64                 `protobuf:"varint,7,opt,name=damaged,proto3" json:"damaged,omitempty"`                                                                           // stored answers that were not what had been stored
+	SpentNanousd  int64                  `protobuf:"varint,8,opt,name=spent_nanousd,json=spentNanousd,proto3" json:"spent_nanousd,omitempty"`                                             // to fetch answers anew in the background
+	ServedBytes   uint64                 `protobuf:"varint,9,opt,name=served_bytes,json=servedBytes,proto3" json:"served_bytes,omitempty"`                                                // of the bodies of answers that no target was asked for
+	Classes       []*ClassCache          `protobuf:"bytes,10,rep,name=classes,proto3" json:"classes,omitempty"`                                                                           // the same by the class of the request; classes without one are left out
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4255,6 +4258,112 @@ func (x *RouteCache) GetDamaged() uint64 {
 	return 0
 }
 
+func (x *RouteCache) GetSpentNanousd() int64 {
+	if x != nil {
+		return x.SpentNanousd
+	}
+	return 0
+}
+
+func (x *RouteCache) GetServedBytes() uint64 {
+	if x != nil {
+		return x.ServedBytes
+	}
+	return 0
+}
+
+func (x *RouteCache) GetClasses() []*ClassCache {
+	if x != nil {
+		return x.Classes
+	}
+	return nil
+}
+
+// ClassCache is what the cache did for the requests of a class. The fields are as in RouteCache.
+type ClassCache struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Class         string                 `protobuf:"bytes,1,opt,name=class,proto3" json:"class,omitempty"` // light, medium or heavy
+	Requests      map[string]uint64      `protobuf:"bytes,2,rep,name=requests,proto3" json:"requests,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	SavedNanousd  int64                  `protobuf:"varint,3,opt,name=saved_nanousd,json=savedNanousd,proto3" json:"saved_nanousd,omitempty"`
+	SavedSeconds  float64                `protobuf:"fixed64,4,opt,name=saved_seconds,json=savedSeconds,proto3" json:"saved_seconds,omitempty"`
+	SpentNanousd  int64                  `protobuf:"varint,5,opt,name=spent_nanousd,json=spentNanousd,proto3" json:"spent_nanousd,omitempty"`
+	ServedBytes   uint64                 `protobuf:"varint,6,opt,name=served_bytes,json=servedBytes,proto3" json:"served_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClassCache) Reset() {
+	*x = ClassCache{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClassCache) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClassCache) ProtoMessage() {}
+
+func (x *ClassCache) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClassCache.ProtoReflect.Descriptor instead.
+func (*ClassCache) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *ClassCache) GetClass() string {
+	if x != nil {
+		return x.Class
+	}
+	return ""
+}
+
+func (x *ClassCache) GetRequests() map[string]uint64 {
+	if x != nil {
+		return x.Requests
+	}
+	return nil
+}
+
+func (x *ClassCache) GetSavedNanousd() int64 {
+	if x != nil {
+		return x.SavedNanousd
+	}
+	return 0
+}
+
+func (x *ClassCache) GetSavedSeconds() float64 {
+	if x != nil {
+		return x.SavedSeconds
+	}
+	return 0
+}
+
+func (x *ClassCache) GetSpentNanousd() int64 {
+	if x != nil {
+		return x.SpentNanousd
+	}
+	return 0
+}
+
+func (x *ClassCache) GetServedBytes() uint64 {
+	if x != nil {
+		return x.ServedBytes
+	}
+	return 0
+}
+
 type LookUpCacheRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`        // 64 hexadecimal digits, the cache_key of the access log
@@ -4265,7 +4374,7 @@ type LookUpCacheRequest struct {
 
 func (x *LookUpCacheRequest) Reset() {
 	*x = LookUpCacheRequest{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[58]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4277,7 +4386,7 @@ func (x *LookUpCacheRequest) String() string {
 func (*LookUpCacheRequest) ProtoMessage() {}
 
 func (x *LookUpCacheRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[58]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4290,7 +4399,7 @@ func (x *LookUpCacheRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LookUpCacheRequest.ProtoReflect.Descriptor instead.
 func (*LookUpCacheRequest) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{58}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *LookUpCacheRequest) GetKey() string {
@@ -4344,7 +4453,7 @@ type LookUpCacheResponse struct {
 
 func (x *LookUpCacheResponse) Reset() {
 	*x = LookUpCacheResponse{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[59]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4356,7 +4465,7 @@ func (x *LookUpCacheResponse) String() string {
 func (*LookUpCacheResponse) ProtoMessage() {}
 
 func (x *LookUpCacheResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[59]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4369,7 +4478,7 @@ func (x *LookUpCacheResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LookUpCacheResponse.ProtoReflect.Descriptor instead.
 func (*LookUpCacheResponse) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{59}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *LookUpCacheResponse) GetKey() string {
@@ -4592,7 +4701,7 @@ type PurgeCacheRequest struct {
 
 func (x *PurgeCacheRequest) Reset() {
 	*x = PurgeCacheRequest{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[60]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4604,7 +4713,7 @@ func (x *PurgeCacheRequest) String() string {
 func (*PurgeCacheRequest) ProtoMessage() {}
 
 func (x *PurgeCacheRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[60]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4617,7 +4726,7 @@ func (x *PurgeCacheRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeCacheRequest.ProtoReflect.Descriptor instead.
 func (*PurgeCacheRequest) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{60}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *PurgeCacheRequest) GetKey() string {
@@ -4692,7 +4801,7 @@ type PurgeCacheResponse struct {
 
 func (x *PurgeCacheResponse) Reset() {
 	*x = PurgeCacheResponse{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[61]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4704,7 +4813,7 @@ func (x *PurgeCacheResponse) String() string {
 func (*PurgeCacheResponse) ProtoMessage() {}
 
 func (x *PurgeCacheResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[61]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4717,7 +4826,7 @@ func (x *PurgeCacheResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeCacheResponse.ProtoReflect.Descriptor instead.
 func (*PurgeCacheResponse) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{61}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *PurgeCacheResponse) GetMemoryEntries() int64 {
@@ -5095,7 +5204,7 @@ const file_optimizer_control_controlpb_control_proto_rawDesc = "" +
 	"\x06not_up\x18\x03 \x01(\tR\x05notUp\x12!\n" +
 	"\fqueued_bytes\x18\x04 \x01(\x03R\vqueuedBytes\x12\x18\n" +
 	"\apurging\x18\x05 \x01(\x05R\apurging\x12\x1a\n" +
-	"\bfailures\x18\x06 \x01(\x04R\bfailures\"\xa6\x03\n" +
+	"\bfailures\x18\x06 \x01(\x04R\bfailures\"\xa7\x04\n" +
 	"\n" +
 	"RouteCache\x12\x14\n" +
 	"\x05route\x18\x01 \x01(\tR\x05route\x12G\n" +
@@ -5104,11 +5213,26 @@ const file_optimizer_control_controlpb_control_proto_rawDesc = "" +
 	"\arefused\x18\x04 \x03(\v2*.llmopt.control.v1.RouteCache.RefusedEntryR\arefused\x12#\n" +
 	"\rsaved_nanousd\x18\x05 \x01(\x03R\fsavedNanousd\x12#\n" +
 	"\rsaved_seconds\x18\x06 \x01(\x01R\fsavedSeconds\x12\x18\n" +
-	"\adamaged\x18\a \x01(\x04R\adamaged\x1a;\n" +
+	"\adamaged\x18\a \x01(\x04R\adamaged\x12#\n" +
+	"\rspent_nanousd\x18\b \x01(\x03R\fspentNanousd\x12!\n" +
+	"\fserved_bytes\x18\t \x01(\x04R\vservedBytes\x127\n" +
+	"\aclasses\x18\n" +
+	" \x03(\v2\x1d.llmopt.control.v1.ClassCacheR\aclasses\x1a;\n" +
 	"\rRequestsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\x1a:\n" +
 	"\fRefusedEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xba\x02\n" +
+	"\n" +
+	"ClassCache\x12\x14\n" +
+	"\x05class\x18\x01 \x01(\tR\x05class\x12G\n" +
+	"\brequests\x18\x02 \x03(\v2+.llmopt.control.v1.ClassCache.RequestsEntryR\brequests\x12#\n" +
+	"\rsaved_nanousd\x18\x03 \x01(\x03R\fsavedNanousd\x12#\n" +
+	"\rsaved_seconds\x18\x04 \x01(\x01R\fsavedSeconds\x12#\n" +
+	"\rspent_nanousd\x18\x05 \x01(\x03R\fspentNanousd\x12!\n" +
+	"\fserved_bytes\x18\x06 \x01(\x04R\vservedBytes\x1a;\n" +
+	"\rRequestsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\">\n" +
 	"\x12LookUpCacheRequest\x12\x10\n" +
@@ -5209,7 +5333,7 @@ func file_optimizer_control_controlpb_control_proto_rawDescGZIP() []byte {
 }
 
 var file_optimizer_control_controlpb_control_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_optimizer_control_controlpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 67)
+var file_optimizer_control_controlpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 69)
 var file_optimizer_control_controlpb_control_proto_goTypes = []any{
 	(Mode)(0),                      // 0: llmopt.control.v1.Mode
 	(SetTargetRequest_Action)(0),   // 1: llmopt.control.v1.SetTargetRequest.Action
@@ -5271,60 +5395,62 @@ var file_optimizer_control_controlpb_control_proto_goTypes = []any{
 	(*CacheTier)(nil),              // 57: llmopt.control.v1.CacheTier
 	(*CacheDisk)(nil),              // 58: llmopt.control.v1.CacheDisk
 	(*RouteCache)(nil),             // 59: llmopt.control.v1.RouteCache
-	(*LookUpCacheRequest)(nil),     // 60: llmopt.control.v1.LookUpCacheRequest
-	(*LookUpCacheResponse)(nil),    // 61: llmopt.control.v1.LookUpCacheResponse
-	(*PurgeCacheRequest)(nil),      // 62: llmopt.control.v1.PurgeCacheRequest
-	(*PurgeCacheResponse)(nil),     // 63: llmopt.control.v1.PurgeCacheResponse
-	nil,                            // 64: llmopt.control.v1.Summary.OutcomesEntry
-	nil,                            // 65: llmopt.control.v1.ExplainRequest.HeadersEntry
-	nil,                            // 66: llmopt.control.v1.OptimizedRoute.ModesEntry
-	nil,                            // 67: llmopt.control.v1.RouteCache.RequestsEntry
-	nil,                            // 68: llmopt.control.v1.RouteCache.RefusedEntry
-	(*durationpb.Duration)(nil),    // 69: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),  // 70: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),        // 71: google.protobuf.Struct
+	(*ClassCache)(nil),             // 60: llmopt.control.v1.ClassCache
+	(*LookUpCacheRequest)(nil),     // 61: llmopt.control.v1.LookUpCacheRequest
+	(*LookUpCacheResponse)(nil),    // 62: llmopt.control.v1.LookUpCacheResponse
+	(*PurgeCacheRequest)(nil),      // 63: llmopt.control.v1.PurgeCacheRequest
+	(*PurgeCacheResponse)(nil),     // 64: llmopt.control.v1.PurgeCacheResponse
+	nil,                            // 65: llmopt.control.v1.Summary.OutcomesEntry
+	nil,                            // 66: llmopt.control.v1.ExplainRequest.HeadersEntry
+	nil,                            // 67: llmopt.control.v1.OptimizedRoute.ModesEntry
+	nil,                            // 68: llmopt.control.v1.RouteCache.RequestsEntry
+	nil,                            // 69: llmopt.control.v1.RouteCache.RefusedEntry
+	nil,                            // 70: llmopt.control.v1.ClassCache.RequestsEntry
+	(*durationpb.Duration)(nil),    // 71: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),  // 72: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),        // 73: google.protobuf.Struct
 }
 var file_optimizer_control_controlpb_control_proto_depIdxs = []int32{
 	4,   // 0: llmopt.control.v1.GetVersionResponse.version:type_name -> llmopt.control.v1.Version
-	69,  // 1: llmopt.control.v1.GetStatusRequest.span:type_name -> google.protobuf.Duration
+	71,  // 1: llmopt.control.v1.GetStatusRequest.span:type_name -> google.protobuf.Duration
 	4,   // 2: llmopt.control.v1.GetStatusResponse.version:type_name -> llmopt.control.v1.Version
-	70,  // 3: llmopt.control.v1.GetStatusResponse.now:type_name -> google.protobuf.Timestamp
-	70,  // 4: llmopt.control.v1.GetStatusResponse.started:type_name -> google.protobuf.Timestamp
+	72,  // 3: llmopt.control.v1.GetStatusResponse.now:type_name -> google.protobuf.Timestamp
+	72,  // 4: llmopt.control.v1.GetStatusResponse.started:type_name -> google.protobuf.Timestamp
 	0,   // 5: llmopt.control.v1.GetStatusResponse.mode:type_name -> llmopt.control.v1.Mode
 	7,   // 6: llmopt.control.v1.GetStatusResponse.providers:type_name -> llmopt.control.v1.Provider
-	69,  // 7: llmopt.control.v1.GetStatusResponse.span:type_name -> google.protobuf.Duration
+	71,  // 7: llmopt.control.v1.GetStatusResponse.span:type_name -> google.protobuf.Duration
 	8,   // 8: llmopt.control.v1.GetStatusResponse.targets:type_name -> llmopt.control.v1.TargetStatus
 	9,   // 9: llmopt.control.v1.GetStatusResponse.total:type_name -> llmopt.control.v1.Summary
 	29,  // 10: llmopt.control.v1.GetStatusResponse.routes:type_name -> llmopt.control.v1.Route
 	9,   // 11: llmopt.control.v1.TargetStatus.summary:type_name -> llmopt.control.v1.Summary
-	64,  // 12: llmopt.control.v1.Summary.outcomes:type_name -> llmopt.control.v1.Summary.OutcomesEntry
+	65,  // 12: llmopt.control.v1.Summary.outcomes:type_name -> llmopt.control.v1.Summary.OutcomesEntry
 	10,  // 13: llmopt.control.v1.Summary.ttft_seconds:type_name -> llmopt.control.v1.Quantiles
 	10,  // 14: llmopt.control.v1.Summary.duration_seconds:type_name -> llmopt.control.v1.Quantiles
 	10,  // 15: llmopt.control.v1.Summary.time_per_output_token_seconds:type_name -> llmopt.control.v1.Quantiles
-	69,  // 16: llmopt.control.v1.GetSeriesRequest.span:type_name -> google.protobuf.Duration
-	69,  // 17: llmopt.control.v1.GetSeriesRequest.step:type_name -> google.protobuf.Duration
-	69,  // 18: llmopt.control.v1.GetSeriesResponse.step:type_name -> google.protobuf.Duration
+	71,  // 16: llmopt.control.v1.GetSeriesRequest.span:type_name -> google.protobuf.Duration
+	71,  // 17: llmopt.control.v1.GetSeriesRequest.step:type_name -> google.protobuf.Duration
+	71,  // 18: llmopt.control.v1.GetSeriesResponse.step:type_name -> google.protobuf.Duration
 	13,  // 19: llmopt.control.v1.GetSeriesResponse.points:type_name -> llmopt.control.v1.Point
-	70,  // 20: llmopt.control.v1.Point.start:type_name -> google.protobuf.Timestamp
-	70,  // 21: llmopt.control.v1.Point.end:type_name -> google.protobuf.Timestamp
+	72,  // 20: llmopt.control.v1.Point.start:type_name -> google.protobuf.Timestamp
+	72,  // 21: llmopt.control.v1.Point.end:type_name -> google.protobuf.Timestamp
 	9,   // 22: llmopt.control.v1.Point.summary:type_name -> llmopt.control.v1.Summary
 	16,  // 23: llmopt.control.v1.ListJobsResponse.jobs:type_name -> llmopt.control.v1.Job
-	70,  // 24: llmopt.control.v1.Job.next:type_name -> google.protobuf.Timestamp
-	70,  // 25: llmopt.control.v1.Job.last:type_name -> google.protobuf.Timestamp
-	69,  // 26: llmopt.control.v1.Job.took:type_name -> google.protobuf.Duration
-	69,  // 27: llmopt.control.v1.RunJobResponse.took:type_name -> google.protobuf.Duration
+	72,  // 24: llmopt.control.v1.Job.next:type_name -> google.protobuf.Timestamp
+	72,  // 25: llmopt.control.v1.Job.last:type_name -> google.protobuf.Timestamp
+	71,  // 26: llmopt.control.v1.Job.took:type_name -> google.protobuf.Duration
+	71,  // 27: llmopt.control.v1.RunJobResponse.took:type_name -> google.protobuf.Duration
 	21,  // 28: llmopt.control.v1.GetStateResponse.spaces:type_name -> llmopt.control.v1.StateSpace
-	70,  // 29: llmopt.control.v1.ListJournalRequest.since:type_name -> google.protobuf.Timestamp
+	72,  // 29: llmopt.control.v1.ListJournalRequest.since:type_name -> google.protobuf.Timestamp
 	26,  // 30: llmopt.control.v1.ListJournalResponse.entries:type_name -> llmopt.control.v1.JournalEntry
-	70,  // 31: llmopt.control.v1.JournalEntry.at:type_name -> google.protobuf.Timestamp
+	72,  // 31: llmopt.control.v1.JournalEntry.at:type_name -> google.protobuf.Timestamp
 	43,  // 32: llmopt.control.v1.JournalEntry.decision:type_name -> llmopt.control.v1.Decision
-	71,  // 33: llmopt.control.v1.JournalEntry.record:type_name -> google.protobuf.Struct
+	73,  // 33: llmopt.control.v1.JournalEntry.record:type_name -> google.protobuf.Struct
 	29,  // 34: llmopt.control.v1.ListRoutesResponse.routes:type_name -> llmopt.control.v1.Route
 	30,  // 35: llmopt.control.v1.Route.targets:type_name -> llmopt.control.v1.RouteTarget
-	69,  // 36: llmopt.control.v1.RouteTarget.for:type_name -> google.protobuf.Duration
+	71,  // 36: llmopt.control.v1.RouteTarget.for:type_name -> google.protobuf.Duration
 	1,   // 37: llmopt.control.v1.SetTargetRequest.action:type_name -> llmopt.control.v1.SetTargetRequest.Action
 	30,  // 38: llmopt.control.v1.SetTargetResponse.target:type_name -> llmopt.control.v1.RouteTarget
-	65,  // 39: llmopt.control.v1.ExplainRequest.headers:type_name -> llmopt.control.v1.ExplainRequest.HeadersEntry
+	66,  // 39: llmopt.control.v1.ExplainRequest.headers:type_name -> llmopt.control.v1.ExplainRequest.HeadersEntry
 	35,  // 40: llmopt.control.v1.ExplainResponse.candidates:type_name -> llmopt.control.v1.Candidate
 	36,  // 41: llmopt.control.v1.ExplainResponse.fallbacks:type_name -> llmopt.control.v1.Chain
 	39,  // 42: llmopt.control.v1.GetOptimizerResponse.routes:type_name -> llmopt.control.v1.OptimizedRoute
@@ -5333,83 +5459,85 @@ var file_optimizer_control_controlpb_control_proto_depIdxs = []int32{
 	41,  // 45: llmopt.control.v1.GetOptimizerResponse.modes:type_name -> llmopt.control.v1.Standing
 	43,  // 46: llmopt.control.v1.GetOptimizerResponse.pending:type_name -> llmopt.control.v1.Decision
 	42,  // 47: llmopt.control.v1.GetOptimizerResponse.fences:type_name -> llmopt.control.v1.Fence
-	66,  // 48: llmopt.control.v1.OptimizedRoute.modes:type_name -> llmopt.control.v1.OptimizedRoute.ModesEntry
+	67,  // 48: llmopt.control.v1.OptimizedRoute.modes:type_name -> llmopt.control.v1.OptimizedRoute.ModesEntry
 	40,  // 49: llmopt.control.v1.OptimizedRoute.trial:type_name -> llmopt.control.v1.Trial
 	44,  // 50: llmopt.control.v1.OptimizedRoute.changes:type_name -> llmopt.control.v1.Change
 	0,   // 51: llmopt.control.v1.Standing.mode:type_name -> llmopt.control.v1.Mode
-	70,  // 52: llmopt.control.v1.Standing.until:type_name -> google.protobuf.Timestamp
-	70,  // 53: llmopt.control.v1.Fence.until:type_name -> google.protobuf.Timestamp
-	70,  // 54: llmopt.control.v1.Decision.at:type_name -> google.protobuf.Timestamp
+	72,  // 52: llmopt.control.v1.Standing.until:type_name -> google.protobuf.Timestamp
+	72,  // 53: llmopt.control.v1.Fence.until:type_name -> google.protobuf.Timestamp
+	72,  // 54: llmopt.control.v1.Decision.at:type_name -> google.protobuf.Timestamp
 	0,   // 55: llmopt.control.v1.Decision.mode:type_name -> llmopt.control.v1.Mode
-	70,  // 56: llmopt.control.v1.Decision.expires:type_name -> google.protobuf.Timestamp
+	72,  // 56: llmopt.control.v1.Decision.expires:type_name -> google.protobuf.Timestamp
 	44,  // 57: llmopt.control.v1.Decision.changes:type_name -> llmopt.control.v1.Change
 	40,  // 58: llmopt.control.v1.Decision.trial:type_name -> llmopt.control.v1.Trial
 	0,   // 59: llmopt.control.v1.OrderOptimizerRequest.mode:type_name -> llmopt.control.v1.Mode
-	69,  // 60: llmopt.control.v1.OrderOptimizerRequest.for:type_name -> google.protobuf.Duration
+	71,  // 60: llmopt.control.v1.OrderOptimizerRequest.for:type_name -> google.protobuf.Duration
 	43,  // 61: llmopt.control.v1.OrderOptimizerResponse.decision:type_name -> llmopt.control.v1.Decision
 	43,  // 62: llmopt.control.v1.RunCycleResponse.decision:type_name -> llmopt.control.v1.Decision
 	43,  // 63: llmopt.control.v1.WatchDecisionsResponse.decision:type_name -> llmopt.control.v1.Decision
-	69,  // 64: llmopt.control.v1.WatchStatusRequest.span:type_name -> google.protobuf.Duration
-	69,  // 65: llmopt.control.v1.WatchStatusRequest.every:type_name -> google.protobuf.Duration
+	71,  // 64: llmopt.control.v1.WatchStatusRequest.span:type_name -> google.protobuf.Duration
+	71,  // 65: llmopt.control.v1.WatchStatusRequest.every:type_name -> google.protobuf.Duration
 	6,   // 66: llmopt.control.v1.WatchStatusResponse.status:type_name -> llmopt.control.v1.GetStatusResponse
-	69,  // 67: llmopt.control.v1.GetSavingsRequest.span:type_name -> google.protobuf.Duration
-	71,  // 68: llmopt.control.v1.GetSavingsResponse.savings:type_name -> google.protobuf.Struct
+	71,  // 67: llmopt.control.v1.GetSavingsRequest.span:type_name -> google.protobuf.Duration
+	73,  // 68: llmopt.control.v1.GetSavingsResponse.savings:type_name -> google.protobuf.Struct
 	57,  // 69: llmopt.control.v1.CacheStatsResponse.memory:type_name -> llmopt.control.v1.CacheTier
 	58,  // 70: llmopt.control.v1.CacheStatsResponse.disk:type_name -> llmopt.control.v1.CacheDisk
 	59,  // 71: llmopt.control.v1.CacheStatsResponse.routes:type_name -> llmopt.control.v1.RouteCache
 	57,  // 72: llmopt.control.v1.CacheDisk.tier:type_name -> llmopt.control.v1.CacheTier
-	67,  // 73: llmopt.control.v1.RouteCache.requests:type_name -> llmopt.control.v1.RouteCache.RequestsEntry
-	68,  // 74: llmopt.control.v1.RouteCache.refused:type_name -> llmopt.control.v1.RouteCache.RefusedEntry
-	70,  // 75: llmopt.control.v1.LookUpCacheResponse.created:type_name -> google.protobuf.Timestamp
-	70,  // 76: llmopt.control.v1.LookUpCacheResponse.expires:type_name -> google.protobuf.Timestamp
-	70,  // 77: llmopt.control.v1.LookUpCacheResponse.kept_until:type_name -> google.protobuf.Timestamp
-	70,  // 78: llmopt.control.v1.LookUpCacheResponse.last_hit:type_name -> google.protobuf.Timestamp
-	0,   // 79: llmopt.control.v1.OptimizedRoute.ModesEntry.value:type_name -> llmopt.control.v1.Mode
-	2,   // 80: llmopt.control.v1.Admin.GetVersion:input_type -> llmopt.control.v1.GetVersionRequest
-	5,   // 81: llmopt.control.v1.Admin.GetStatus:input_type -> llmopt.control.v1.GetStatusRequest
-	11,  // 82: llmopt.control.v1.Admin.GetSeries:input_type -> llmopt.control.v1.GetSeriesRequest
-	14,  // 83: llmopt.control.v1.Admin.ListJobs:input_type -> llmopt.control.v1.ListJobsRequest
-	17,  // 84: llmopt.control.v1.Admin.RunJob:input_type -> llmopt.control.v1.RunJobRequest
-	19,  // 85: llmopt.control.v1.Admin.GetState:input_type -> llmopt.control.v1.GetStateRequest
-	22,  // 86: llmopt.control.v1.Admin.CompactState:input_type -> llmopt.control.v1.CompactStateRequest
-	24,  // 87: llmopt.control.v1.Admin.ListJournal:input_type -> llmopt.control.v1.ListJournalRequest
-	27,  // 88: llmopt.control.v1.Admin.ListRoutes:input_type -> llmopt.control.v1.ListRoutesRequest
-	31,  // 89: llmopt.control.v1.Admin.SetTarget:input_type -> llmopt.control.v1.SetTargetRequest
-	37,  // 90: llmopt.control.v1.Admin.GetOptimizer:input_type -> llmopt.control.v1.GetOptimizerRequest
-	45,  // 91: llmopt.control.v1.Admin.OrderOptimizer:input_type -> llmopt.control.v1.OrderOptimizerRequest
-	53,  // 92: llmopt.control.v1.Admin.GetSavings:input_type -> llmopt.control.v1.GetSavingsRequest
-	47,  // 93: llmopt.control.v1.Admin.RunCycle:input_type -> llmopt.control.v1.RunCycleRequest
-	49,  // 94: llmopt.control.v1.Admin.WatchDecisions:input_type -> llmopt.control.v1.WatchDecisionsRequest
-	51,  // 95: llmopt.control.v1.Admin.WatchStatus:input_type -> llmopt.control.v1.WatchStatusRequest
-	33,  // 96: llmopt.control.v1.Admin.Explain:input_type -> llmopt.control.v1.ExplainRequest
-	55,  // 97: llmopt.control.v1.Admin.CacheStats:input_type -> llmopt.control.v1.CacheStatsRequest
-	60,  // 98: llmopt.control.v1.Admin.LookUpCache:input_type -> llmopt.control.v1.LookUpCacheRequest
-	62,  // 99: llmopt.control.v1.Admin.PurgeCache:input_type -> llmopt.control.v1.PurgeCacheRequest
-	3,   // 100: llmopt.control.v1.Admin.GetVersion:output_type -> llmopt.control.v1.GetVersionResponse
-	6,   // 101: llmopt.control.v1.Admin.GetStatus:output_type -> llmopt.control.v1.GetStatusResponse
-	12,  // 102: llmopt.control.v1.Admin.GetSeries:output_type -> llmopt.control.v1.GetSeriesResponse
-	15,  // 103: llmopt.control.v1.Admin.ListJobs:output_type -> llmopt.control.v1.ListJobsResponse
-	18,  // 104: llmopt.control.v1.Admin.RunJob:output_type -> llmopt.control.v1.RunJobResponse
-	20,  // 105: llmopt.control.v1.Admin.GetState:output_type -> llmopt.control.v1.GetStateResponse
-	23,  // 106: llmopt.control.v1.Admin.CompactState:output_type -> llmopt.control.v1.CompactStateResponse
-	25,  // 107: llmopt.control.v1.Admin.ListJournal:output_type -> llmopt.control.v1.ListJournalResponse
-	28,  // 108: llmopt.control.v1.Admin.ListRoutes:output_type -> llmopt.control.v1.ListRoutesResponse
-	32,  // 109: llmopt.control.v1.Admin.SetTarget:output_type -> llmopt.control.v1.SetTargetResponse
-	38,  // 110: llmopt.control.v1.Admin.GetOptimizer:output_type -> llmopt.control.v1.GetOptimizerResponse
-	46,  // 111: llmopt.control.v1.Admin.OrderOptimizer:output_type -> llmopt.control.v1.OrderOptimizerResponse
-	54,  // 112: llmopt.control.v1.Admin.GetSavings:output_type -> llmopt.control.v1.GetSavingsResponse
-	48,  // 113: llmopt.control.v1.Admin.RunCycle:output_type -> llmopt.control.v1.RunCycleResponse
-	50,  // 114: llmopt.control.v1.Admin.WatchDecisions:output_type -> llmopt.control.v1.WatchDecisionsResponse
-	52,  // 115: llmopt.control.v1.Admin.WatchStatus:output_type -> llmopt.control.v1.WatchStatusResponse
-	34,  // 116: llmopt.control.v1.Admin.Explain:output_type -> llmopt.control.v1.ExplainResponse
-	56,  // 117: llmopt.control.v1.Admin.CacheStats:output_type -> llmopt.control.v1.CacheStatsResponse
-	61,  // 118: llmopt.control.v1.Admin.LookUpCache:output_type -> llmopt.control.v1.LookUpCacheResponse
-	63,  // 119: llmopt.control.v1.Admin.PurgeCache:output_type -> llmopt.control.v1.PurgeCacheResponse
-	100, // [100:120] is the sub-list for method output_type
-	80,  // [80:100] is the sub-list for method input_type
-	80,  // [80:80] is the sub-list for extension type_name
-	80,  // [80:80] is the sub-list for extension extendee
-	0,   // [0:80] is the sub-list for field type_name
+	68,  // 73: llmopt.control.v1.RouteCache.requests:type_name -> llmopt.control.v1.RouteCache.RequestsEntry
+	69,  // 74: llmopt.control.v1.RouteCache.refused:type_name -> llmopt.control.v1.RouteCache.RefusedEntry
+	60,  // 75: llmopt.control.v1.RouteCache.classes:type_name -> llmopt.control.v1.ClassCache
+	70,  // 76: llmopt.control.v1.ClassCache.requests:type_name -> llmopt.control.v1.ClassCache.RequestsEntry
+	72,  // 77: llmopt.control.v1.LookUpCacheResponse.created:type_name -> google.protobuf.Timestamp
+	72,  // 78: llmopt.control.v1.LookUpCacheResponse.expires:type_name -> google.protobuf.Timestamp
+	72,  // 79: llmopt.control.v1.LookUpCacheResponse.kept_until:type_name -> google.protobuf.Timestamp
+	72,  // 80: llmopt.control.v1.LookUpCacheResponse.last_hit:type_name -> google.protobuf.Timestamp
+	0,   // 81: llmopt.control.v1.OptimizedRoute.ModesEntry.value:type_name -> llmopt.control.v1.Mode
+	2,   // 82: llmopt.control.v1.Admin.GetVersion:input_type -> llmopt.control.v1.GetVersionRequest
+	5,   // 83: llmopt.control.v1.Admin.GetStatus:input_type -> llmopt.control.v1.GetStatusRequest
+	11,  // 84: llmopt.control.v1.Admin.GetSeries:input_type -> llmopt.control.v1.GetSeriesRequest
+	14,  // 85: llmopt.control.v1.Admin.ListJobs:input_type -> llmopt.control.v1.ListJobsRequest
+	17,  // 86: llmopt.control.v1.Admin.RunJob:input_type -> llmopt.control.v1.RunJobRequest
+	19,  // 87: llmopt.control.v1.Admin.GetState:input_type -> llmopt.control.v1.GetStateRequest
+	22,  // 88: llmopt.control.v1.Admin.CompactState:input_type -> llmopt.control.v1.CompactStateRequest
+	24,  // 89: llmopt.control.v1.Admin.ListJournal:input_type -> llmopt.control.v1.ListJournalRequest
+	27,  // 90: llmopt.control.v1.Admin.ListRoutes:input_type -> llmopt.control.v1.ListRoutesRequest
+	31,  // 91: llmopt.control.v1.Admin.SetTarget:input_type -> llmopt.control.v1.SetTargetRequest
+	37,  // 92: llmopt.control.v1.Admin.GetOptimizer:input_type -> llmopt.control.v1.GetOptimizerRequest
+	45,  // 93: llmopt.control.v1.Admin.OrderOptimizer:input_type -> llmopt.control.v1.OrderOptimizerRequest
+	53,  // 94: llmopt.control.v1.Admin.GetSavings:input_type -> llmopt.control.v1.GetSavingsRequest
+	47,  // 95: llmopt.control.v1.Admin.RunCycle:input_type -> llmopt.control.v1.RunCycleRequest
+	49,  // 96: llmopt.control.v1.Admin.WatchDecisions:input_type -> llmopt.control.v1.WatchDecisionsRequest
+	51,  // 97: llmopt.control.v1.Admin.WatchStatus:input_type -> llmopt.control.v1.WatchStatusRequest
+	33,  // 98: llmopt.control.v1.Admin.Explain:input_type -> llmopt.control.v1.ExplainRequest
+	55,  // 99: llmopt.control.v1.Admin.CacheStats:input_type -> llmopt.control.v1.CacheStatsRequest
+	61,  // 100: llmopt.control.v1.Admin.LookUpCache:input_type -> llmopt.control.v1.LookUpCacheRequest
+	63,  // 101: llmopt.control.v1.Admin.PurgeCache:input_type -> llmopt.control.v1.PurgeCacheRequest
+	3,   // 102: llmopt.control.v1.Admin.GetVersion:output_type -> llmopt.control.v1.GetVersionResponse
+	6,   // 103: llmopt.control.v1.Admin.GetStatus:output_type -> llmopt.control.v1.GetStatusResponse
+	12,  // 104: llmopt.control.v1.Admin.GetSeries:output_type -> llmopt.control.v1.GetSeriesResponse
+	15,  // 105: llmopt.control.v1.Admin.ListJobs:output_type -> llmopt.control.v1.ListJobsResponse
+	18,  // 106: llmopt.control.v1.Admin.RunJob:output_type -> llmopt.control.v1.RunJobResponse
+	20,  // 107: llmopt.control.v1.Admin.GetState:output_type -> llmopt.control.v1.GetStateResponse
+	23,  // 108: llmopt.control.v1.Admin.CompactState:output_type -> llmopt.control.v1.CompactStateResponse
+	25,  // 109: llmopt.control.v1.Admin.ListJournal:output_type -> llmopt.control.v1.ListJournalResponse
+	28,  // 110: llmopt.control.v1.Admin.ListRoutes:output_type -> llmopt.control.v1.ListRoutesResponse
+	32,  // 111: llmopt.control.v1.Admin.SetTarget:output_type -> llmopt.control.v1.SetTargetResponse
+	38,  // 112: llmopt.control.v1.Admin.GetOptimizer:output_type -> llmopt.control.v1.GetOptimizerResponse
+	46,  // 113: llmopt.control.v1.Admin.OrderOptimizer:output_type -> llmopt.control.v1.OrderOptimizerResponse
+	54,  // 114: llmopt.control.v1.Admin.GetSavings:output_type -> llmopt.control.v1.GetSavingsResponse
+	48,  // 115: llmopt.control.v1.Admin.RunCycle:output_type -> llmopt.control.v1.RunCycleResponse
+	50,  // 116: llmopt.control.v1.Admin.WatchDecisions:output_type -> llmopt.control.v1.WatchDecisionsResponse
+	52,  // 117: llmopt.control.v1.Admin.WatchStatus:output_type -> llmopt.control.v1.WatchStatusResponse
+	34,  // 118: llmopt.control.v1.Admin.Explain:output_type -> llmopt.control.v1.ExplainResponse
+	56,  // 119: llmopt.control.v1.Admin.CacheStats:output_type -> llmopt.control.v1.CacheStatsResponse
+	62,  // 120: llmopt.control.v1.Admin.LookUpCache:output_type -> llmopt.control.v1.LookUpCacheResponse
+	64,  // 121: llmopt.control.v1.Admin.PurgeCache:output_type -> llmopt.control.v1.PurgeCacheResponse
+	102, // [102:122] is the sub-list for method output_type
+	82,  // [82:102] is the sub-list for method input_type
+	82,  // [82:82] is the sub-list for extension type_name
+	82,  // [82:82] is the sub-list for extension extendee
+	0,   // [0:82] is the sub-list for field type_name
 }
 
 func init() { file_optimizer_control_controlpb_control_proto_init() }
@@ -5423,7 +5551,7 @@ func file_optimizer_control_controlpb_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_optimizer_control_controlpb_control_proto_rawDesc), len(file_optimizer_control_controlpb_control_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   67,
+			NumMessages:   69,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
