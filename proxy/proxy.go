@@ -63,6 +63,7 @@ type Proxy struct {
 
 	server    *fasthttp.Server
 	clients   *clients
+	listeners listeners
 	memory    *memoryGuard
 	exchanges sync.Pool
 	requests  sync.Pool
