@@ -18,7 +18,9 @@ type routeCache struct {
 
 	coalesce bool          // who asks the same at the same time shares an answer
 	pace     time.Duration // between two events of a kept stream
-	route    string        // empty outside of routes
+
+	revalidate float64 // share of the hits that are fetched anew to see whether they have changed
+	route      string  // empty outside of routes
 }
 
 // newRouteCache is nil where nothing is kept.
@@ -27,7 +29,7 @@ func newRouteCache(c *config.CacheRules, route, key string, books *cacheBooks) (
 		return nil, nil //nolint:nilnil // there is none
 	}
 	rules, err := rulesOf(c)
-	of := &routeCache{key: key, rules: rules, counts: books.book(route), coalesce: c.Coalesce, pace: c.Pace}
+	of := &routeCache{key: key, rules: rules, counts: books.book(route), coalesce: c.Coalesce, pace: c.Pace, revalidate: float64(c.Revalidate)}
 	if route != directRoute {
 		of.route = route
 	}
