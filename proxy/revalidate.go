@@ -32,6 +32,7 @@ type revalidations struct {
 	spent    atomic.Int64 // nano-dollars
 
 	mu      sync.Mutex
+	subject string // what they are about: the targets, and what the classes are
 	hazards [classes]analysis.Hazard
 	results [classes]revalidated
 }
@@ -56,6 +57,16 @@ func (r *revalidations) Begin(draw, share float64, saved config.NanoUSD) bool {
 func (r *revalidations) End(cost config.NanoUSD) {
 	r.spent.Add(int64(cost))
 	r.underWay.Add(-1)
+}
+
+// about says what answers are about from now on. It tells whether that is something else than before, of which nothing is known.
+func (r *revalidations) about(subject string) (anew bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if anew = r.subject != subject; anew {
+		r.subject, r.hazards = subject, [classes]analysis.Hazard{}
+	}
+	return anew
 }
 
 // observeRevalidation takes in that an answer was fetched anew when it had that age.

@@ -21,6 +21,7 @@ type routeCache struct {
 
 	revalidate float64 // share of the hits that are fetched anew to see whether they have changed
 	route      string  // empty outside of routes
+	about      string  // what the answers' statistics are about: others' tell nothing
 }
 
 // newRouteCache is nil where nothing is kept.
@@ -37,12 +38,12 @@ func newRouteCache(c *config.CacheRules, route, key string, books *cacheBooks) (
 }
 
 // follow has ghosts follow a route, with so much room for the answers of all. It may be called while requests use the cache.
-func (c *routeCache) follow(room *config.Cache) {
+func (c *routeCache) follow(memory int64) {
 	if c == nil {
 		return
 	}
-	memory := int64(max(room.Memory, room.Disk))
-	if g := c.counts.ghosts.Load(); g == nil || g.memory != memory {
+	anew := c.counts.revalidations.about(c.about)
+	if g := c.counts.ghosts.Load(); g == nil || g.memory != memory || anew {
 		c.counts.ghosts.Store(&ghosts{memory: memory})
 	}
 }

@@ -329,35 +329,37 @@ func TestTunedCache_GhostsFollow(t *testing.T) {
 	}
 }
 
-// Hits are told to whoever follows the arms only where these differ in what they do with the cache, and never as a target's.
-func TestTunedCache_HitsCountWhereArmsDiffer(t *testing.T) {
+// Hits are told to nobody who follows arms. What is asked of targets is, and marked where arms differ in what they do with the cache that they share.
+func TestTunedCache_WhatArmsShareIsMarked(t *testing.T) {
 	t.Parallel()
 	s := newCacheStand(t, nil)
-	heard := func() (cached, others int) {
+	heard := func() (shared, others int) {
 		s.ring.Drain(func(e *window.Exchange) {
-			switch {
-			case !e.Cached:
-				others++
-			case e.Target != "" || e.CostNanoUSD != 0 || e.Failed || e.Violation || e.Attempts != 0 || e.Output == 0 || e.Wait <= 0 || e.Arm != uint8(policy.Treated):
+			if e.Target == "" {
 				t.Errorf("%+v", e)
-			default:
-				cached++
+			}
+			if e.Shared {
+				shared++
+			} else {
+				others++
 			}
 		})
-		return cached, others
+		return shared, others
 	}
 	s.ask("q")
 	s.ask("q")
-	if cached, others := heard(); cached != 0 || others != 1 {
-		t.Errorf("as configured: %d hits, %d others", cached, others)
+	if shared, others := heard(); shared != 0 || others != 1 {
+		t.Errorf("as configured: %d shared, %d others", shared, others)
 	}
 	s.tune(t, func(r *policy.Route) {
 		static := r.Parameters
 		r.Static, r.Cache.TTL[light] = &static, 7200
 	})
 	s.ask("q")
-	if cached, others := heard(); cached != 1 || others != 0 {
-		t.Errorf("tuned: %d hits, %d others", cached, others)
+	s.ask("another")
+	s.ask("another", "Cache-Control", "no-store")
+	if shared, others := heard(); shared != 1 || others != 1 {
+		t.Errorf("tuned: %d shared, %d others", shared, others)
 	}
 }
 
