@@ -73,7 +73,7 @@ type Hazard struct {
 // Add takes a revalidation at an age; ages below a second count as that.
 func (h *Hazard) Add(age time.Duration, changed bool) {
 	seconds := max(age.Seconds(), 1)
-	i := min(int(math.Log2(seconds)*hazardFine), hazardBins-1)
+	i := hazardBin(age)
 	if changed {
 		h.changed[i]++
 		h.sumChanged[i] += seconds
@@ -112,6 +112,20 @@ func (h *Hazard) Count() (all, changed float64) {
 	return all, changed
 }
 
+// Between returns the same of the revalidations at ages from and up to, but for a quarter of a doubling.
+func (h *Hazard) Between(from, to time.Duration) (all, changed float64) {
+	for i := hazardBin(from); i < hazardBin(to); i++ {
+		all += h.same[i] + h.changed[i]
+		changed += h.changed[i]
+	}
+	return all, changed
+}
+
+// hazardBin is where revalidations at an age are.
+func hazardBin(age time.Duration) int {
+	return min(int(math.Log2(max(age.Seconds(), 1))*hazardFine), hazardBins-1)
+}
+
 // Estimate returns the most likely number of changes a second, and a bound that the true one is below with so much confidence, in (0.5, 1). Both are
 // infinite when every revalidation found a change. false: there was no revalidation.
 //
@@ -128,7 +142,7 @@ func (h *Hazard) Estimate(confidence float64) (change, upper float64, enough boo
 		exposure += s
 	}
 	if changed > 0 {
-		change = h.root(func(mu float64) bool { return h.score(mu) > 0 })
+		change = h.root(func(mu float64) bool { return h.score(mu, 0) > 0 })
 		if changed >= all || math.IsInf(change, 1) {
 			return math.Inf(1), math.Inf(1), true
 		}
@@ -137,12 +151,68 @@ func (h *Hazard) Estimate(confidence float64) (change, upper float64, enough boo
 	p := max(1-confidence, hazardExact)
 	upper = distuv.Gamma{Alpha: changed + 1, Beta: 1}.Quantile(1-p) / exposure
 	z := distuv.UnitNormal.Quantile(1 - p)
-	limit := h.likelihood(change) - z*z/2
-	if ratio := h.root(func(mu float64) bool { return mu <= change || h.likelihood(mu) > limit }); ratio > upper {
-		upper = ratio
-	}
-	return change, upper, true
+	return change, max(upper, h.below(change, 0, h.likelihood(change, 0)-z*z/2)), true
 }
+
+// below is the highest rate of change, from one on, whose likelihood is above a limit.
+func (h *Hazard) below(change, noise, limit float64) float64 {
+	return h.root(func(mu float64) bool { return mu <= change || h.likelihood(mu, noise) > limit })
+}
+
+// noises are the parts of the answers that EstimateNoisy tries at first.
+var noises = []float64{.005, .01, .02, .04, .07, .1, .15, .2, .3, .4, .5, .6, .75, .9}
+
+const (
+	// noiseSurely is twice the logarithm of the likelihood ratio from which on there is noise: one time in twenty without any (chi-squared at the edge).
+	noiseSurely = 2.71
+	// noiseFine is how many more are tried about the best of noises.
+	noiseFine = 10
+)
+
+// EstimateNoisy is Estimate where a part of the answers, noise, may be another one each time it is asked for, however young: what is found changed beyond that
+// counts. The part is the likeliest one where that stands out, and 0 else: ages from young to old tell it from changes. The bound holds for whatever part it may
+// be (profile likelihood). It takes up to a millisecond.
+func (h *Hazard) EstimateNoisy(confidence float64) (change, upper, noise float64, enough bool) {
+	change, upper, enough = h.Estimate(confidence)
+	if _, changed := h.Count(); !enough || changed == 0 || math.IsInf(change, 1) {
+		return change, upper, 0, enough
+	}
+	type profile struct{ noise, change, likelihood float64 }
+	at := func(q float64) profile {
+		mu := h.root(func(mu float64) bool { return h.score(mu, q) > 0 })
+		return profile{q, mu, h.likelihood(mu, q)}
+	}
+	plain := profile{0, change, h.likelihood(change, 0)}
+	all, best := []profile{plain}, 0
+	for i, q := range noises {
+		if all = append(all, at(q)); all[i+1].likelihood > all[best].likelihood {
+			best = i + 1
+		}
+	}
+	if all[best].likelihood <= plain.likelihood+noiseSurely/2 {
+		return change, upper, 0, true
+	}
+	from, to := all[best-1].noise, all[min(best+1, len(noises))].noise
+	for i := range noiseFine {
+		all = append(all, at(from+(to-from)*float64(i+1)/(noiseFine+1)))
+		if all[len(all)-1].likelihood > all[best].likelihood {
+			best = len(all) - 1
+		}
+	}
+	z := distuv.UnitNormal.Quantile(min(confidence, 1-hazardExact))
+	limit := all[best].likelihood - z*z/2
+	change, noise = all[best].change, all[best].noise
+	upper = change
+	for _, p := range all {
+		if p.likelihood > limit && (p.change > upper || h.likelihood(upper, p.noise) > limit) { // else it ends before
+			upper = max(upper, h.below(p.change, p.noise, limit))
+		}
+	}
+	return change, upper, noise, true
+}
+
+// rootSteps halve what is between the ends to a part in ten million.
+const rootSteps = 30
 
 // root is where below ends to hold, between 10^-12 and 10^3 a second; infinite: it holds everywhere.
 func (h *Hazard) root(below func(mu float64) bool) float64 {
@@ -150,7 +220,7 @@ func (h *Hazard) root(below func(mu float64) bool) float64 {
 	if below(math.Exp(hi)) {
 		return math.Inf(1)
 	}
-	for range 60 {
+	for range rootSteps {
 		if mid := (lo + hi) / 2; below(math.Exp(mid)) {
 			lo = mid
 		} else {
@@ -160,12 +230,13 @@ func (h *Hazard) root(below func(mu float64) bool) float64 {
 	return math.Exp((lo + hi) / 2)
 }
 
-// score is the derivative of the likelihood: an answer found changed at age a weighs a/(exp(mu a) - 1), one found the same -a.
-func (h *Hazard) score(mu float64) (s float64) {
+// score is the derivative of the likelihood: an answer found changed at age a weighs a r/(1 - r), where r = (1 - noise) exp(-mu a) is the chance that it is found the
+// same, and one found the same -a.
+func (h *Hazard) score(mu, noise float64) (s float64) {
 	for i := range hazardBins {
 		if n := h.changed[i]; n > 0 {
 			age := h.sumChanged[i] / n
-			s += h.sumChanged[i] / math.Expm1(mu*age)
+			s += h.sumChanged[i] * (1 - noise) / (math.Expm1(mu*age) + noise)
 		}
 		s -= h.sumSame[i]
 	}
@@ -173,12 +244,13 @@ func (h *Hazard) score(mu float64) (s float64) {
 }
 
 // likelihood is the logarithm of it.
-func (h *Hazard) likelihood(mu float64) (l float64) {
+func (h *Hazard) likelihood(mu, noise float64) (l float64) {
 	for i := range hazardBins {
 		if n := h.changed[i]; n > 0 {
-			l += n * math.Log(-math.Expm1(-mu*h.sumChanged[i]/n))
+			r := math.Expm1(-mu * h.sumChanged[i] / n)
+			l += n * math.Log(noise-(1-noise)*r) // 1 - (1 - noise)(1 + r), which keeps its digits where both are small
 		}
-		l -= mu * h.sumSame[i]
+		l += h.same[i]*math.Log1p(-noise) - mu*h.sumSame[i]
 	}
 	return l
 }

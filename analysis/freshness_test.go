@@ -154,3 +154,66 @@ func TestHazard_BoundHolds(t *testing.T) {
 		}
 	}
 }
+
+// Answers that differ always do not pass for changed ones, and changed ones not for those.
+func TestHazard_EstimateNoisy(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ change, noise float64 }{{1e-4, 0}, {1e-4, .1}, {1e-4, .4}, {1e-6, .2}, {1e-5, .05}, {1e-3, 0}} {
+		below, near, noisy := 0, 0, 0
+		const rounds = 20
+		for seed := range uint64(rounds) {
+			r := rand.New(rand.NewPCG(seed, 9))
+			var h Hazard
+			for range 2000 {
+				age := 7200 * r.Float64()
+				h.Add(time.Duration(age*float64(time.Second)), r.Float64() < c.noise || r.Float64() < -math.Expm1(-c.change*age))
+			}
+			change, upper, noise, enough := h.EstimateNoisy(.8)
+			if !enough || !(upper >= change) {
+				t.Fatalf("%+v: %v, %v, %t", c, change, upper, enough)
+			}
+			if upper < c.change {
+				below++
+			}
+			if math.Abs(change-c.change) < .3*c.change || c.change <= 1e-5 && change < 3e-5 {
+				near++
+			}
+			if noise > 0 {
+				noisy++
+			}
+		}
+		if below > rounds*35/100 || near < rounds*7/10 || c.noise > 0 && noisy < rounds*9/10 || c.noise == 0 && noisy > rounds/8 {
+			t.Errorf("%+v: the bound is below the truth in %d of %d, the estimate near it in %d, noise is seen in %d", c, below, rounds, near, noisy)
+		}
+	}
+	var none Hazard
+	if _, _, _, enough := none.EstimateNoisy(.8); enough {
+		t.Error("nothing is enough")
+	}
+	for range 10 {
+		none.Add(time.Hour, false)
+	}
+	if change, upper, noise, _ := none.EstimateNoisy(.95); change != 0 || noise != 0 || math.Abs(upper-2.9957/36_000) > 1e-7 {
+		t.Errorf("no change: %v, %v, %v", change, upper, noise)
+	}
+}
+
+func TestHazard_Between(t *testing.T) {
+	t.Parallel()
+	var h Hazard
+	for i := range 100 {
+		h.Add(time.Duration(i+1)*time.Minute, i >= 50)
+	}
+	check := func(from, to time.Duration, all, changed float64) {
+		t.Helper()
+		if a, c := h.Between(from, to); math.Abs(a-all) > .2*all || math.Abs(c-changed) > .2*all {
+			t.Errorf("%v to %v: %v of %v, want about %v of %v", from, to, c, a, changed, all)
+		}
+	}
+	check(0, 1000*time.Hour, 100, 50)
+	check(0, 32*time.Minute, 31, 0)
+	check(64*time.Minute, 1000*time.Hour, 37, 37)
+	if a, _ := h.Between(time.Hour, time.Minute); a != 0 {
+		t.Errorf("%v between an hour and a minute", a)
+	}
+}

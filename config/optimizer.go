@@ -15,6 +15,7 @@ type Optimizer struct {
 	Routing  RoutingTuner    `koanf:"routing"`
 	Timeouts TimeoutsTuner   `koanf:"timeouts"`
 	Budget   BudgetTuner     `koanf:"budget"`
+	Caching  CachingTuner    `koanf:"caching"`
 	Canary   OptimizerCanary `koanf:"canary"`
 }
 
@@ -38,6 +39,15 @@ type BudgetTuner struct {
 	Mode string `koanf:"mode" allow:"observe, recommend, canary, auto"`
 }
 
+// CachingTuner is the tuner of the cache.
+type CachingTuner struct {
+	Mode      string        `koanf:"mode" allow:"observe, recommend, canary, auto"`
+	MinTTL    time.Duration `koanf:"min_ttl" allow:"1s..365d"`
+	MaxTTL    time.Duration `koanf:"max_ttl" allow:"1s..365d"`
+	MaxStale  Fraction      `koanf:"max_stale" allow:"0.0001..0.5"` // of the hits
+	StaleCost float64       `koanf:"stale_cost" allow:"0..1000"`    // of a stale hit, in answers
+}
+
 // OptimizerCanary is how changes are tried.
 type OptimizerCanary struct {
 	Time       time.Duration `koanf:"min_time" allow:"10s..24h"`          // of a stage
@@ -52,4 +62,5 @@ type RouteOptimizer struct {
 	Routing  string `koanf:"routing" allow:"\"\", observe, recommend, canary, auto"` // mode; empty: that of [optimizer.routing]
 	Timeouts string `koanf:"timeouts" allow:"\"\", observe, recommend, canary, auto"`
 	Budget   string `koanf:"budget" allow:"\"\", observe, recommend, canary, auto"`
+	Caching  string `koanf:"caching" allow:"\"\", observe, recommend, canary, auto"`
 }

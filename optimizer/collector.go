@@ -22,6 +22,7 @@ func NewCollector() *Collector { return &Collector{routes: map[string]*routeSums
 type routeSums struct {
 	classes [classes]loadSums
 	targets map[string]*targetSums
+	hazards [classes]hazardEstimate
 	attempts
 }
 
@@ -184,6 +185,7 @@ type Known struct {
 	Canary          *policy.Canary
 	Targets         []KnownTarget
 	Refused         uint64 // repetitions that there was no budget for, of all time
+	Cache           *KnownCache
 }
 
 // KnownTarget is a target at the moment.
@@ -214,6 +216,7 @@ const (
 func (c *Collector) Evidence(now time.Time, known *Known) RouteEvidence {
 	r := c.route(known.Name)
 	e := RouteEvidence{Name: known.Name, Objective: known.Objective, InForce: known.InForce, Static: known.Static}
+	e.Cache = known.Cache.evidence(now, &known.InForce, &r.hazards)
 	e.Attempts = r.attempts.evidence(now, known, &c.tallies)
 	for class := range e.Classes {
 		e.Classes[class] = r.classes[class].load(now)

@@ -23,6 +23,7 @@ type RouteEvidence struct {
 	Classes   [classes]Load     `json:"classes"`
 	Targets   []TargetEvidence  `json:"targets"` // in the order of the configuration
 	Attempts  Attempts          `json:"attempts"`
+	Cache     *CacheEvidence    `json:"cache,omitempty"` // nil: the route keeps no answers
 }
 
 const classes = policy.Classes

@@ -66,6 +66,8 @@ func impossible(in, static *policy.Parameters, p *Proposal) (why string) {
 			return fmt.Sprintf("%s would be %v", c.Name, c.To)
 		case from != c.From:
 			return fmt.Sprintf("%s is %v and not %v any more", c.Name, from, c.From)
+		case isTTL(c.Name) && c.To == 0:
+			return fmt.Sprintf("%s would be none", c.Name)
 		case isWeight(c.Name) && own == 0:
 			return fmt.Sprintf("%s is 0, and stays so", c.Name)
 		}
@@ -225,6 +227,11 @@ func since(times []time.Time, from time.Time) []time.Time {
 		times = times[1:]
 	}
 	return times
+}
+
+func isTTL(name string) bool {
+	_, ok := cutTTL(name)
+	return ok
 }
 
 func isWeight(name string) bool {

@@ -146,7 +146,9 @@ func (l *Loop) Step(now time.Time) (decisions []Decision) {
 			At: now, Route: c.Route, Tuner: "analysis", Verdict: Noticed, Proposal: Proposal{Reason: fmt.Sprintf("%s's %s", c.Target, &c.Regime), Evidence: c.Reason},
 		})
 	}
-	for _, known := range l.plant.Known(now) {
+	all := l.plant.Known(now)
+	priceMemory(all)
+	for _, known := range all {
 		r := l.route(now, &known)
 		r.seen = now
 		c := &change{known: &known, next: known.InForce, canary: known.Canary}
@@ -358,5 +360,6 @@ func (e *RouteEvidence) clone() *RouteEvidence {
 	c := *e
 	c.InForce.Targets, c.Static.Targets = maps.Clone(e.InForce.Targets), maps.Clone(e.Static.Targets)
 	c.Targets = append([]TargetEvidence(nil), e.Targets...)
+	c.Cache = e.Cache.clone()
 	return &c
 }

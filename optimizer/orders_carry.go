@@ -218,6 +218,9 @@ func (l *Loop) orderParameters(now time.Time, o *Order, d *Decision) error {
 		if !finite(o.Value) || o.Value < 0 {
 			return fmt.Errorf("%w: %s = %v: want a number that is not below 0", ErrOrder, o.Parameter, o.Value)
 		}
+		if o.Value == 0 && isTTL(o.Parameter) {
+			return fmt.Errorf("%w: %s = 0: want a number of seconds above 0", ErrOrder, o.Parameter)
+		}
 		d.Changes = []Change{{o.Parameter, from, o.Value}}
 		next, err := apply(c.next, d.Changes)
 		if err != nil {

@@ -12,6 +12,7 @@ var registered = map[string]func(settings []byte) (Tuner, error){
 	Routing{}.Name():  read[Routing],
 	Timeouts{}.Name(): read[Timeouts],
 	Budget{}.Name():   read[Budget],
+	Caching{}.Name():  read[Caching],
 }
 
 func read[T Tuner](settings []byte) (Tuner, error) {

@@ -26,6 +26,7 @@ func Report(became []Decision, zone *time.Location) string {
 	r.course(became)
 	r.why()
 	r.evidence()
+	r.cache()
 	r.changes()
 	r.guard()
 	r.end()
@@ -132,7 +133,7 @@ func (r *report) why() {
 // evidence is what was known of each target and class, with its share of the class before and after.
 func (r *report) evidence() {
 	e := r.whole.Evidence
-	if e == nil {
+	if e == nil || r.whole.Tuner == (Caching{}).Name() {
 		return
 	}
 	next, err := apply(e.InForce, r.whole.Changes)
@@ -175,7 +176,7 @@ func (r *report) evidence() {
 func (r *report) changes() {
 	var rows [][]string
 	for _, c := range r.whole.Changes {
-		rows = append(rows, []string{c.Name, fmt.Sprintf("%.4g → %.4g", c.From, c.To)})
+		rows = append(rows, []string{c.Name, Value(c.Name, c.From) + " → " + Value(c.Name, c.To)})
 	}
 	if len(r.whole.Pinned) > 0 {
 		rows = append(rows, []string{"left alone", "pinned: " + strings.Join(r.whole.Pinned, ", ")})

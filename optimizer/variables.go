@@ -6,10 +6,12 @@ import (
 	"slices"
 	"strings"
 
+	"llm-auto-optimizer/config"
 	"llm-auto-optimizer/proxy/policy"
 )
 
-// Change is one parameter of a route that is to become another. Names are paths: weights/TARGET/CLASS, retry_share, first_byte_factor, hedge_share.
+// Change is one parameter of a route that is to become another. Names are paths: weights/TARGET/CLASS, retry_share, first_byte_factor, hedge_share and, where
+// the route keeps answers, cache_ttl/CLASS (seconds), cache_worth (US dollars for a MiB) and cache_share.
 type Change struct {
 	Name string  `json:"name"`
 	From float64 `json:"from"`
@@ -32,6 +34,13 @@ func valueOf(r *policy.Parameters, name string) (v float64, known bool) {
 		return r.FirstByteFactor, true
 	case "hedge_share":
 		return r.HedgeShare, true
+	case cacheWorth:
+		return r.Cache.Worth, caches(r)
+	case cacheShare:
+		return r.Cache.Share, caches(r)
+	}
+	if class, ok := cutTTL(name); ok {
+		return r.Cache.TTL[class], caches(r)
 	}
 	target, class, ok := cutWeight(name)
 	if !ok {
@@ -39,6 +48,30 @@ func valueOf(r *policy.Parameters, name string) (v float64, known bool) {
 	}
 	t, known := r.Targets[target]
 	return t.Weights[class], known
+}
+
+const (
+	cacheWorth = "cache_worth"
+	cacheShare = "cache_share"
+	cacheTTL   = "cache_ttl/"
+)
+
+// caches tells whether a route keeps answers: where it does, the times to live are known.
+func caches(r *policy.Parameters) bool { return r.Cache.TTL != [classes]float64{} }
+
+// Value is the value of a parameter as people read it.
+func Value(name string, v float64) string {
+	if isTTL(name) {
+		return config.FormatDuration(seconds(v))
+	}
+	return fmt.Sprintf("%.4g", v)
+}
+
+// cutTTL is the class whose time to live a parameter is.
+func cutTTL(name string) (class int, ok bool) {
+	name, ok = strings.CutPrefix(name, cacheTTL)
+	class = slices.Index(classNames[:], name)
+	return class, ok && class >= 0
 }
 
 func cutWeight(name string) (target string, class int, ok bool) {
@@ -62,7 +95,15 @@ func apply(r policy.Parameters, changes []Change) (policy.Parameters, error) {
 			r.FirstByteFactor = c.To
 		case "hedge_share":
 			r.HedgeShare = c.To
+		case cacheWorth:
+			r.Cache.Worth = c.To
+		case cacheShare:
+			r.Cache.Share = c.To
 		default:
+			if class, ok := cutTTL(c.Name); ok {
+				r.Cache.TTL[class] = c.To
+				continue
+			}
 			name, class, ok := cutWeight(c.Name)
 			t, known := r.Targets[name]
 			if !ok || !known {
@@ -78,6 +119,12 @@ func apply(r policy.Parameters, changes []Change) (policy.Parameters, error) {
 // parameters are the names of all parameters of a route, in order.
 func parameters(r *policy.Parameters) []string {
 	names := []string{"retry_share", "first_byte_factor", "hedge_share"}
+	if caches(r) {
+		for _, class := range classNames {
+			names = append(names, cacheTTL+class)
+		}
+		names = append(names, cacheWorth, cacheShare)
+	}
 	for _, target := range slices.Sorted(maps.Keys(r.Targets)) {
 		for class := range classes {
 			names = append(names, weightName(target, class))

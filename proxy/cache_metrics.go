@@ -30,6 +30,9 @@ type cacheCounts struct {
 	of              [classes]classCounts
 	stored, damaged atomic.Uint64
 
+	revalidations revalidations
+	ghosts        atomic.Pointer[ghosts] // nil outside of routes
+
 	mu      sync.Mutex
 	refused map[cache.Refusal]uint64
 }

@@ -80,6 +80,14 @@ func (n *cacheCounts) all() CacheSums {
 	return all
 }
 
+// saved is what all classes have saved.
+func (n *cacheCounts) saved() (sum config.NanoUSD) {
+	for k := range n.of {
+		sum += config.NanoUSD(n.of[k].savedNanoUSD.Load())
+	}
+	return sum
+}
+
 func (n *classCounts) sums() CacheSums {
 	s := CacheSums{
 		Results: map[string]uint64{}, Saved: config.NanoUSD(n.savedNanoUSD.Load()), Spent: config.NanoUSD(n.spentNanoUSD.Load()),
@@ -91,6 +99,13 @@ func (n *classCounts) sums() CacheSums {
 		}
 	}
 	return s
+}
+
+// CachePurged is to be called before answers are taken out of the cache. What comes of exchanges that are under way is not kept, and an answer that they have found
+// does not stand in for a failure any more. It is safe for concurrent use.
+func (p *Proxy) CachePurged() {
+	p.purges.Add(1)
+	p.flights.Forget()
 }
 
 // CacheRules are the settings in force by which a route keeps answers; false: it keeps none, or is gone. Answers of requests that no route matches are

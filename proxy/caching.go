@@ -24,6 +24,7 @@ type CacheItem = struct {
 	Value                []byte // the cache's from now on
 	TTL, Idle            time.Duration
 	Route, Model, Caller string
+	RouteMemory          int64 // bytes that entries of the route may occupy in memory, this one included; 0: any
 }
 
 // Headers by which requests have a say in what the cache does.
@@ -67,17 +68,25 @@ type caching struct {
 	types  []byte        // lines that tell of its content
 	large  bool          // there is too much of it
 	old    []byte        // an entry that may stand in where there is no new answer
+	before []byte        // the entry of the same key that there was
+	steady bool          // the same question should get the same answer, until what it is about changes
+	size   int           // of the answer as it is stored, or would be; 0: it is none to be kept
+	worth  config.NanoUSD
+	took   time.Duration // to get it; worth is what that has cost
 	body   []byte        // of a hit; the store's, or record
 	age    time.Duration // of a hit; negative: none
 	saved  config.NanoUSD
 	sooner time.Duration // that a hit came than the answer had
 
-	flight  *answerFlight  // that others may follow; nil: none
-	reader  *answerReader  // of the flight that is followed; nil: none is
-	outcome window.Outcome // of it
-	left    bool           // the client has, while others still want the answer
-	refresh bool           // the answer is to be fetched anew
-	created time.Time      // of the answer that was given out
+	flight      *answerFlight  // that others may follow; nil: none
+	reader      *answerReader  // of the flight that is followed; nil: none is
+	outcome     window.Outcome // of it
+	left        bool           // the client has, while others still want the answer
+	revalidates bool           // it is to be found out whether the answer has changed
+	purges      uint64         // that there had been when the exchange came
+	followed    bool           // what the exchange came to is another one's
+	refresh     bool           // the answer is to be fetched anew
+	created     time.Time      // of the answer that was given out
 }
 
 // answers tells whether no target was asked for the answer.
@@ -91,6 +100,7 @@ type cacheTools struct {
 	reader    cache.Reader
 	checker   cache.Checker
 	converter cache.Converter
+	comparer  cache.Comparer
 	entry     cache.Entry
 }
 
@@ -102,6 +112,7 @@ func (t *cacheTools) giveBack() {
 	t.reader.Release()
 	t.checker.Release()
 	t.converter.Release()
+	t.comparer.Release()
 	t.entry = cache.Entry{}
 	cacheToolsPool.Put(t)
 }
@@ -118,6 +129,10 @@ func (p *Proxy) lookUp(x *Exchange, r *routeState) (answered bool, err error) {
 	c := &x.cache
 	c.of, c.result, c.age = of, cacheBypass, -1
 	c.asked = cache.ParseDirectives(x.peek("cache-control"))
+	c.purges = p.purges.Load()
+	if r != nil {
+		x.classify(r)
+	}
 	if x.bypasses(r) {
 		if c.asked.OnlyIfCached {
 			return false, fail(&notCached, nil)
@@ -125,7 +140,6 @@ func (p *Proxy) lookUp(x *Exchange, r *routeState) (answered bool, err error) {
 		return false, nil
 	}
 	c.result, c.keep, c.usage, c.model = cacheMiss, true, x.request.IncludeUsage, string(x.request.Model)
-	landed := p.flights.Landed()
 	switch {
 	case p.find(x):
 		answered = true
@@ -133,7 +147,7 @@ func (p *Proxy) lookUp(x *Exchange, r *routeState) (answered bool, err error) {
 		c.keep = false
 		return false, fail(&notCached, nil)
 	default:
-		answered, err = p.share(x, landed)
+		answered, err = p.share(x)
 	}
 	if r != nil && (answered || err != nil) {
 		x.join(r)
@@ -170,8 +184,9 @@ func (x *Exchange) bypasses(r *routeState) bool {
 	if x.ownHeaders && c.of.rules.TTLHeader {
 		asked, c.own = cache.ParseTTL(x.peek(cacheTTLHeader))
 	}
-	c.key = key
-	c.ttl = cache.Jittered(&c.key, c.of.rules.TTLFor(asked))
+	rules := x.cacheRules()
+	c.key, c.steady = key, verdict.Grade == cache.Deterministic
+	c.ttl = cache.Jittered(&c.key, rules.TTLFor(asked))
 	return false
 }
 
@@ -190,24 +205,27 @@ func (p *Proxy) find(x *Exchange) (found bool) {
 		c.of.counts.damaged.Add(1)
 		return false
 	}
-	switch e := &t.entry; e.State(now, &c.of.rules, &c.asked) {
+	switch e := &t.entry; x.stateOf(e, now) {
 	case cache.Fresh:
 		if !x.tell(t) {
-			return false
+			break
 		}
-		c.refresh = cache.EarlyRefresh(now, e.Expires, e.Latency, c.of.rules.EarlyBeta, 1-rand.Float64())
+		c.before = value
+		c.refresh = !c.asked.OnlyIfCached && cache.EarlyRefresh(now, e.Expires, e.Latency, c.of.rules.EarlyBeta, 1-rand.Float64())
 		x.giveOut(e, now, cacheHit)
 		return true
 	case cache.Stale:
+		c.before = value
 		if c.old = value; !x.tell(t) {
 			return false
 		}
-		c.refresh = true
+		c.refresh = !c.asked.OnlyIfCached
 		x.giveOut(e, now, cacheUpdating)
 		return true
 	case cache.OnError:
 		c.old = value
 	default:
 	}
+	c.before = value
 	return false
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"net/http"
 	"time"
 
 	"llm-auto-optimizer/analysis/window"
@@ -26,21 +27,25 @@ type answerHead struct {
 }
 
 type answerEnd struct {
-	kind    *kindOfFailure // nil: the answer is whole, or the provider's own error
-	cause   error          // the detail behind kind
-	again   bool           // it may be worth another try
-	head    answerHead     // of an answer that was not announced
-	body    []byte
-	outcome window.Outcome
-	usage   provider.Usage
-	cost    config.NanoUSD
-	unknown bool // what it costs
+	kind       *kindOfFailure // nil: the answer is whole, or the provider's own error
+	cause      error          // the detail behind kind
+	retryAfter time.Duration  // that comes with kind
+	alone      bool           // it is about the leader's own request, or caller: the others' may fare otherwise
+	again      bool           // it may be worth another try
+	head       answerHead     // of an answer that was not announced
+	body       []byte
+	outcome    window.Outcome
+	usage      provider.Usage
+	cost       config.NanoUSD
+	unknown    bool // what it costs
 }
 
-// What may lie between the pieces of an answer and the slowest of those who follow it, and up to which size one may be joined. An answer is rarely a tenth of it.
+// Up to followMost an answer may be joined, and followLag is what may lie between it and the slowest who follows. Answers are rarely a tenth of that.
 const (
 	followMost = 4 << 20
 	followLag  = 16 << 20
+	// keptSoon is how long it may take until the cache serves what it has taken.
+	keptSoon = 100 * time.Millisecond
 )
 
 func newFlights() *flights {
@@ -48,59 +53,47 @@ func newFlights() *flights {
 }
 
 // share has the exchange follow an answer that is under way for the same request of the same caller, if there is one. Otherwise it leads: others may follow it.
-// landed is how many flights had gone before the cache was asked.
-func (p *Proxy) share(x *Exchange, landed uint64) (answered bool, err error) {
+func (p *Proxy) share(x *Exchange) (answered bool, err error) {
 	c := &x.cache
-	if !c.of.coalesce || c.asked.NoCache {
+	if !c.of.coalesce || c.asked.NoCache || x.ownHeaders && x.peek(optionsHeader) != nil { // who sets options for itself gets what they bring
 		return false, nil
 	}
 	id, tries := x.flightID(), 0
 	f, reader := p.flights.Join(id, x.client.tether.Cut, tries)
 	for {
 		if reader == nil {
-			if landed != p.flights.Landed() && p.find(x) { // it was kept between our looking and our joining
-				f.Land() // who follows finds it too
-				return true, nil
-			}
 			c.flight = f
 			x.client.flight.Store(f)
 			return false, nil
 		}
-		c.reader = reader
-		came, err := p.follow(x, f, tries == 0)
-		if came == anAnswer || came == aFailure {
+		c.reader, c.followed = reader, true
+		verdict, err := p.follow(x, f, tries == 0)
+		switch verdict {
+		case followServed, followFailed:
+			c.result = cacheCoalesced
 			if (err != nil || x.status >= 400) && p.standIn(x, err) {
 				return true, nil
 			}
-			return came == anAnswer, err
-		}
-		left := reader
-		switch came {
-		case nothing:
-			if landed = p.flights.Landed(); p.find(x) {
-				return true, nil
-			}
-			f, reader = p.flights.Join(id, x.client.tether.Cut, tries)
-		case aDesertion: // no failure of the targets
-			f, reader = p.flights.Rejoin(f, x.client.tether.Cut, tries)
-		default:
+			return err == nil, err
+		case followRetry:
 			tries++
-			f, reader = p.flights.Rejoin(f, x.client.tether.Cut, tries)
+		case followAlone:
 		}
-		left.Leave()
-		c.reader = nil
+		f, c.reader = p.flights.Rejoin(f, x.client.tether.Cut, tries)
+		reader.Leave()
+		reader = c.reader
+		c.followed = reader != nil
 	}
 }
 
-// coming is what following brought.
-type coming uint8
+// followVerdict is what following came to.
+type followVerdict uint8
 
 const (
-	anAnswer      coming = iota // be it an error of the provider's
-	aFailure                    // for good
-	aFirstFailure               // another try may do better
-	aDesertion                  // the leader's client had left before anybody followed
-	nothing                     // it is over: the answer is in the cache, or nowhere
+	followServed followVerdict = iota // by an answer, be it an error of the provider's
+	followFailed                      // for good
+	followRetry                       // the targets have failed once: another try may do better
+	followAlone                       // the leader has failed on its own account
 )
 
 // flightID is what those have in common who may share an answer byte for byte.
@@ -114,7 +107,7 @@ func (x *Exchange) flightID() flight.ID {
 }
 
 // follow waits for the head of a flight's answer, or for all of it. mayRetry says that a first failure need not be the last word.
-func (p *Proxy) follow(x *Exchange, f *answerFlight, mayRetry bool) (coming, error) {
+func (p *Proxy) follow(x *Exchange, f *answerFlight, mayRetry bool) (followVerdict, error) {
 	ctx, release := x.client.tether.Attend(x.followUntil())
 	defer release()
 	for {
@@ -123,30 +116,29 @@ func (p *Proxy) follow(x *Exchange, f *answerFlight, mayRetry bool) (coming, err
 		case head != nil:
 			x.takeHeadOf(head)
 			x.streamed = true
-			return anAnswer, nil
-		case news.Landed:
-			return nothing, nil
+			return followServed, nil
 		case end == nil:
-		case end.kind == &clientLeft:
-			return aDesertion, nil
+		case end.alone:
+			return followAlone, nil
 		case end.again && mayRetry && f.Tries() == 0:
-			return aFirstFailure, nil
+			return followRetry, nil
 		case end.kind != nil:
-			return aFailure, fail(end.kind, end.cause)
+			x.retryAfter = end.retryAfter
+			return followFailed, fail(end.kind, end.cause)
 		default:
 			x.takeHeadOf(&end.head)
 			x.takeEnd(end)
 			x.cache.body = end.body
-			return anAnswer, nil
+			return followServed, nil
 		}
 		start := time.Now()
 		select {
 		case <-news.Wait:
 		case <-ctx.Done():
 			if x.client.tether.IsCut() {
-				return aFailure, x.cutError()
+				return followFailed, x.cutError()
 			}
-			return aFailure, fail(&totalTooLong, nil)
+			return followFailed, fail(&totalTooLong, nil)
 		}
 		x.waited += time.Since(start)
 	}
@@ -190,33 +182,47 @@ func (x *Exchange) headForOthers() answerHead {
 // endFlight tells those who follow the exchange that it is over; err is why, where it was the gateway that failed.
 func (x *Exchange) endFlight(err error) {
 	f := x.cache.flight
-	if f == nil {
+	if f == nil || f.Ended() {
 		return
 	}
 	kind := x.kind
 	if err != nil {
 		kind = kindOfError(err)
 	}
-	failed := kind != nil || x.status >= 400
-	f.End(failed, func(followed bool) *answerEnd { return x.endForOthers(kind, err, followed) })
+	f.End(kind != nil || x.status >= 400, x.endForOthers(kind, err))
 }
 
-func (x *Exchange) endForOthers(kind *kindOfFailure, cause error, followed bool) *answerEnd {
+func (x *Exchange) endForOthers(kind *kindOfFailure, cause error) *answerEnd {
 	if kind != nil {
-		return &answerEnd{kind: kind, cause: cause, again: kind != &shuttingDown}
+		return &answerEnd{kind: kind, cause: cause, retryAfter: x.retryAfter, alone: kind.status < 500, again: kind != &shuttingDown}
 	}
 	if x.attempts > 0 {
 		x.account()
 	}
-	end := &answerEnd{again: x.unserved(nil), outcome: x.outcome(), usage: x.usage, cost: x.cost, unknown: x.unpriced}
-	if followed && !x.streamed {
+	end := &answerEnd{
+		alone: x.cache.of.rules.Shared && aboutCaller(x.status), again: x.unserved(nil),
+		outcome: x.outcome(), usage: x.usage, cost: x.cost, unknown: x.unpriced,
+	}
+	if !x.isRelayed() {
 		end.head, end.body = x.headForOthers(), append([]byte{}, x.answerBody()...)
 	}
 	return end
 }
 
-// landFlight ends the exchange's part in a flight, whichever it has.
-func (x *Exchange) landFlight() {
+// aboutCaller tells whether a provider's answer is about who asked, and not about what.
+func aboutCaller(status int) bool {
+	switch status {
+	case http.StatusUnauthorized, http.StatusPaymentRequired, http.StatusForbidden, http.StatusNotFound, http.StatusTooManyRequests:
+		return true
+	}
+	return false
+}
+
+// isRelayed tells whether the body of the answer goes out as it comes.
+func (x *Exchange) isRelayed() bool { return x.streamed && x.hasBody() }
+
+// landFlight ends the exchange's part in a flight, whichever it has. kept says that the answer is in the cache.
+func (x *Exchange) landFlight(kept bool) {
 	c := &x.cache
 	if c.reader != nil {
 		c.reader.Leave()
@@ -226,7 +232,11 @@ func (x *Exchange) landFlight() {
 	}
 	x.client.flight.CompareAndSwap(c.flight, nil)
 	x.endFlight(nil) // at the latest
-	c.flight.Land()
+	linger := time.Duration(0)
+	if kept {
+		linger = min(keptSoon, c.ttl)
+	}
+	c.flight.Land(linger)
 	if c.left { // the others have got the answer, and it is kept
 		x.endWith(&clientLeft, errLeft)
 	}

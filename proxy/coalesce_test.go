@@ -12,114 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 )
-
-// gated is a provider whose streams stop in the middle until the gate opens.
-type gated struct {
-	url    string
-	calls  *atomic.Int64
-	gate   chan struct{}
-	halves chan struct{} // gets one for each stream that has come to its middle
-	cut    atomic.Int64  // streams whose client has left
-}
-
-const gatedEvents = 20
-
-func gatedEvent(i int) string {
-	return fmt.Sprintf(`data: {"id":"chatcmpl-1","created":1700000000,"model":"gpt-4o-mini","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"word %d "},"finish_reason":null}]}`+"\n\n", i)
-}
-
-const gatedTail = `data: {"id":"chatcmpl-1","created":1700000000,"model":"gpt-4o-mini","object":"chat.completion.chunk","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}` + "\n\n" +
-	`data: {"id":"chatcmpl-1","created":1700000000,"model":"gpt-4o-mini","object":"chat.completion.chunk","choices":[],"usage":{"prompt_tokens":5,"completion_tokens":5,"total_tokens":10}}` + "\n\ndata: [DONE]\n\n"
-
-func newGated(t *testing.T) *gated {
-	t.Helper()
-	g := &gated{gate: make(chan struct{}), halves: make(chan struct{}, 100)}
-	g.url, g.calls = counted(t, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/event-stream")
-		for i := range gatedEvents {
-			if i == gatedEvents/2 {
-				_ = http.NewResponseController(w).Flush()
-				g.halves <- struct{}{}
-				select {
-				case <-g.gate:
-				case <-r.Context().Done():
-					g.cut.Add(1)
-					return
-				}
-			}
-			fmt.Fprint(w, gatedEvent(i))
-		}
-		fmt.Fprint(w, gatedTail)
-	})
-	return g
-}
-
-func (g *gated) whole() string {
-	var s strings.Builder
-	for i := range gatedEvents {
-		s.WriteString(gatedEvent(i))
-	}
-	return s.String() + gatedTail
-}
-
-const gatedBody = `{"model":"gpt-4o-mini","stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"user","content":"tell me"}]}`
-
-// answered is what a client got.
-type answered struct {
-	status int
-	result string
-	body   string
-	err    error
-}
-
-// ask sends a chat request on a connection of its own, until ctx is done.
-func ask(ctx context.Context, t *testing.T, addr, caller, body string) (a answered) {
-	t.Helper()
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+addr+"/v1/chat/completions", strings.NewReader(body))
-	if err != nil {
-		t.Error(err)
-		return a
-	}
-	r.Header.Set("Authorization", "Bearer "+caller)
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, MaxConnsPerHost: 0}}
-	resp, err := client.Do(r)
-	if err != nil {
-		return answered{err: err}
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	return answered{resp.StatusCode, resp.Header.Get("x-llmopt-cache"), string(b), err}
-}
-
-// crowd has n ask the same, and gives their answers once they have them all.
-func crowd(t *testing.T, n int, addr, body string) (answers func() []answered) {
-	t.Helper()
-	all := make([]answered, n)
-	var wg sync.WaitGroup
-	for i := range n {
-		wg.Go(func() { all[i] = ask(context.Background(), t, addr, "k", body) })
-	}
-	return func() []answered { wg.Wait(); return all }
-}
-
-func until(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); <-time.After(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal(what)
-		}
-	}
-}
-
-// settledFlights waits until no exchange has a part in a flight any more.
-func settledFlights(t *testing.T, p *Proxy) {
-	t.Helper()
-	until(t, "flights are left over", func() bool {
-		return p.flights.Len() == 0 && p.flights.Followers() == 0 && p.metrics.inFlight.Load() == 0
-	})
-}
 
 // A thousand at once cost one call, and each gets the stream as it came: those who come late from its beginning.
 func TestCoalesce_Streams(t *testing.T) {
@@ -250,13 +143,12 @@ func TestCoalesce_LeaderLeaves(t *testing.T) {
 	}
 }
 
-// A leader that takes nothing keeps nobody waiting.
+// A leader that takes nothing keeps nobody waiting: neither who follows its stream, nor who comes when its answer is there.
 func TestCoalesce_SlowLeader(t *testing.T) {
 	t.Parallel()
 	gate, half := make(chan struct{}), make(chan struct{}, 1)
-	word := strings.Repeat("x", 4000)
-	const events = 800 // more than the buffers of a connection hold
-	event := strings.Replace(gatedEvent(0), "word 0 ", word, 1)
+	const events = 100
+	event := strings.Replace(gatedEvent(0), "word 0 ", strings.Repeat("x", 100_000), 1) // in all more than the buffers of a connection hold
 	up, calls := counted(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		fmt.Fprint(w, event)
@@ -268,12 +160,15 @@ func TestCoalesce_SlowLeader(t *testing.T) {
 		}
 		fmt.Fprint(w, gatedTail)
 	})
-	g := startCached(t, cachingConfig(up), &mapCache{}, nil, io.Discard)
+	c := cachingConfig(up)
+	c.Cache.MaxEntry = 64 << 20
+	g := startCached(t, c, &mapCache{}, nil, io.Discard)
 	slow, err := net.Dial("tcp", g.addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer slow.Close()
+	_ = slow.(*net.TCPConn).SetReadBuffer(64 << 10)
 	fmt.Fprintf(slow, "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer k\r\nContent-Length: %d\r\n\r\n%s", len(gatedBody), gatedBody)
 	<-half
 	rest := crowd(t, 3, g.addr, gatedBody)
@@ -285,6 +180,11 @@ func TestCoalesce_SlowLeader(t *testing.T) {
 			t.Errorf("%d bytes of %d: %v", len(a.body), len(want), a.err)
 		}
 	}
+	until(t, "the others' exchanges go on", func() bool { return g.p.flights.Followers() == 0 })
+	if n := g.p.metrics.inFlight.Load(); n < 1 {
+		t.Errorf("%d exchanges under way: the slow one takes %d bytes that it has not read", n, len(want))
+	}
+	_ = slow.(*net.TCPConn).SetReadBuffer(4 << 20)
 	got, err := http.ReadResponse(bufio.NewReader(slow), nil)
 	if err != nil {
 		t.Fatal(err)

@@ -225,7 +225,7 @@ func TestDocs_NameEveryError(t *testing.T) {
 	same(t, "error", slices.Collect(maps.Keys(rows)), codes)
 	for _, k := range []*kindOfFailure{
 		&badRequest, &badBody, &unknownRoute, &requestTimeout, &tooLarge, &headersTooLarge, &internal, &connectFailed, &brokenAnswer,
-		&connectTimeout, &firstByteLate, &idleTooLong, &totalTooLong, &clientLeft, &overloaded, &shuttingDown, &answerIncomplete,
+		&connectTimeout, &firstByteLate, &idleTooLong, &totalTooLong, &clientLeft, &clientSlow, &overloaded, &shuttingDown, &answerIncomplete,
 		&badVersion, &unknownTarget, &badOption, &overrideForbidden, &routeSaturated, &routeUnavailable, &routeKeyless, &notCached,
 	} {
 		codes = slices.DeleteFunc(codes, func(c string) bool { return c == k.code })

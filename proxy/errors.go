@@ -34,6 +34,7 @@ var (
 	idleTooLong       = kindOfFailure{504, "upstream_stalled", "The provider's answer stalled.", window.TimeoutIdle}
 	totalTooLong      = kindOfFailure{504, "upstream_total_timeout", "The provider's answer took longer than this gateway allows.", window.TimeoutTotal}
 	clientLeft        = kindOfFailure{499, "client_closed", "The client closed the connection.", window.Canceled}
+	clientSlow        = kindOfFailure{499, "client_too_slow", "The client takes the answer too slowly.", window.Canceled}
 	overloaded        = kindOfFailure{503, "gateway_overloaded", "The gateway has no memory left for another request. Try again in a moment.", window.Refused}
 	shuttingDown      = kindOfFailure{503, "shutting_down", "The gateway is shutting down.", window.Canceled}
 	unknownTarget     = kindOfFailure{400, "unknown_target", "The header x-llmopt-target names no target of this route.", window.Refused}

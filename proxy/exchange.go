@@ -66,6 +66,7 @@ type Exchange struct {
 	// route
 	route        *routeState // nil: straight to the provider that the path names
 	arm          policy.Arm
+	classified   bool // class and arm are the route's
 	walk         pick.Walk
 	choice       pick.Choice
 	routeTarget  *routeTarget
@@ -94,7 +95,7 @@ type Exchange struct {
 	edited       []byte          // request body as sent upstream, where it differs from body
 	askedUsage   bool            // the stream was asked for usage on the client's behalf
 	prompt       promptCaching
-	marksRefused bool // a provider has refused marks: the request goes without
+	marksRefused uint32 // atomic, for a double may be made meanwhile; not 0: a provider has refused marks, the request goes without
 	upload       *upload
 	attempts     int
 	attempt      attempt

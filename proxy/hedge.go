@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -150,7 +151,7 @@ func (x *Exchange) double() *Exchange {
 		p: x.p, settings: x.settings, policy: x.policy, client: &clientConn{}, start: x.start, header: x.header, id: x.id,
 		provider: x.provider, operation: x.operation, method: x.method, path: x.clientPath, query: x.query, credential: x.credential,
 		hasConnection: x.hasConnection, bodyless: x.bodyless, isHead: x.isHead, http10: x.http10, bodyLen: x.bodyLen, request: x.request, class: x.class,
-		caller: x.caller, session: x.session, subject: x.subject, marksRefused: x.marksRefused, route: x.route, arm: x.arm, origin: x.origin, clientPath: x.clientPath, firstByte: x.firstByte,
+		caller: x.caller, session: x.session, subject: x.subject, marksRefused: atomic.LoadUint32(&x.marksRefused), route: x.route, arm: x.arm, origin: x.origin, clientPath: x.clientPath, firstByte: x.firstByte,
 		cache:        caching{keep: x.cache.keep, of: x.cache.of},
 		attemptsLeft: 2, tier: x.tier, walk: pick.Walking(*x.walk.Query()),
 		body: x.body, head: own.head, edited: own.edited, held: own.held, out: own.out, loan: own.loan, meter: own.meter, scrubber: own.scrubber, peek: own.peek,
@@ -225,6 +226,7 @@ func (r *race) adopt(err error, late bool) {
 	rival.meter, rival.scrubber, rival.held, rival.out, rival.aimedPath = swapped.meter, swapped.scrubber, swapped.held, swapped.out, swapped.aimedPath
 	rival.conn, rival.lease = nil, pick.Lease{}
 	x.attempts += rival.attempts
+	x.marksRefused |= rival.marksRefused
 	x.tried.add(x.target)
 	x.total = total
 	if x.trace != nil {
@@ -250,6 +252,7 @@ func (r *race) end(rival *Exchange) {
 	rival.lease.Settle(time.Now(), &pick.Result{})
 	x := r.x
 	x.attempts += rival.attempts
+	x.marksRefused |= rival.marksRefused // the next target is to get none either
 	x.total, x.lost = addNano(x.total, rival.total), rival.total
 	if x.trace != nil { // the first's is not over, and stays the last
 		x.trace.Attempts = slices.Insert(x.trace.Attempts, max(0, len(x.trace.Attempts)-1), rival.trace.Attempts...)

@@ -28,23 +28,26 @@ func (x *Exchange) forgetAnswer() {
 }
 
 // store keeps the answer, if it is a good one.
-func (p *Proxy) store(x *Exchange, now time.Time) {
+func (p *Proxy) store(x *Exchange, now time.Time) (stored bool) {
 	c := &x.cache
 	if !c.keep {
-		return
+		return false
 	}
 	if refusal := p.storeAnswer(x, now); refusal != cache.Stored {
 		c.of.counts.refuse(refusal)
-		return
+		return false
 	}
 	c.of.counts.stored.Add(1)
+	return true
 }
 
 // Refusals besides those of package cache.
 const (
 	refusedBroken   cache.Refusal = "broken"   // the exchange has failed, or its client has left
 	refusedEncoding cache.Refusal = "encoding" // compressed
+	refusedPurged   cache.Refusal = "purged"   // the cache was purged while it came
 	refusedRoom     cache.Refusal = "room"     // the cache did not take it
+	refusedWorth    cache.Refusal = "worth"    // it has cost too little for its size, as the optimizer has it
 )
 
 func (p *Proxy) storeAnswer(x *Exchange, now time.Time) cache.Refusal {
@@ -52,6 +55,8 @@ func (p *Proxy) storeAnswer(x *Exchange, now time.Time) cache.Refusal {
 	switch {
 	case x.kind != nil:
 		return refusedBroken
+	case c.purges != p.purges.Load():
+		return refusedPurged
 	case !x.identity:
 		return refusedEncoding
 	case c.large:
@@ -77,9 +82,14 @@ func (p *Proxy) storeAnswer(x *Exchange, now time.Time) cache.Refusal {
 	if !x.attempt.content.IsZero() {
 		e.FirstByte = x.attempt.content.Sub(x.start)
 	}
+	c.size, c.worth, c.took = e.Size(), e.Cost, e.Latency
+	x.compareWithOld(&e, t)
+	if !x.worthKeeping(&e) {
+		return refusedWorth
+	}
 	if !p.cache.Put(now, c.key, &CacheItem{
-		Value: e.Append(make([]byte, 0, e.Size())), TTL: c.of.rules.KeepFor(c.ttl), Idle: c.of.rules.Idle,
-		Route: x.routeName(), Model: c.model, Caller: string(caller),
+		Value: e.Append(make([]byte, 0, c.size)), TTL: c.of.rules.KeepFor(x.longestTTL()), Idle: c.of.rules.Idle,
+		Route: x.routeName(), Model: c.model, Caller: string(caller), RouteMemory: x.routeMemory(),
 	}) {
 		return refusedRoom
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"llm-auto-optimizer/config"
@@ -40,7 +41,7 @@ const maxRefusals = 3
 func (x *Exchange) markPrompt() (b provider.Breakpoints) {
 	x.prompt = promptCaching{}
 	if x.route == nil || x.route.prompts == nil || x.operation != provider.Messages || x.rest != nil || !x.request.Valid ||
-		x.marksRefused || x.target.refusedMarks.Load() >= maxRefusals || x.route.prompts.effect.suspended(time.Now()) {
+		atomic.LoadUint32(&x.marksRefused) != 0 || x.target.refusedMarks.Load() >= maxRefusals || x.route.prompts.effect.suspended(time.Now()) {
 		return b
 	}
 	b = provider.FindBreakpoints(x.body, provider.MinCachedTokens(x.upstreamModel()), x.route.prompts.hour)
@@ -73,7 +74,7 @@ func (x *Exchange) refusesMarks() bool {
 
 // giveUpMarks has the exchange go on unmarked, and its target too where it has refused too often.
 func (x *Exchange) giveUpMarks() {
-	x.marksRefused = true
+	atomic.StoreUint32(&x.marksRefused, 1)
 	x.route.prompts.counts.refused.Add(1)
 	if x.target.refusedMarks.Add(1) == maxRefusals {
 		x.p.oplog.Warn().Str("route", x.route.name).Str("target", x.target.name).Msg("target refuses cache_control: prompts go there unmarked from now on")

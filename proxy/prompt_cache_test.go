@@ -112,6 +112,47 @@ func TestPromptCache_IsSuspendedWhereItCosts(t *testing.T) {
 	}
 }
 
+// A configuration that is prepared and not put in force leaves a suspension and its metric as they are.
+func TestPromptCache_OnlyPreparedChangesNothing(t *testing.T) {
+	t.Parallel()
+	g := start(t, promptRoutes("5m", "http://127.0.0.1:1"))
+	inForce := func() *promptRoute { return g.p.settings.Load().routes.list[0].prompts }
+	inForce().effect.until.Store(time.Now().Add(time.Hour).UnixNano())
+	check := func(after string, suspended int) {
+		t.Helper()
+		var metrics bytes.Buffer
+		g.p.metrics.set.WritePrometheus(&metrics)
+		if want := fmt.Sprintf(`llmopt_prompt_cache_suspended{route="r"} %d`, suspended); !strings.Contains(metrics.String(), want) {
+			t.Errorf("after %s: no %s", after, want)
+		}
+	}
+	prepare := func(c *config.Config) (commit func()) {
+		t.Helper()
+		commit, err := g.p.Prepare(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return commit
+	}
+	check("the start", 1)
+	before := inForce()
+	prepare(promptRoutes("1h", "http://127.0.0.1:1"))
+	check("another lifetime", 1)
+	prepare(promptRoutes("off", "http://127.0.0.1:1"))
+	check("none", 1)
+	prepare(promptRoutes("5m", "http://127.0.0.1:2"))() // the route is another, its lifetime is the same
+	if inForce() != before {
+		t.Error("another reload has forgotten the suspension")
+	}
+	check("another provider", 1)
+	prepare(testConfig("http://127.0.0.1:2"))()
+	check("no route", 0)
+	prepare(promptRoutes("5m", "http://127.0.0.1:2"))()
+	if now := inForce(); now.effect.suspended(time.Now()) || now.counts != before.counts {
+		t.Error("back again: suspended, or without its counts")
+	}
+}
+
 func TestPromptCache_CountsWhatReadingSaves(t *testing.T) {
 	t.Parallel()
 	g := start(t, promptRoutes("5m", fixed(t, answerWith(10_000, 400))))

@@ -48,7 +48,7 @@ type promptRoute struct {
 	hour   bool // what is written is to live for an hour
 }
 
-// promptBooks are the routes whose prompts are marked, or were.
+// promptBooks are the routes whose prompts are marked, or were, by the settings in force.
 type promptBooks struct {
 	mu sync.Mutex
 	of map[string]*promptBook
@@ -59,29 +59,43 @@ type promptBook struct {
 	route    *promptRoute
 }
 
-// book is nil where the route's prompts are not to be marked. What they bring is judged anew where the lifetime is another, or they were not marked meanwhile.
+// book is what a route needs that is to come into force; nil where its prompts are not to be marked. What they bring is judged anew where the lifetime is another,
+// or they were not marked meanwhile. Nothing changes before install.
 func (b *promptBooks) book(r *config.Route) *promptRoute {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	life, known := r.PromptCacheLifetime(), b.of[r.Name]
 	switch {
-	case known == nil && life == 0:
+	case life == 0:
 		return nil
 	case known == nil:
-		known = &promptBook{route: &promptRoute{counts: &promptCounts{}}}
+		return newPromptRoute(life, &promptCounts{})
+	case life != known.lifetime:
+		return newPromptRoute(life, known.route.counts)
+	}
+	return known.route
+}
+
+func newPromptRoute(life time.Duration, counts *promptCounts) *promptRoute {
+	return &promptRoute{counts: counts, effect: newPromptEffect(life), hour: life == time.Hour}
+}
+
+// install takes in the routes that have come into force. Of those that are gone the counts stay.
+func (b *promptBooks) install(routes []*routeState) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, known := range b.of {
+		known.lifetime = 0
+	}
+	for _, r := range routes {
+		if r.prompts == nil {
+			continue
+		}
 		if b.of == nil {
 			b.of = map[string]*promptBook{}
 		}
-		b.of[r.Name] = known
+		b.of[r.name] = &promptBook{lifetime: r.config.PromptCacheLifetime(), route: r.prompts}
 	}
-	if life != known.lifetime {
-		known.lifetime = life
-		known.route = &promptRoute{counts: known.route.counts, effect: newPromptEffect(life), hour: life == time.Hour}
-	}
-	if life == 0 {
-		return nil
-	}
-	return known.route
 }
 
 // write prints the metrics of the routes.

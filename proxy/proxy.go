@@ -47,6 +47,7 @@ type Proxy struct {
 	cache   Cache
 	books   books
 	flights *flights
+	purges  atomic.Uint64 // of the cache
 
 	background background
 	log        *AccessLog
@@ -94,9 +95,12 @@ func New(o Options) (*Proxy, error) {
 		return nil, err
 	}
 	p.settings.Store(first)
+	p.books.prompts.install(first.routes.list)
 	p.metrics.set.RegisterMetricsWriter(p.writeRoutes)
 	p.metrics.set.RegisterMetricsWriter(p.books.cache.write)
 	p.metrics.set.RegisterMetricsWriter(p.books.prompts.write)
+	p.metrics.set.RegisterMetricsWriter(p.writeGhosts)
+	p.metrics.set.RegisterMetricsWriter(p.books.cache.writeRevalidations)
 	p.metrics.origins(func() map[string]*providerState { return p.settings.Load().providers })
 	if p.clients, err = newClients(c.RawIO); err != nil {
 		return nil, err
@@ -186,8 +190,8 @@ func (p *Proxy) serve(ctx *fasthttp.RequestCtx, x *Exchange) error {
 	if err == nil {
 		err = p.dispatch(ctx, x)
 	}
-	if x.unserved(err) {
-		x.endFlight(err)
+	if err != nil || x.unserved(nil) && !x.isRelayed() {
+		x.endFlight(err) // before an old answer takes the place of the failure
 	}
 	if p.standIn(x, err) {
 		return nil

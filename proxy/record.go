@@ -17,7 +17,7 @@ func (p *Proxy) record(x *Exchange) {
 		p.metrics.inFlight.Add(-1)
 		if r := recover(); r != nil {
 			_ = p.recovered(x, r)
-			x.landFlight()
+			x.landFlight(false)
 		}
 	}()
 	now := time.Now()
@@ -25,14 +25,18 @@ func (p *Proxy) record(x *Exchange) {
 		p.settle(x, now)
 	}
 	x.lease.Settle(now, &pick.Result{}) // where a bug has kept the attempt from being settled
-	p.store(x, now)
-	x.landFlight()
-	p.refresh(x)
+	kept := p.store(x, now)
+	x.landFlight(kept)
+	p.refreshed(x, kept, now)
+	p.refresh(x, now)
 	o := x.outcome()
-	p.metrics.exchange(o)
-	p.metrics.overhead.Update(x.overheadUntil(now).Seconds())
+	if x.cache.result != cacheRefresh { // which is no client's
+		p.metrics.exchange(o)
+		p.metrics.overhead.Update(x.overheadUntil(now).Seconds())
+	}
 	x.endTrace(now, o)
 	x.countCache(o)
+	x.followCache(now)
 	p.log.exchange(x, now, o)
 	x.report(now, o)
 	x.walk.Paid(int64(x.total), int64(x.lost))

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -18,17 +19,31 @@ type background struct {
 	mu      sync.Mutex
 	of      map[*clientConn]struct{}
 	stopped bool
+	resting map[cache.Key]rest
 }
 
-// enter takes another one in, if there is room.
-func (b *background) enter(c *clientConn) bool {
+// rest is how long an answer is not fetched anew, because the last try brought none that was kept.
+type rest struct {
+	until time.Time
+	pause time.Duration
+}
+
+const (
+	// firstRest follows the first fetch in vain, and doubles up to longestRest.
+	firstRest, longestRest = time.Second, 10 * time.Minute
+	// mostResting bounds what is remembered. It is much more than what can be fetched in vain within longestRest, unless every question is another one.
+	mostResting = 4096
+)
+
+// enter takes another one in, if there is room, and the answer has not been fetched in vain a moment ago.
+func (b *background) enter(c *clientConn, key *cache.Key, now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.stopped || len(b.of) >= mostRefreshes {
+	if b.stopped || len(b.of) >= mostRefreshes || now.Before(b.resting[*key].until) {
 		return false
 	}
 	if b.of == nil {
-		b.of = map[*clientConn]struct{}{}
+		b.of, b.resting = map[*clientConn]struct{}{}, map[cache.Key]rest{}
 	}
 	b.of[c] = struct{}{}
 	return true
@@ -38,6 +53,21 @@ func (b *background) leave(c *clientConn) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.of, c)
+}
+
+// brought notes whether a fetch has brought an answer that was kept.
+func (b *background) brought(key *cache.Key, kept bool, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if kept {
+		delete(b.resting, *key)
+		return
+	}
+	if len(b.resting) >= mostResting {
+		clear(b.resting)
+	}
+	pause := min(max(2*b.resting[*key].pause, firstRest), longestRest)
+	b.resting[*key] = rest{now.Add(pause), pause}
 }
 
 // stop cuts all of them.
@@ -50,36 +80,55 @@ func (b *background) stop() {
 	}
 }
 
-// refresh begins to fetch an answer anew that the cache has just given out, if that is to be, and nobody does so already. Whoever asks for it when it is past
-// its time follows.
-func (p *Proxy) refresh(x *Exchange) {
-	if !x.cache.refresh || p.draining.Load() || p.memory.over.Load() {
-		return
+// refresh begins to fetch an answer anew that the cache has just given out, if that is to be.
+func (p *Proxy) refresh(x *Exchange, now time.Time) {
+	c := &x.cache
+	if c.result == cacheHit && !c.refresh && c.steady && !c.asked.OnlyIfCached && c.of.route != "" {
+		n := c.of.counts
+		c.revalidates = n.revalidations.Begin(rand.Float64(), n.saved())
+	}
+	if (c.refresh || c.revalidates) && !p.beginRefresh(x, now) && c.revalidates {
+		c.of.counts.revalidations.End(0)
+	}
+}
+
+// beginRefresh begins the fetching, unless somebody does so already. Whoever asks for the answer when it is past its time follows.
+func (p *Proxy) beginRefresh(x *Exchange, now time.Time) (begun bool) {
+	if p.draining.Load() || p.memory.over.Load() {
+		return false
 	}
 	client := &clientConn{}
-	if !p.background.enter(client) {
-		return
+	if !p.background.enter(client, &x.cache.key, now) {
+		return false
 	}
+	defer func() {
+		if !begun {
+			p.background.leave(client)
+		}
+	}()
 	f := p.flights.Lead(x.flightID(), client.tether.Cut)
 	if f == nil {
-		p.background.leave(client)
-		return
+		return false
 	}
+	defer func() {
+		if !begun {
+			f.Land(0)
+		}
+	}()
 	if p.keptSince(x) { // between our giving it out and this
-		f.Land()
-		p.background.leave(client)
-		return
+		return false
 	}
 	ctx := &fasthttp.RequestCtx{}
 	x.header.CopyTo(&ctx.Request.Header)
-	y, body, old := p.begin(&ctx.Request.Header, client), bytes.Clone(x.body), x.cache.old
+	y, body := p.begin(&ctx.Request.Header, client), bytes.Clone(x.body)
 	y.settings, y.subject = x.settings, x.subject
 	y.subject.Header = y.peek
 	y.cache = caching{
 		result: cacheRefresh, of: x.cache.of, key: x.cache.key, ttl: x.cache.ttl, own: x.cache.own, keep: true, usage: x.request.IncludeUsage, model: x.cache.model,
-		old: old, age: -1, flight: f, record: y.cache.record, header: y.cache.header, types: y.cache.types,
+		purges: p.purges.Load(), before: x.cache.before, steady: x.cache.steady, revalidates: x.cache.revalidates, age: -1, flight: f, record: y.cache.record, header: y.cache.header, types: y.cache.types,
 	}
 	r := x.route
+	begun = true
 	go func() {
 		defer p.background.leave(client)
 		defer func() {
@@ -98,6 +147,19 @@ func (p *Proxy) refresh(x *Exchange) {
 		y.endFlight(nil)
 		p.record(y)
 	}()
+	return true
+}
+
+// refreshed notes what fetching an answer anew has come to.
+func (p *Proxy) refreshed(x *Exchange, kept bool, now time.Time) {
+	c := &x.cache
+	if c.result != cacheRefresh {
+		return
+	}
+	p.background.brought(&c.key, kept, now)
+	if c.revalidates {
+		c.of.counts.revalidations.End(x.total)
+	}
 }
 
 // keptSince tells whether the answer is in the cache that took the place of the one which the exchange has given out.

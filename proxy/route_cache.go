@@ -18,6 +18,7 @@ type routeCache struct {
 
 	coalesce bool          // who asks the same at the same time shares an answer
 	pace     time.Duration // between two events of a kept stream
+	route    string        // empty outside of routes
 }
 
 // newRouteCache is nil where nothing is kept.
@@ -26,7 +27,22 @@ func newRouteCache(c *config.CacheRules, route, key string, books *cacheBooks) (
 		return nil, nil //nolint:nilnil // there is none
 	}
 	rules, err := rulesOf(c)
-	return &routeCache{key: key, rules: rules, counts: books.book(route), coalesce: c.Coalesce, pace: c.Pace}, err
+	of := &routeCache{key: key, rules: rules, counts: books.book(route), coalesce: c.Coalesce, pace: c.Pace}
+	if route != directRoute {
+		of.route = route
+	}
+	return of, err
+}
+
+// follow has ghosts follow a route, with so much room for the answers of all. It may be called while requests use the cache.
+func (c *routeCache) follow(room *config.Cache) {
+	if c == nil {
+		return
+	}
+	memory := int64(max(room.Memory, room.Disk))
+	if g := c.counts.ghosts.Load(); g == nil || g.memory != memory {
+		c.counts.ghosts.Store(&ghosts{memory: memory})
+	}
 }
 
 // cacheKeyOf tells routes apart, and a route from what it was before it had other targets: their answers are not the new ones'.

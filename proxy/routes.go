@@ -267,6 +267,11 @@ func routePolicies(c *config.Config) map[string]policy.Route {
 			Targets: make(map[string]policy.Target, len(r.Targets)), RetryShare: float64(r.RetryBudget), FirstByteFactor: r.FirstByteFactor,
 			HedgeShare: float64(r.Hedge),
 		}
+		if r.Cache.Enabled {
+			for class := range p.Cache.TTL {
+				p.Cache.TTL[class] = r.Cache.TTL.Seconds()
+			}
+		}
 		for target, t := range r.Targets {
 			p.Targets[target] = policy.Target{Weights: [policy.Classes]float64{t.Weight, t.Weight, t.Weight}}
 		}

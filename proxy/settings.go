@@ -63,13 +63,14 @@ func newSettings(c *config.Config, old *settings, rawIO bool, books *books) (*se
 	if s.direct, err = newRouteCache(&c.Cache.CacheRules, directRoute, "", &books.cache); err != nil {
 		return nil, err
 	}
-	if s.routes != before { // else they have all that, and requests are reading it
-		for _, r := range s.routes.list {
+	for _, r := range s.routes.list {
+		if s.routes != before { // else they have all that, and requests are reading it
 			if r.answers, err = newRouteCache(&r.config.Cache, r.name, cacheKeyOf(&r.config, s.providers), &books.cache); err != nil {
 				return nil, fmt.Errorf("routes.%s.%w", r.name, err)
 			}
 			r.prompts = books.prompts.book(&r.config)
 		}
+		r.answers.follow(&c.Cache)
 	}
 	if s.fallback = s.builtin[provider.OpenAI]; s.fallback == nil {
 		s.fallback = &providerState{dialect: provider.OpenAI}
@@ -115,6 +116,7 @@ func (p *Proxy) replace(old, next *settings) {
 	defer p.reloading.Unlock()
 	p.publish(old, next)
 	p.settings.Store(next)
+	p.books.prompts.install(next.routes.list)
 	for name, state := range old.providers {
 		now := next.providers[name]
 		if now == state {

@@ -35,6 +35,7 @@ func (x *Exchange) giveOut(e *cache.Entry, now time.Time, as cacheResult) {
 		c.saved, c.sooner = e.Cost, max(0, e.Latency-now.Sub(x.start))
 		x.usage = e.Usage
 	}
+	c.size, c.worth, c.took = e.Size(), e.Cost, e.Latency
 	x.status, x.format, x.identity, x.streamed, x.length = e.Status, format, true, false, int64(len(c.body))
 	x.cost, x.accounted = 0, true
 	x.meter.Reset(x.operation, provider.Ignored)
@@ -60,7 +61,7 @@ func (x *Exchange) answerBody() []byte {
 // standIn has an old answer take the place of a failure, where there is one.
 func (p *Proxy) standIn(x *Exchange, err error) (answered bool) {
 	c := &x.cache
-	if c.old == nil || x.begun || x.client.tether.IsCut() || !x.unserved(err) {
+	if c.old == nil || c.purges != p.purges.Load() || x.begun || x.client.tether.IsCut() || !x.unserved(err) {
 		return false
 	}
 	t := borrowCacheTools()

@@ -27,7 +27,7 @@ func appendTypes(lines []byte, head *upstream.Head) []byte {
 func (x *Exchange) tellFollowers() {
 	switch {
 	case x.cache.flight == nil:
-	case x.streamed && x.hasBody():
+	case x.isRelayed():
 		head := x.headForOthers()
 		x.cache.flight.Announce(&head)
 	default:
@@ -57,14 +57,22 @@ func (x *Exchange) relayShared(f *answerFlight, left bool) error {
 	var kind *kindOfFailure
 	var cause error
 	pumped := make(chan struct{})
+	defer func() { // should there be a bug: the exchange must not go while it is read for
+		select {
+		case <-pumped:
+		default:
+			x.client.tether.Cut()
+			<-pumped
+		}
+	}()
 	go func() {
 		defer close(pumped)
 		defer x.p.contain(x, func(err error) {
 			kind, cause = &internal, err
-			f.End(true, func(bool) *answerEnd { return x.endForOthers(kind, cause, true) })
+			f.End(true, x.endForOthers(kind, cause))
 		})
 		kind, cause = x.pumpFlight(f)
-		f.End(kind != nil, func(bool) *answerEnd { return x.endForOthers(kind, cause, true) })
+		f.End(kind != nil || x.status >= 400, x.endForOthers(kind, cause))
 	}()
 	var err error
 	if !left {
@@ -78,12 +86,13 @@ func (x *Exchange) relayShared(f *answerFlight, left bool) error {
 	case left && kind == nil: // the others have it all
 		x.cache.left = true
 		return errors.Join(errLeft, err)
-	case left:
-		x.endWith(&clientLeft, err)
+	case left: // what the target has failed of is worth more than that the client has left
+		x.endWith(kind, cause)
 		return errors.Join(errLeft, err)
 	case kind != nil:
 		return x.broken(kind, cause)
 	}
+	x.cache.left = f.Orphaned()
 	return x.endBody(time.Now())
 }
 
@@ -127,6 +136,8 @@ func (x *Exchange) relayFlight() error {
 	defer release()
 	end, left, err := x.passOn(ctx, x.cache.reader)
 	switch {
+	case errors.Is(err, errBehind):
+		return x.broken(&clientSlow, err)
 	case left:
 		x.endWith(&clientLeft, err)
 		return err

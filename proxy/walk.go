@@ -34,6 +34,15 @@ func (p *Proxy) enter(x *Exchange, r *routeState) error {
 func (x *Exchange) join(r *routeState) {
 	x.route = r
 	x.subject.Route = r.name
+	x.classify(r)
+}
+
+// classify finds out, once, which class of the route's and which arm the exchange belongs to. The cache has to know before the exchange is the route's.
+func (x *Exchange) classify(r *routeState) {
+	if x.classified {
+		return
+	}
+	x.classified = true
 	x.class = r.classOf(int64(x.bodyLen)/defaultBytesPerToken, x.request.MaxOutput)
 	x.arm = x.armOf(x.policy.Routes[r.name])
 }

@@ -106,6 +106,9 @@ func (c *Cache) Delete(ctx context.Context, now time.Time, key CacheKey) error {
 	return err
 }
 
+// HeldBy is how many bytes a route's entries occupy in memory, overhead included.
+func (c *Cache) HeldBy(route string) int64 { return c.memory.heldBy(tagHash(route)).Load() }
+
 // Stats says how the tiers do.
 func (c *Cache) Stats() CacheStats {
 	s := CacheStats{Memory: c.memory.Stats()}

@@ -153,7 +153,9 @@ func BenchmarkCache(b *testing.B) {
 	for c.disk.queue.size() > 0 {
 		<-time.After(time.Millisecond)
 	}
-	c.disk.settle()
+	if err := c.disk.settle(b.Context()); err != nil {
+		b.Fatal(err)
+	}
 	b.Run("op=hit", func(b *testing.B) {
 		b.ReportAllocs()
 		for i := uint64(0); b.Loop(); i++ {

@@ -56,7 +56,7 @@ type Disk struct {
 	ruled  atomic.Bool // there are rules
 
 	dropping atomic.Bool // the database answers nothing for now
-	writing  sync.Mutex  // held by whoever writes new entries or drops epochs
+	writing  turn        // held by whoever writes new entries or drops epochs
 	files    int64       // what the files occupied when last looked at, and what was written since
 	looked   time.Time
 
@@ -116,7 +116,7 @@ func StartDisk(o DiskOptions) (*Disk, error) {
 	}
 	d := &Disk{
 		wait: o.Wait, present: newPresence(int(o.Size / diskEntry)), reads: make(chan struct{}, diskReads),
-		opened: make(chan struct{}, 1), learned: make(chan struct{}), written: make(chan struct{}),
+		opened: make(chan struct{}, 1), learned: make(chan struct{}), written: make(chan struct{}), writing: newTurn(),
 		epochs: []epoch{{number: 1}}, run: make([]byte, 16),
 	}
 	if d.wait <= 0 {

@@ -22,7 +22,7 @@ func (r *purgeRule) covers(key *CacheKey, h *recordHead) bool {
 }
 
 // Purge gives up the entries that filter picks, or only counts them when dry is set. None of them is served after it, also when
-// it fails; see Cache.Purge. What has not been written yet is given up as well, and not counted.
+// it fails; see Cache.Purge. It fails when ctx is done, also while somebody else writes. What has not been written yet is given up as well, and not counted.
 func (d *Disk) Purge(ctx context.Context, now time.Time, filter *CacheFilter, dry bool) (n CacheAmount, err error) {
 	r := &purgeRule{selectionOf(filter), d.stamp(now)}
 	if dry {
@@ -32,14 +32,16 @@ func (d *Disk) Purge(ctx context.Context, now time.Time, filter *CacheFilter, dr
 		return d.picked(ctx, r, func(uint32, *CacheKey) error { return nil })
 	}
 	d.rule(r)
-	d.settle()
 	return d.erase(ctx, r)
 }
 
 // settle waits for what is being written: it may not have looked at the rules, and must be there when it is looked for.
-func (d *Disk) settle() {
-	d.writing.Lock()
-	d.writing.Unlock() //nolint:staticcheck,gocritic // waiting is all that it is for
+func (d *Disk) settle(ctx context.Context) error {
+	if err := d.writing.LockWithin(ctx); err != nil {
+		return err
+	}
+	d.writing.Unlock()
+	return nil
 }
 
 // rule adds a rule.
@@ -67,10 +69,15 @@ func (d *Disk) erase(ctx context.Context, r *purgeRule) (n CacheAmount, err erro
 	if !d.ready() {
 		return n, fmt.Errorf("purge the cache on disk: %w", ErrUnavailable)
 	}
+	if err := d.settle(ctx); err != nil { // here, since a purge that was cut short is done later by somebody else
+		return n, fmt.Errorf("purge the cache on disk: wait for its writer: %w", err)
+	}
 	if n, err = d.delete(ctx, r); err != nil {
 		return n, fmt.Errorf("purge the cache on disk: %w", err)
 	}
-	d.writing.Lock()
+	if err := d.writing.LockWithin(ctx); err != nil {
+		return n, fmt.Errorf("purge the cache on disk: wait for its writer: %w", err)
+	}
 	defer d.writing.Unlock()
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -85,7 +92,7 @@ func (d *Disk) delete(ctx context.Context, r *purgeRule) (n CacheAmount, err err
 		if n, err = d.picked(ctx, r, func(uint32, *CacheKey) error { return nil }); err != nil {
 			return n, err
 		}
-		if err := d.dropAll(); err != nil {
+		if err := d.dropAll(ctx); err != nil {
 			return n, err
 		}
 	}

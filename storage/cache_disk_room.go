@@ -34,7 +34,7 @@ func (d *Disk) makeRoom(now time.Time, bytes int64) error {
 	d.mu.Unlock()
 	for over || d.files+bytes > d.full() || d.present.count() >= d.present.most {
 		over = false
-		if dropped, err := d.dropOldest(); err != nil || !dropped {
+		if dropped, err := d.dropOldest(context.Background()); err != nil || !dropped {
 			return err
 		}
 		d.looked = time.Time{}
@@ -56,8 +56,8 @@ func (d *Disk) look(now time.Time) {
 	}
 }
 
-// dropOldest drops the oldest epoch; false: there is nothing in any. d.writing is held.
-func (d *Disk) dropOldest() (dropped bool, err error) {
+// dropOldest drops the oldest epoch; false: there is nothing in any. Where ctx is done first, the database may go on with it. d.writing is held.
+func (d *Disk) dropOldest(ctx context.Context) (dropped bool, err error) {
 	d.mu.Lock()
 	oldest := d.epochs[0]
 	if len(d.epochs) == 1 {
@@ -69,7 +69,7 @@ func (d *Disk) dropOldest() (dropped bool, err error) {
 	}
 	d.mu.Unlock()
 	d.dropping.Store(true)
-	err = d.store.drop(context.Background(), epochPrefix(oldest.number))
+	err = d.store.drop(ctx, epochPrefix(oldest.number))
 	d.dropping.Store(false)
 	if err != nil {
 		return false, err
@@ -86,17 +86,19 @@ func (d *Disk) dropOldest() (dropped bool, err error) {
 func (d *Disk) giveWay() {
 	d.writing.Lock()
 	defer d.writing.Unlock()
-	_, _ = d.dropOldest() // the next write fails as well, and tells
+	_, _ = d.dropOldest(context.Background()) // the next write fails as well, and tells
 	d.looked = time.Time{}
 }
 
 // dropAll drops all epochs.
-func (d *Disk) dropAll() error {
-	d.writing.Lock()
+func (d *Disk) dropAll(ctx context.Context) error {
+	if err := d.writing.LockWithin(ctx); err != nil {
+		return err
+	}
 	defer d.writing.Unlock()
 	d.looked = time.Time{}
 	for {
-		if dropped, err := d.dropOldest(); err != nil || !dropped {
+		if dropped, err := d.dropOldest(ctx); err != nil || !dropped {
 			return err
 		}
 	}

@@ -39,6 +39,7 @@ type Memory struct {
 	limit  atomic.Int64 // bytes, of all entries
 	bytes  atomic.Int64
 	count  atomic.Int64
+	held   sync.Map      // *atomic.Int64 by the hash of a route: bytes of its entries
 	purges atomic.Uint64 // counts up with each purge, before it begins
 	shards [memoryShards]memoryShard
 
@@ -172,6 +173,10 @@ func (m *Memory) put(now time.Time, key *CacheKey, item *CacheItem, tags tags, p
 	if s.closed {
 		return false
 	}
+	if item.RouteMemory > 0 && !m.makeRoom(e, item.RouteMemory) {
+		m.rejected.Add(1)
+		return false
+	}
 	if m.bytes.Add(cost) > limit { // ristretto is behind
 		m.bytes.Add(-cost)
 		m.rejected.Add(1)
@@ -179,6 +184,7 @@ func (m *Memory) put(now time.Time, key *CacheKey, item *CacheItem, tags tags, p
 	}
 	s.enter(e)
 	m.count.Add(1)
+	m.heldBy(tags[0]).Add(cost)
 	if m.purges.Load() != purges {
 		m.leave(e)
 		return false
@@ -220,6 +226,7 @@ func (m *Memory) leave(e *memoryEntryOf) {
 	}
 	e.place = 0
 	m.bytes.Add(-e.cost())
+	m.heldBy(e.tags[0]).Add(-e.cost())
 	m.count.Add(-1)
 }
 

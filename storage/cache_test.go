@@ -71,7 +71,7 @@ func until(t *testing.T, what string, holds func() bool) {
 func (d *Disk) idle(t *testing.T) {
 	t.Helper()
 	until(t, "writing", func() bool { return d.ready() && d.queue.size() == 0 })
-	d.settle()
+	ok(t, d.settle(t.Context()))
 }
 
 // What is looked up says where it is; what may be on a disk that does not tell is not said to be nowhere.

@@ -16,6 +16,7 @@ type CacheItem = struct {
 	Idle  time.Duration // how long it is served without a hit; 0: for ever. On disk it runs from the write on.
 	// What a purge can name.
 	Route, Model, Caller string
+	RouteMemory          int64 // bytes that entries of the route may occupy in memory, this one and overhead included; 0: any
 }
 
 // CacheFilter picks entries: those for which all that is set holds. The zero value picks everything.

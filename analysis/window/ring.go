@@ -11,7 +11,7 @@ import (
 type Exchange struct {
 	At            time.Time // its end
 	Route         string
-	Target        string // that was chosen first
+	Target        string // that was chosen first; empty: none was left, or none was needed
 	Session       uint64 // a keyed hash, the same for all exchanges of a conversation; 0: none
 	Trial         uint64 // the salt of the trial that it was an arm of; 0: none
 	Class         uint8  // light, medium, heavy
@@ -25,6 +25,7 @@ type Exchange struct {
 	Failed        bool // the client got no answer, or a broken one
 	Violation     bool // the same, or an answer that began later than the route's objective
 	Unpriced      bool // part of what it cost is not known
+	Cached        bool // the cache has answered it, and no target: it cost nothing
 	Input, Output int64
 	Expected      int64         // input tokens, as they were estimated before anything was chosen; 0: not known
 	CostNanoUSD   int64         // of all attempts

@@ -206,6 +206,9 @@ func (a cacheAPI) Purge(ctx context.Context, req *controlpb.PurgeCacheRequest) (
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), purgeTimeout)
 	defer cancel()
 	now := time.Now()
+	if !req.GetDryRun() {
+		a.g.proxy.CachePurged() // first: what comes of requests that are under way is not kept
+	}
 	n, err := a.g.cache.Purge(ctx, now, filter, req.GetDryRun())
 	res := &controlpb.PurgeCacheResponse{
 		MemoryEntries: n.Memory.Entries, MemoryBytes: n.Memory.Bytes, DiskEntries: n.Disk.Entries, DiskBytes: n.Disk.Bytes,

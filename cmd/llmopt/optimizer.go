@@ -32,6 +32,7 @@ type plant struct {
 func (p *plant) Known(now time.Time) (all []optimizer.Known) {
 	base := p.g.policy.Load()
 	p.base.Store(base)
+	caches := p.g.knownCaches(now)
 	for _, r := range p.g.reload.current.Load().RouteList() {
 		in, known := base.Routes[r.Name]
 		if !known {
@@ -43,6 +44,7 @@ func (p *plant) Known(now time.Time) (all []optimizer.Known) {
 		if in.Static != nil {
 			k.Static = *in.Static
 		}
+		k.Cache = caches[r.Name]
 		k.Budgets = p.g.analyst.budgets(r.Name)
 		for _, t := range r.TargetList() {
 			target := p.g.proxy.Target(r.Name, t.Name)
@@ -252,13 +254,16 @@ func optimizerOf(c *config.Config) runner.Config {
 		MinShare: float64(o.Routing.MinShare), MaxShare: float64(o.Routing.MaxShare), Confidence: float64(o.Routing.Confidence),
 		MinCount: float64(o.Routing.MinCount), MinSaving: float64(o.Routing.MinSaving),
 	}
-	timeouts, budget := optimizer.DefaultTimeouts, optimizer.DefaultBudget
+	timeouts, budget, caching := optimizer.DefaultTimeouts, optimizer.DefaultBudget, optimizer.DefaultCaching
+	caching.MinTTL, caching.MaxTTL = o.Caching.MinTTL, o.Caching.MaxTTL
+	caching.MaxStale, caching.StaleCost = float64(o.Caching.MaxStale), o.Caching.StaleCost
 	r := runner.Config{
-		Enabled: o.Enabled, Deadline: o.Deadline, Tuners: []optimizer.Tuner{routing, timeouts, budget},
+		Enabled: o.Enabled, Deadline: o.Deadline, Tuners: []optimizer.Tuner{routing, timeouts, budget, caching},
 		Settings: optimizer.Settings{
 			Bounds: bounds, Trials: trials, Holdback: float64(o.Holdback),
 			Modes: map[string]optimizer.Mode{
 				routing.Name(): modeOf(o.Routing.Mode), timeouts.Name(): modeOf(o.Timeouts.Mode), budget.Name(): modeOf(o.Budget.Mode),
+				caching.Name(): modeOf(o.Caching.Mode),
 			},
 			Routes: map[string]map[string]optimizer.Mode{},
 		},
@@ -267,6 +272,7 @@ func optimizerOf(c *config.Config) runner.Config {
 		own := map[string]optimizer.Mode{}
 		for tuner, mode := range map[string]string{
 			routing.Name(): route.Optimizer.Routing, timeouts.Name(): route.Optimizer.Timeouts, budget.Name(): route.Optimizer.Budget,
+			caching.Name(): route.Optimizer.Caching,
 		} {
 			if mode != "" {
 				own[tuner] = modeOf(mode)

@@ -126,7 +126,8 @@ func changesText(changes []*controlpb.Change) string {
 	}
 	out := make([]string, 0, len(changes))
 	for _, c := range changes {
-		out = append(out, fmt.Sprintf("%s %.3g → %.3g", c.GetParameter(), c.GetFrom(), c.GetTo()))
+		name := c.GetParameter()
+		out = append(out, fmt.Sprintf("%s %s → %s", name, optimizer.Value(name, c.GetFrom()), optimizer.Value(name, c.GetTo())))
 	}
 	return shortList(out)
 }
@@ -278,7 +279,7 @@ func (c *optimizerThawCmd) Run(env *environment) error {
 type optimizerPinCmd struct {
 	orderFlags
 	Route     string  `arg:"" help:"Route."`
-	Parameter string  `arg:"" help:"Parameter, such as weights/TARGET/light, retry_share, first_byte_factor or hedge_share."`
+	Parameter string  `arg:"" help:"Parameter, such as weights/TARGET/light, retry_share, first_byte_factor, hedge_share or cache_ttl/light (seconds)."`
 	Value     float64 `arg:"" help:"Its value."`
 }
 

@@ -15,6 +15,7 @@ type simulateCmd struct {
 	Generate uint64   `placeholder:"SEED" help:"Make a scenario that nobody has tuned anything for, print it, and run it."`
 	Policy   []string `placeholder:"NAME,…" default:"llmopt" help:"Policies to run, or all: llmopt is the proxy's own code, the others are re-implementations of what other gateways do."`
 	Seeds    int      `placeholder:"N" help:"Runs with different luck, in place of what the scenario says."`
+	Cache    bool     `help:"Judge the tuner of the cache: play generated routes of --range whose answers change, and compare with the best times to live."`
 	JSON     bool     `name:"json" help:"Print JSON."`
 
 	simulateReport `embed:""`
@@ -31,6 +32,9 @@ var errExpectation = errors.New("an expectation is not met")
 func (c *simulateCmd) Run(env *environment) error {
 	if c.Report {
 		return c.run(env, c.Seeds, c.Policy, c.JSON)
+	}
+	if c.Cache {
+		return c.caching(env)
 	}
 	s, err := c.load(env)
 	if err != nil {
@@ -50,6 +54,42 @@ func (c *simulateCmd) Run(env *environment) error {
 		err = simulation.Print(env.stdout, s, outcomes)
 	}
 	if err == nil && !outcomes[0].OK() {
+		err = errExpectation
+	}
+	return err
+}
+
+// caching judges the tuner of the cache.
+func (c *simulateCmd) caching(env *environment) error {
+	from, to, err := rangeOf(c.Range)
+	if err == nil && from > to {
+		err = errors.New("--range is empty")
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	var seeds []uint64
+	for seed := from; seed <= to; seed++ {
+		seeds = append(seeds, seed)
+	}
+	var reports []*simulation.CacheReport
+	ok := true
+	for _, noisy := range []bool{false, true} {
+		r := simulation.JudgeCaching(seeds, noisy, func(done int) { fmt.Fprintf(env.stderr, "\r%d of %d", done, len(seeds)) })
+		fmt.Fprintln(env.stderr)
+		reports, ok = append(reports, r), ok && r.OK()
+		if c.JSON {
+			continue
+		}
+		if err := r.Print(env.stdout); err != nil {
+			return err
+		}
+		fmt.Fprintln(env.stdout)
+	}
+	if c.JSON {
+		err = printJSON(env.stdout, reports)
+	}
+	if err == nil && !ok {
 		err = errExpectation
 	}
 	return err

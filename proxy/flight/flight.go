@@ -1,6 +1,9 @@
 package flight
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 // Flight is one request under way and what has come of it. The leader calls Announce, Publish, End and Land, in this order and one after the other; Abandon and
 // Followed may be called at any time, by anybody.
@@ -9,20 +12,18 @@ type Flight[H, E any] struct {
 	id    ID
 	cut   func()
 	tries int
-	next  *Flight[H, E] // that its followers meet on; guarded by the group
+	next  *Flight[H, E] // that its followers meet on; guarded by the group's shard
 
 	mu        sync.Mutex
 	followers int
 	tailed    bool // the leader reads along
-	awaited   bool // others are on their way to it
 	orphan    bool // the leader's own client has left: only the followers want the answer
-	closed    bool // nobody wants it any more, or it has landed
+	closed    bool // it can't be joined any more
 	head      *H
 	first     *piece // of all that was published; nil: it is not at hand as a whole any more
 	last      *piece // to which is appended
 	size      int    // bytes published
 	end       *E
-	silent    bool          // it has ended without a word to those who come late
 	news      chan struct{} // closed at the next change; nil: nobody waits for it
 }
 
@@ -48,11 +49,11 @@ func (f *Flight[H, E]) Followed() bool {
 	return f.followers > 0
 }
 
-// board takes a follower in; nil where it is too late. Who only wants to know how it ended is never too late.
+// board takes a follower in; nil where it is too late. Who only wants to know how it has ended is never too late.
 func (f *Flight[H, E]) board(ended bool) *Reader[H, E] {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.first == nil || f.closed && !(ended && f.end != nil && !f.silent) {
+	if f.first == nil || f.closed && !(ended && f.end != nil) {
 		return nil
 	}
 	f.followers++
@@ -75,9 +76,6 @@ func (f *Flight[H, E]) Publish(p []byte) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.closed {
-		return
-	}
 	if f.size += len(p); f.size > f.group.o.Most {
 		if f.first = nil; f.followers == 0 && !f.tailed { // nobody can want it any more
 			f.last = nil
@@ -95,14 +93,22 @@ func (f *Flight[H, E]) Publish(p []byte) {
 	f.wake()
 }
 
-// End tells how it ended. end is called with whether anybody follows, and may then be costly; without followers what it returns is told to nobody who joins
-// later, unless all of it was published: those wait until it has landed. A flight that has failed can't be joined any more. Only the first End counts.
-func (f *Flight[H, E]) End(failed bool, end func(followed bool) *E) {
+// Ended tells whether End was called. It may be called on nil.
+func (f *Flight[H, E]) Ended() bool {
+	if f == nil {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.end != nil
+}
+
+// End tells how it ended; only the first End counts. A flight that has failed can't be joined any more.
+func (f *Flight[H, E]) End(failed bool, end *E) {
 	f.mu.Lock()
 	if f.end == nil {
-		followed := f.followers > 0 || f.awaited
-		f.end = end(followed)
-		f.silent = !followed && f.head == nil
+		f.end = end
+		f.closed = f.closed || failed
 		f.wake()
 	}
 	f.mu.Unlock()
@@ -111,18 +117,20 @@ func (f *Flight[H, E]) End(failed bool, end func(followed bool) *E) {
 	}
 }
 
-// Land takes the flight out of the group: its answer is where it is kept by now, or is not. Afterwards nobody joins it; who is there reads on. It may be
+// Land ends the leader's part in a flight that has ended. For linger it can still be joined: until who comes next finds the answer where it is kept. It may be
 // called on nil, and again.
-func (f *Flight[H, E]) Land() {
+func (f *Flight[H, E]) Land(linger time.Duration) {
 	if f == nil {
 		return
 	}
-	f.group.landed.Add(1)
+	if linger > 0 {
+		time.AfterFunc(linger, func() { f.Land(0) })
+		return
+	}
 	f.group.remove(f)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.closed = true
-	f.wake()
 }
 
 // Abandon says that the leader's own client has left. It tells whether the work is to go on, for the followers; otherwise the flight can't be joined any more. It
@@ -132,13 +140,14 @@ func (f *Flight[H, E]) Abandon() (goOn bool) {
 		return false
 	}
 	f.mu.Lock()
-	if goOn = f.followers > 0 && f.end == nil && !f.closed; goOn {
-		f.orphan = true
-	} else if f.end == nil {
-		f.closed = true
+	if f.end == nil {
+		goOn = f.followers > 0
+		f.orphan = f.orphan || goOn
+		f.closed = f.closed || !goOn
 	}
+	unwanted := f.end == nil && !goOn
 	f.mu.Unlock()
-	if !goOn {
+	if unwanted {
 		f.group.remove(f)
 	}
 	return goOn

@@ -2,16 +2,18 @@ package flight
 
 import (
 	"bytes"
-	"fmt"
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
 type group = Group[string, string]
 
-func newGroup(most, lag int) *group { return NewGroup[string, string](Options{Most: most, Lag: lag}) }
+func newGroup(most, lag int) *group {
+	return NewGroup[string, string](Options{Most: most, Lag: lag})
+}
 
 // lead begins a flight that nobody else leads.
 func lead(t *testing.T, g *group, id ID, cut func()) *Flight[string, string] {
@@ -32,8 +34,6 @@ func follow(t *testing.T, g *group, id ID) *Reader[string, string] {
 	return r
 }
 
-func ended(what string) func(bool) *string { return func(bool) *string { return &what } }
-
 // all reads to the end.
 func all(r *Reader[string, string], pause time.Duration) (got []byte, end string) {
 	for {
@@ -45,8 +45,6 @@ func all(r *Reader[string, string], pause time.Duration) (got []byte, end string
 			return got, *n.End
 		case n.Behind:
 			return got, "behind"
-		case n.Landed:
-			return got, "landed"
 		default:
 			<-n.Wait
 		}
@@ -79,19 +77,19 @@ func TestFlight_AllReadTheSame(t *testing.T) {
 			results[i].got, results[i].end = all(r, pause)
 		})
 	}
-	f.End(false, ended("well"))
+	f.End(false, new("well"))
 	r := follow(t, g, ID{}) // it has ended, and is not yet kept
 	got, end := all(r, 0)
 	r.Leave()
-	f.Land()
+	f.Land(0)
 	wg.Wait()
 	for i, r := range append(results, result{got, end}) {
 		if !bytes.Equal(r.got, want) || r.end != "well" {
 			t.Errorf("reader %d: %d bytes of %d, %s", i, len(r.got), len(want), r.end)
 		}
 	}
-	if g.Len() != 0 || g.Followers() != 0 || g.Landed() != 1 {
-		t.Errorf("%d flights, %d followers, %d landed", g.Len(), g.Followers(), g.Landed())
+	if g.Len() != 0 || g.Followers() != 0 {
+		t.Errorf("%d flights, %d followers", g.Len(), g.Followers())
 	}
 }
 
@@ -115,7 +113,7 @@ func TestFlight_Bounds(t *testing.T) {
 	if other, r := g.Join(ID{}, nil, 0); r != nil || other == f {
 		t.Error("joined a flight of which the beginning is lost")
 	} else {
-		other.Land()
+		other.Land(0)
 	}
 	quick.Leave()
 	slow.Leave()
@@ -130,49 +128,63 @@ func TestFlight_Bounds(t *testing.T) {
 	}
 }
 
-// What ends while nobody follows, and was not published, is told to nobody: who comes between that and its landing waits for it to be kept.
-func TestFlight_EndsUnseen(t *testing.T) {
+// What was kept can be had for a moment longer; what was not, and what has failed, can't be joined.
+func TestFlight_Linger(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(1000, 5000)
+		f := lead(t, g, ID{}, nil)
+		f.End(false, new("well"))
+		f.Land(time.Second)
+		r := follow(t, g, ID{})
+		if _, n := r.HeadOrEnd(); n.End == nil || *n.End != "well" {
+			t.Errorf("%+v", n)
+		}
+		time.Sleep(2 * time.Second)
+		lead(t, g, ID{}, nil).Land(0)
+		if _, end := all(r, 0); end != "well" {
+			t.Error("who follows is not told any more")
+		}
+		r.Leave()
+		r.Leave()
+
+		f = lead(t, g, ID{}, nil)
+		r = follow(t, g, ID{})
+		f.End(true, new("failed"))
+		f.End(false, new("a second end"))
+		lead(t, g, ID{}, nil).Land(0)
+		if _, end := all(r, 0); end != "failed" {
+			t.Error(end)
+		}
+		r.Leave()
+		f.Land(0)
+		if g.Len() != 0 || g.Followers() != 0 {
+			t.Errorf("%d flights, %d followers", g.Len(), g.Followers())
+		}
+	})
+}
+
+// Where nobody wants the answer any more the flight is over at once, but who reads waits for the leader's own word: it may be the leader itself.
+func TestFlight_AbandonedIsNotEnded(t *testing.T) {
 	t.Parallel()
 	g := newGroup(1000, 5000)
 	f := lead(t, g, ID{}, nil)
-	f.End(false, func(followed bool) *string {
-		if followed {
-			t.Error("followed by nobody")
-		}
-		return new(string)
-	})
-	r := follow(t, g, ID{})
-	_, n := r.HeadOrEnd()
+	f.Announce(new("head"))
+	follow(t, g, ID{}).Leave()
+	tail := f.Tail()
+	if f.Abandon() {
+		t.Error("goes on for nobody")
+	}
+	n := tail.Next()
 	if n.Wait == nil {
 		t.Fatalf("%+v", n)
 	}
-	f.Land()
+	f.End(true, new("cut"))
 	<-n.Wait
-	if _, n = r.HeadOrEnd(); !n.Landed {
+	if n = tail.Next(); n.End == nil || *n.End != "cut" {
 		t.Errorf("%+v", n)
 	}
-	r.Leave()
-	lead(t, g, ID{}, nil).Land()
-	if f = lead(t, g, ID{}, nil); f == nil {
-		t.Fatal("no flight")
-	}
-	r = follow(t, g, ID{})
-	f.End(true, func(followed bool) *string { return new(fmt.Sprint(followed)) })
-	if _, n = r.HeadOrEnd(); n.End == nil || *n.End != "true" {
-		t.Errorf("%+v", n)
-	}
-	if g.Len() != 0 {
-		t.Error("a failure can be joined")
-	}
-	if _, n := all(r, 0); n != "true" {
-		t.Error(n)
-	}
-	r.Leave()
-	r.Leave()
-	f.Land()
-	if g.Followers() != 0 {
-		t.Errorf("%d followers", g.Followers())
-	}
+	f.Land(0)
 }
 
 // Those who followed a failure meet on the next flight, however late they come: it is not tried by each of them.
@@ -181,7 +193,7 @@ func TestFlight_Rejoin(t *testing.T) {
 	g := newGroup(1000, 5000)
 	f := lead(t, g, ID{}, nil)
 	a, b, c := follow(t, g, ID{}), follow(t, g, ID{}), follow(t, g, ID{})
-	f.End(true, ended("failed"))
+	f.End(true, new("failed"))
 	next, r := g.Rejoin(f, nil, 1)
 	if r != nil || next.Tries() != 1 {
 		t.Fatal("the first does not lead")
@@ -193,15 +205,15 @@ func TestFlight_Rejoin(t *testing.T) {
 	}
 	b.Leave()
 	r.Leave()
-	next.End(true, func(followed bool) *string { return new(fmt.Sprint(followed)) })
-	next.Land()
-	f.Land()
+	next.End(true, new("failed again"))
+	next.Land(0)
+	f.Land(0)
 	same, r = g.Rejoin(f, nil, 1)
 	if same != next || r == nil {
 		t.Fatal("the third tries on its own")
 	}
-	if _, end := all(r, 0); end != "true" {
-		t.Errorf("told %s: the leader of the second could not know of the third", end)
+	if _, end := all(r, 0); end != "failed again" {
+		t.Error(end)
 	}
 	c.Leave()
 	r.Leave()
@@ -219,7 +231,7 @@ func TestFlight_Abandon(t *testing.T) {
 	if f.Abandon() {
 		t.Error("goes on for nobody")
 	}
-	f.Land()
+	f.Land(0)
 	f = lead(t, g, ID{}, func() { cut++ })
 	a, b := follow(t, g, ID{}), follow(t, g, ID{})
 	a.Leave()
@@ -238,23 +250,23 @@ func TestFlight_Abandon(t *testing.T) {
 	f.Publish([]byte("nobody reads this"))
 	f.Announce(new("head"))
 	tail := f.Tail()
-	f.End(true, ended("cut"))
+	f.End(true, new("cut"))
 	if n := tail.Next(); n.End == nil || *n.End != "cut" {
 		t.Errorf("the leader itself is not told: %+v", n)
 	}
-	f.Land()
+	f.Land(0)
 
 	f = lead(t, g, ID{}, func() { cut++ })
 	if g.Lead(ID{}, nil) != nil || g.Lead(ID{Form: 1}, nil) == nil {
 		t.Error("who leads")
 	}
 	a = follow(t, g, ID{})
-	f.End(false, ended("well"))
+	f.End(false, new("well"))
 	if f.Abandon() {
 		t.Error("goes on after its end")
 	}
 	a.Leave()
-	f.Land()
+	f.Land(0)
 	if cut != 1 {
 		t.Errorf("cut %d times", cut)
 	}
@@ -263,5 +275,5 @@ func TestFlight_Abandon(t *testing.T) {
 		t.Error("no flight")
 	}
 	none.Publish(nil)
-	none.Land()
+	none.Land(0)
 }

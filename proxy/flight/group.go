@@ -20,90 +20,114 @@ type Options struct {
 // Group are the flights under way. Its methods are safe for concurrent use.
 type Group[H, E any] struct {
 	o      Options
-	landed atomic.Uint64 // flights that have gone
-	follow atomic.Int64  // followers that have not left
+	follow atomic.Int64 // followers that have not left
+	shards [shards]shard[H, E]
+}
 
+// shards keep requests with different keys from waiting for each other.
+const shards = 64
+
+type shard[H, E any] struct {
 	mu sync.Mutex
 	of map[ID]*Flight[H, E]
 }
 
 // NewGroup makes a group without flights.
 func NewGroup[H, E any](o Options) *Group[H, E] {
-	return &Group[H, E]{o: o, of: map[ID]*Flight[H, E]{}}
+	g := &Group[H, E]{o: o}
+	for i := range g.shards {
+		g.shards[i].of = map[ID]*Flight[H, E]{}
+	}
+	return g
 }
 
-// Landed counts the flights that have gone. Who has looked for an answer in vain, and leads although the count has moved since, has to look again.
-func (g *Group[H, E]) Landed() uint64 { return g.landed.Load() }
-
 // Len is the number of flights that can be joined, or could be a moment ago.
-func (g *Group[H, E]) Len() int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return len(g.of)
+func (g *Group[H, E]) Len() (n int) {
+	for i := range g.shards {
+		s := &g.shards[i]
+		s.mu.Lock()
+		n += len(s.of)
+		s.mu.Unlock()
+	}
+	return n
 }
 
 // Followers is how many follow a flight.
 func (g *Group[H, E]) Followers() int { return int(g.follow.Load()) }
 
+// Forget has nobody join a flight any more that there is now. Who follows one goes on.
+func (g *Group[H, E]) Forget() {
+	for i := range g.shards {
+		s := &g.shards[i]
+		s.mu.Lock()
+		clear(s.of)
+		s.mu.Unlock()
+	}
+}
+
 // Join makes the caller a follower of the flight under way, who must Leave its reader in the end; or the leader of a new one (the reader is nil then), who
 // must End it and have it Land. cut ends the leader's work when nobody is left to take it; tries counts what was tried for this answer before.
 func (g *Group[H, E]) Join(id ID, cut func(), tries int) (*Flight[H, E], *Reader[H, E]) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.join(id, cut, tries)
+	s := g.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return g.join(s, id, cut, tries)
 }
 
-func (g *Group[H, E]) join(id ID, cut func(), tries int) (*Flight[H, E], *Reader[H, E]) {
-	if f := g.of[id]; f != nil {
-		if r := f.board(false); r != nil {
-			return f, r
-		}
-	}
-	return g.lead(id, cut, tries), nil
-}
-
-// Rejoin is Join for a follower of a flight that has brought nothing, before it leaves that. All who followed it meet on the same next one, however late they come:
-// what that brought is theirs too.
+// Rejoin is Join for a follower of a flight that has brought nothing. All who followed it meet on the same next one, however late they come: what that brings is
+// theirs too.
 func (g *Group[H, E]) Rejoin(f *Flight[H, E], cut func(), tries int) (*Flight[H, E], *Reader[H, E]) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	s := g.shard(f.id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if f.next != nil {
 		if r := f.next.board(true); r != nil {
 			return f.next, r
 		}
 	}
-	if g.of[f.id] == f {
-		delete(g.of, f.id)
+	if s.of[f.id] == f {
+		delete(s.of, f.id)
 	}
-	var r *Reader[H, E]
-	if f.next, r = g.join(f.id, cut, tries); r == nil {
-		f.next.awaited = true
-	}
-	return f.next, r
+	next, r := g.join(s, f.id, cut, tries)
+	f.next = next
+	return next, r
 }
 
 // Lead makes the caller the leader of a new flight, unless there is one: nil then.
 func (g *Group[H, E]) Lead(id ID, cut func()) *Flight[H, E] {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.of[id] != nil {
+	s := g.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.of[id] != nil {
 		return nil
 	}
-	return g.lead(id, cut, 0)
+	return g.lead(s, id, cut, 0)
 }
 
-func (g *Group[H, E]) lead(id ID, cut func(), tries int) *Flight[H, E] {
+func (g *Group[H, E]) shard(id ID) *shard[H, E] { return &g.shards[id.Key[0]%shards] }
+
+func (g *Group[H, E]) join(s *shard[H, E], id ID, cut func(), tries int) (*Flight[H, E], *Reader[H, E]) {
+	if f := s.of[id]; f != nil {
+		if r := f.board(false); r != nil {
+			return f, r
+		}
+	}
+	return g.lead(s, id, cut, tries), nil
+}
+
+func (g *Group[H, E]) lead(s *shard[H, E], id ID, cut func(), tries int) *Flight[H, E] {
 	first := &piece{}
 	f := &Flight[H, E]{group: g, id: id, cut: cut, tries: tries, first: first, last: first}
-	g.of[id] = f
+	s.of[id] = f
 	return f
 }
 
 // remove takes a flight out, so that nobody joins it any more.
 func (g *Group[H, E]) remove(f *Flight[H, E]) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.of[f.id] == f {
-		delete(g.of, f.id)
+	s := g.shard(f.id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.of[f.id] == f {
+		delete(s.of, f.id)
 	}
 }

@@ -10,16 +10,15 @@ type Reader[H, E any] struct {
 }
 
 // News is what a reader finds: one of these.
-type News[H, E any] struct {
+type News[E any] struct {
 	Bytes  []byte          // not to be written to; they stay valid
 	End    *E              // how it ended, once all bytes were read
 	Behind bool            // the reader has fallen so far behind that it does not get the rest
-	Landed bool            // it is over, and this reader is told nothing of it: whoever keeps answers may have it
 	Wait   <-chan struct{} // closed when there may be more
 }
 
 // Next is what has come since. It does not wait.
-func (r *Reader[H, E]) Next() (n News[H, E]) {
+func (r *Reader[H, E]) Next() (n News[E]) {
 	f := r.f
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -32,10 +31,8 @@ func (r *Reader[H, E]) Next() (n News[H, E]) {
 	case r.off < len(r.at.bytes):
 		n.Bytes = r.at.bytes[r.off:len(r.at.bytes):len(r.at.bytes)]
 		r.off, r.read = len(r.at.bytes), r.read+len(n.Bytes)
-	case f.end != nil && !f.silent:
+	case f.end != nil:
 		n.End = f.end
-	case f.closed:
-		n.Landed = true
 	default:
 		n.Wait = f.wait()
 	}
@@ -43,17 +40,15 @@ func (r *Reader[H, E]) Next() (n News[H, E]) {
 }
 
 // HeadOrEnd is what a follower waits for at first: the head, or an end without one.
-func (r *Reader[H, E]) HeadOrEnd() (head *H, n News[H, E]) {
+func (r *Reader[H, E]) HeadOrEnd() (head *H, n News[E]) {
 	f := r.f
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
 	case f.head != nil:
 		return f.head, n
-	case f.end != nil && !f.silent:
+	case f.end != nil:
 		n.End = f.end
-	case f.closed:
-		n.Landed = true
 	default:
 		n.Wait = f.wait()
 	}
@@ -80,9 +75,7 @@ func (r *Reader[H, E]) Leave() {
 	f.followers--
 	f.group.follow.Add(-1)
 	unwanted := f.followers == 0 && f.orphan && f.end == nil
-	if unwanted {
-		f.closed = true
-	}
+	f.closed = f.closed || unwanted
 	f.mu.Unlock()
 	if unwanted {
 		f.group.remove(f)

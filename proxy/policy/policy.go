@@ -36,6 +36,14 @@ type Parameters struct {
 	RetryShare      float64           `json:"retry_share"`       // of the exchanges under way, that may be repetitions
 	FirstByteFactor float64           `json:"first_byte_factor"` // times a target's 99th percentile, until an attempt is given up; 0: never
 	HedgeShare      float64           `json:"hedge_share"`       // of exchanges and of their cost; 0: no hedging
+	Cache           Cache             `json:"cache,omitzero"`
+}
+
+// Cache holds the parameters of a route's answers in the cache. The zero value leaves all to the configuration.
+type Cache struct {
+	TTL   [Classes]float64 `json:"ttl_s"` // seconds that an answer is given out, by class; 0: as configured
+	Worth float64          `json:"worth"` // US dollars for a MiB that an answer must have cost to be kept; 0: any
+	Share float64          `json:"share"` // of the memory for answers, that the route's may occupy; 0: any
 }
 
 // Target holds the parameters of one target of a route.

@@ -65,8 +65,8 @@ func TestHolder_Resume(t *testing.T) {
 func TestSnapshot_Stored(t *testing.T) {
 	t.Parallel()
 	routes := map[string]Route{"r": {
-		Parameters: Parameters{map[string]Target{"t": {[Classes]float64{.5, .25, 0}}}, .2, 3, 0},
-		Static:     &Parameters{map[string]Target{"t": {[Classes]float64{1, 1, 1}}}, .1, 0, .03}, Holdback: .02,
+		Parameters: Parameters{map[string]Target{"t": {[Classes]float64{.5, .25, 0}}}, .2, 3, 0, Cache{[Classes]float64{60, 0, 1}, 2, .5}},
+		Static:     &Parameters{map[string]Target{"t": {[Classes]float64{1, 1, 1}}}, .1, 0, .03, Cache{}}, Holdback: .02,
 		Canary: &Canary{Parameters{RetryShare: .3}, .05, 7},
 	}}
 	s := &Snapshot{5, map[string]Provider{"a": {Timeouts{1, 2, 3, time.Hour}, true}, "b": {}}, routes}
@@ -76,7 +76,8 @@ func TestSnapshot_Stored(t *testing.T) {
 	}
 	var got Snapshot
 	if err := got.UnmarshalBinary(b); err != nil || got.Version != 5 || !got.Same(s) || got.Providers["a"] != s.Providers["a"] ||
-		got.Routes["r"].Targets["t"] != routes["r"].Targets["t"] || got.Routes["r"].RetryShare != .2 || got.Routes["r"].Static.HedgeShare != .03 || got.Routes["r"].Canary.Salt != 7 {
+		got.Routes["r"].Targets["t"] != routes["r"].Targets["t"] || got.Routes["r"].RetryShare != .2 || got.Routes["r"].Static.HedgeShare != .03 || got.Routes["r"].Canary.Salt != 7 ||
+		got.Routes["r"].Cache != routes["r"].Cache {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	got.Version = 9

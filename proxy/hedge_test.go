@@ -1,0 +1,100 @@
+package proxy
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"llm-auto-optimizer/proxy/pick"
+)
+
+// The first attempt may learn that marks are refused in the moment in which its rival begins. What that shows is the race detector.
+func TestHedge_RivalBeginsWhileMarksAreRefused(t *testing.T) {
+	t.Parallel()
+	g := start(t, promptRoutes("5m", "http://127.0.0.1:1"))
+	r := g.p.settings.Load().routes.list[0]
+	x := newExchange()
+	x.p, x.route, x.target = g.p, r, &target{}
+	var both sync.WaitGroup
+	both.Go(x.giveUpMarks)
+	both.Go(func() { x.double() })
+	both.Wait()
+	if d := x.double(); d.marksRefused == 0 {
+		t.Error("the next rival does not know")
+	}
+}
+
+// What the rival was refused is not tried again at the next target, where neither of the two has an answer.
+func TestHedge_RefusedMarksAreRememberedOfTheRival(t *testing.T) {
+	t.Parallel()
+	const failed = "HTTP/1.1 500 no\r\nContent-Length: 0\r\n\r\n"
+	refusal := `{"type":"error","error":{"type":"invalid_request_error","message":"cache_control: not permitted"}}`
+	refused := fmt.Sprintf("HTTP/1.1 400 no\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(refusal), refusal)
+	var late atomic.Bool // the first target is
+	marks := make(chan int, 100)
+	rivalOver := make(chan struct{})
+	answering := func(answer func(marks int) string) string {
+		return raw(t, func(c *net.TCPConn, r *bufio.Reader) {
+			for {
+				m, err := readMessage(r)
+				if err != nil {
+					return
+				}
+				if _, err := io.WriteString(c, answer(countMarks(m))); err != nil {
+					return
+				}
+			}
+		})
+	}
+	first := answering(func(n int) string {
+		if !late.Load() {
+			marks <- n
+			return answerWith(0, 0)
+		}
+		<-rivalOver
+		return failed
+	})
+	second := answering(func(n int) string {
+		switch {
+		case !late.Load():
+			return answerWith(0, 0)
+		case n > 0:
+			return refused
+		}
+		close(rivalOver)
+		return failed
+	})
+	third, got := mirror(t)
+	c := promptRoutes("5m", first, second, third)
+	r := c.Routes["r"]
+	r.Hedge, r.Attempts = 1, 9
+	c.Routes["r"] = r
+	g := start(t, c)
+	target := g.p.settings.Load().routes.list[0].pick.Targets()[0]
+	for range 256 { // until it knows its times
+		lease := target.Begin(time.Now(), &pick.Query{})
+		lease.Settle(time.Now(), &pick.Result{Outcome: pick.Good, Took: 50 * time.Millisecond})
+	}
+	session := 0 // none of the control's
+	for g.send(post("/v1/messages", promptBody(session))); <-marks == 0; g.send(post("/v1/messages", promptBody(session))) {
+		session++
+	}
+	late.Store(true)
+	resp, _ := g.send(post("/v1/messages", promptBody(session)))
+	if resp.StatusCode != 200 || resp.Header.Get("x-llmopt-target") != "t2" {
+		t.Fatalf("%d %v", resp.StatusCode, resp.Header)
+	}
+	select {
+	case m := <-got:
+		if n := countMarks(m); n != 0 {
+			t.Errorf("the next target got %d marks", n)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("nothing came to the next target")
+	}
+}
