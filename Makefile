@@ -26,7 +26,7 @@ BUF  := bin/buf-$(BUF_VERSION)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run demo build test test-sdk race vet lint fmt fmt-check check check-long fuzz crash cache-keys soak scenarios bench compare compare-state compare-routes compare-optimizer performance bench-stats simulate simulate-quiet calibrate calibration gate gate-record generate generate-check image clean
+.PHONY: help run demo build test test-sdk race vet lint fmt fmt-check check check-long fuzz crash cache-keys soak scenarios bench compare compare-state compare-routes compare-optimizer compare-cache performance bench-stats simulate simulate-quiet calibrate calibration gate gate-record generate generate-check image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -97,6 +97,9 @@ compare-routes: build ## what routes cost: llmopt with and without one, twenty r
 
 compare-optimizer: build ## what the optimizer costs: a route of three targets with and without it, twenty rounds, five minutes
 	bin/llmopt bench compare --only llmopt-optimizer --only llmopt-untuned --rounds 20 --scenario "1 KB" --results bench/results/optimizer $(ARGS)
+
+compare-cache: build ## what hits and misses of the cache cost beside the bare relay and llmopt without a cache, twenty rounds, ten minutes
+	bin/llmopt bench compare --only relay --only llmopt --only llmopt-hits --only llmopt-misses --rounds 20 --scenario "1 KB" --results bench/results/cache $(ARGS)
 
 performance: build ## write docs/performance.md from the newest comparison
 	bin/llmopt bench report --out docs/performance.md

@@ -36,8 +36,12 @@ type clientConn struct {
 
 	credential []byte // that the last request carried
 	caller     hashID // its hash
-	account    accountOf
-	credit     creditOf
+
+	credentials    []byte // all that the last request for an answer that may be kept carried, with their names
+	credentialsSum [32]byte
+
+	account accountOf
+	credit  creditOf
 
 	tunnelling atomic.Bool // the connection is a tunnel's: its end shows in reading
 	gone       atomic.Bool // nobody takes what is written any more

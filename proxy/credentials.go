@@ -69,7 +69,7 @@ func appendProtocols(dst, name, offered []byte) []byte {
 const callersDomain = 'a'
 
 // allCredentials is a keyed hash of all credentials that the request carries, wherever they stand: providers differ in which of several counts. It is zero
-// where there is none.
+// where there is none. A connection mostly brings the same ones again.
 func (x *Exchange) allCredentials() (sum [32]byte) {
 	b := append(append(x.head[:0], x.p.hasher.key[:]...), callersDomain)
 	begin := len(b)
@@ -88,7 +88,10 @@ func (x *Exchange) allCredentials() (sum [32]byte) {
 	if x.head = b; len(b) == begin {
 		return sum
 	}
-	return sha256.Sum256(b)
+	if c := x.client; !bytes.Equal(b[begin:], c.credentials) {
+		c.credentials, c.credentialsSum = append(c.credentials[:0], b[begin:]...), sha256.Sum256(b)
+	}
+	return x.client.credentialsSum
 }
 
 // appendPart appends a part with its name, so that no two lists of parts are the same bytes.

@@ -62,7 +62,7 @@ func (p *Proxy) decodeHead(x *Exchange) (announced bool, err error) {
 	}
 	x.limits = x.limitsOf(x.provider.name)
 	x.credential, x.sessionName, x.hasConnection = facts.credential, facts.session, facts.connection
-	x.upgrade, x.ownHeaders = facts.upgrade, facts.own
+	x.upgrade, x.ownHeaders, x.names = facts.upgrade, facts.own, facts.names
 	x.operation = provider.OperationOf(x.provider.dialect, x.method, x.path)
 	return facts.body, nil
 }
@@ -138,6 +138,12 @@ type headerFacts struct {
 	credential       []byte // the first that the headers hold; aliases them, as does session
 	session          []byte // what x-llmopt-session names
 	own              bool   // there are x-llmopt-… headers
+	names            uint64 // bits of the names that there are
+}
+
+// nameBit is one of 64 for the name of a header: most that nobody has sent are known by it.
+func nameBit[T ~string | ~[]byte](name T) uint64 {
+	return 1 << ((len(name)*5 ^ int(name[0]|0x20)) & 63)
 }
 
 var http10, http11 = []byte("HTTP/1.0"), []byte("HTTP/1.1")
@@ -169,6 +175,7 @@ func inspect(h *fasthttp.RequestHeader) (f headerFacts, err error) {
 		if !ok {
 			return f, errHeaderName
 		}
+		f.names |= nameBit(name)
 		for _, c := range value {
 			if c < ' ' && c != '\t' || c == 0x7f {
 				return f, errHeaderValue

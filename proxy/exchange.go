@@ -29,6 +29,7 @@ type Exchange struct {
 	// decode
 	start     time.Time
 	header    *fasthttp.RequestHeader
+	names     uint64                   // bits of the names of its lines; 0: not known yet
 	peek      func(name string) []byte // peekHeader, bound once; stays with the pooled exchange
 	id        [idLen]byte
 	provider  *providerState
@@ -173,7 +174,12 @@ func newExchange() *Exchange {
 }
 
 // peekHeader is the value of a request header by its name in lower case.
-func (x *Exchange) peekHeader(name string) []byte { return peekFold(x.header, name) }
+func (x *Exchange) peekHeader(name string) []byte {
+	if x.names != 0 && x.names&nameBit(name) == 0 {
+		return nil
+	}
+	return peekFold(x.header, name)
+}
 
 // on asks a feature flag.
 func (x *Exchange) on(id config.FlagID) bool { return x.settings.flags.On(id, &x.subject) }

@@ -27,14 +27,18 @@ const (
 	Tuned = "llmopt-optimizer"
 	// Untuned is the same with the optimizer switched off. It takes part when it is asked for.
 	Untuned = "llmopt-untuned"
+	// Hits is llmopt with a cache that has the answer. It takes part when it is asked for.
+	Hits = "llmopt-hits"
+	// Misses is llmopt with a cache that looks for each answer and never has it. It takes part when it is asked for.
+	Misses = "llmopt-misses"
 )
 
 // Names are the known contenders in the order of the tables.
-var Names = []string{Direct, HAProxy, Nginx, Relay, Llmopt, Stateful, Routed, Tuned, Untuned}
+var Names = []string{Direct, HAProxy, Nginx, Relay, Llmopt, Stateful, Routed, Tuned, Untuned, Hits, Misses}
 
 // OnRequest tells whether a contender takes part only when it is asked for.
 func OnRequest(name string) bool {
-	return slices.Contains([]string{Stateful, Routed, Tuned, Untuned}, name)
+	return slices.Contains([]string{Stateful, Routed, Tuned, Untuned, Hits, Misses}, name)
 }
 
 // Given is a contender that runs already: its upstream is whatever it was told.
@@ -72,14 +76,14 @@ func launch(ctx context.Context, self, dir, name, upstream string) (*contender, 
 		command = []string{"nginx", "-p", dir, "-c", path, "-e", "stderr"}
 	case Relay:
 		command = []string{self, "bench", "relay", "--listen", c.addr, "--upstream", upstream}
-	case Llmopt, Stateful, Routed, Tuned, Untuned:
+	case Llmopt, Stateful, Routed, Tuned, Untuned, Hits, Misses:
 		var admin, state string
 		admin, err = freeAddr()
 		if name == Stateful {
 			state = filepath.Join(dir, "state")
 		}
 		command, environ = []string{self, "serve"}, llmoptEnvironment(dir, c.addr, admin, upstream, state)
-		if settings := map[string]string{Routed: routedConfig, Tuned: threeTargets, Untuned: "[optimizer]\nenabled = false\n" + threeTargets}[name]; settings != "" {
+		if settings := settingsOf(name); settings != "" {
 			path := filepath.Join(dir, name+".toml")
 			err = errors.Join(err, os.WriteFile(path, []byte(settings), 0o600))
 			command = append(command, "--config", path)
@@ -165,6 +169,23 @@ func llmoptEnvironment(dir, listen, admin, upstream, state string) []string {
 		"OPTIMIZER_LOG__MAX_BACKUPS=1",
 		"OPTIMIZER_STORAGE__DIR=" + state,
 	}
+}
+
+// settingsOf are those of the contenders that are llmopt with something on.
+func settingsOf(name string) string {
+	switch name {
+	case Routed:
+		return routedConfig
+	case Tuned:
+		return threeTargets
+	case Untuned:
+		return "[optimizer]\nenabled = false\n" + threeTargets
+	case Hits:
+		return "[cache]\nenabled = true\nstore = \"all\"\n"
+	case Misses: // all that is asked is the same: they would share answers
+		return "[cache]\nenabled = true\nstore = \"all\"\nfinish = [\"never\"]\ncoalesce = false\n"
+	}
+	return ""
 }
 
 // routedConfig has four equal targets at one provider, all that routes do by default, and affinity.

@@ -156,12 +156,13 @@ func (r *Result) ratios() table {
 	return t
 }
 
-// pairBounds compare llmopt with and without its state on disk, with and without a route, and with and without the optimizer: the mean of the rounds' ratios and what it is below with a
-// confidence of 95 %.
+// pairBounds compare llmopt with and without its state on disk, a route, the optimizer and a cache, and what the cache answers with the bare relay: the mean of the rounds' ratios and what
+// it is below with a confidence of 95 %.
 func (r *Result) pairBounds() table {
 	t := table{{"", "ratio", "below, at 95 %"}}
 	for _, pair := range []struct{ with, without, words string }{
 		{Stateful, Llmopt, "with state ÷ without"}, {Routed, Llmopt, "with a route ÷ without"}, {Tuned, Untuned, "with the optimizer ÷ without"},
+		{Hits, Relay, "a hit of the cache ÷ bare relay"}, {Misses, Llmopt, "a miss ÷ without a cache"},
 	} {
 		for i := range rows {
 			w := &rows[i]
