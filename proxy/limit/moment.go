@@ -12,40 +12,40 @@ const maxWait = 32 * 24 * time.Hour
 const httpDate = "Mon, 02 Jan 2006 15:04:05 GMT"
 
 // moment reads when a limit is reset: seconds from now, a duration (6m0s, 120ms, 1d2h), a date of HTTP or RFC 3339, or Unix time in seconds, milliseconds, microseconds or
-// nanoseconds. What is past is now; what is further off than maxWait is not believed.
-func moment(value []byte, now time.Time) (time.Time, bool) {
-	d, ok := until(value, now)
+// nanoseconds. What is past is now; what is further off than maxWait is not believed. dated tells a point in time from one that counts from now.
+func moment(value []byte, now time.Time) (_ time.Time, dated, ok bool) {
+	d, dated, ok := until(value, now)
 	if !ok || d > maxWait {
-		return time.Time{}, false
+		return time.Time{}, false, false
 	}
-	return now.Add(max(d, 0)), true
+	return now.Add(max(d, 0)), dated, true
 }
 
-func until(value []byte, now time.Time) (time.Duration, bool) {
+func until(value []byte, now time.Time) (_ time.Duration, dated, ok bool) {
 	if len(value) == 0 || len(value) > maxName {
-		return 0, false
+		return 0, false, false
 	}
 	if n, ok := number(value); ok {
 		return untilNumber(n, now)
 	}
 	if d, ok := duration(value); ok {
-		return d, true
+		return d, false, true
 	}
 	for _, layout := range [...]string{time.RFC3339, httpDate} {
 		if t, err := time.Parse(layout, string(value)); err == nil {
-			return t.Sub(now), true
+			return t.Sub(now), true, true
 		}
 	}
-	return 0, false
+	return 0, false, false
 }
 
 // untilNumber tells seconds from Unix times by their size.
-func untilNumber(n float64, now time.Time) (time.Duration, bool) {
+func untilNumber(n float64, now time.Time) (_ time.Duration, dated, ok bool) {
 	switch {
 	case !(n >= 0) || n > 1e19:
-		return 0, false
+		return 0, false, false
 	case n < 1e9: // seconds from now
-		return time.Duration(min(n, maxWait.Seconds()+1) * float64(time.Second)), true
+		return time.Duration(min(n, maxWait.Seconds()+1) * float64(time.Second)), false, true
 	case n < 1e11:
 		n *= 1e9
 	case n < 1e14:
@@ -54,9 +54,9 @@ func untilNumber(n float64, now time.Time) (time.Duration, bool) {
 		n *= 1e3
 	}
 	if n > 9e18 {
-		return 0, false
+		return 0, false, false
 	}
-	return time.Unix(0, int64(n)).Sub(now), true
+	return time.Unix(0, int64(n)).Sub(now), true, true
 }
 
 // duration reads numbers with units.

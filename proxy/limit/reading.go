@@ -13,6 +13,7 @@ type Reading struct {
 	Window           time.Duration // that the limit is for; 0: not said
 	Limit, Remaining int64         // -1: not said
 	Reset            time.Time     // when it is whole again; zero: not said
+	Dated            bool          // it was told as a point in time, and not as one from now
 }
 
 // maxReadings is how many limits a provider may tell of. More are passed over.
@@ -133,7 +134,7 @@ func (h *Headers) put(s slot, v verb, value []byte, now time.Time) bool {
 			r.Remaining = n
 		}
 	case saysReset:
-		at, ok := moment(value, now)
+		at, dated, ok := moment(value, now)
 		if !ok {
 			return false
 		}
@@ -141,7 +142,7 @@ func (h *Headers) put(s slot, v verb, value []byte, now time.Time) bool {
 		if r == nil {
 			return false
 		}
-		r.Reset = at
+		r.Reset, r.Dated = at, dated
 	case saysWindow:
 		seconds, ok := count(value)
 		if !ok || seconds <= 0 || seconds > int64(maxWait/time.Second) {

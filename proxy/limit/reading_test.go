@@ -128,7 +128,7 @@ func TestMoment(t *testing.T) {
 	t.Parallel()
 	check := func(value string, want time.Duration, ok bool) {
 		t.Helper()
-		got, understood := moment([]byte(value), readAt)
+		got, _, understood := moment([]byte(value), readAt)
 		if understood != ok || ok && got.Sub(readAt) != want {
 			t.Errorf("%q: got %v, %v; want %v, %v", value, got.Sub(readAt), understood, want, ok)
 		}
