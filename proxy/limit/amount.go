@@ -40,6 +40,3 @@ func divided(a, b, rem, by uint64) (quotient, left uint64, whole bool) {
 	quotient, left = bits.Div64(hi, lo, by)
 	return quotient, left, true
 }
-
-// clip makes an int64 of a number that may be larger than any.
-func clip(n uint64) int64 { return int64(min(n, math.MaxInt64)) } //nolint:gosec // bounded by min

@@ -9,14 +9,14 @@ import (
 )
 
 // fields reads the field RateLimit of the IETF's drafts: "default";r=50;t=30 of draft 8 and later, limit=100, remaining=50, reset=30 of draft 7.
-func (h *Headers) fields(value []byte, now time.Time) (any bool) {
+func (h *Headers) fields(value []byte, now time.Time) (told bool) {
 	for len(value) > 0 {
 		var item, params, name []byte
 		item, value = cut(value, ',')
 		name, params = cut(item, ';')
 		if key, n, ok := bytes.Cut(name, []byte("=")); ok { // draft 7
 			v := map7(bytes.TrimSpace(key))
-			any = v != 0 && h.put(slot{family: byPolicy, of: Requests}, v, bytes.TrimSpace(n), now) || any
+			told = v != 0 && h.put(slot{family: byPolicy, of: Requests}, v, bytes.TrimSpace(n), now) || told
 			continue
 		}
 		p := parse(params)
@@ -33,17 +33,17 @@ func (h *Headers) fields(value []byte, now time.Time) (any bool) {
 			continue
 		}
 		if r := h.at(s); r != nil {
-			r.Remaining, any = p.r, true
+			r.Remaining, told = p.r, true
 			if p.t >= 0 && time.Duration(p.t) <= maxWait/time.Second {
 				r.Reset = now.Add(time.Duration(p.t) * time.Second)
 			}
 		}
 	}
-	return any
+	return told
 }
 
 // policies reads the field RateLimit-Policy: "default";q=100;w=60 of draft 8 and later, 100;w=60 of those before.
-func (h *Headers) policies(value []byte) (any bool) {
+func (h *Headers) policies(value []byte) (told bool) {
 	for len(value) > 0 {
 		var item, params, name []byte
 		item, value = cut(value, ',')
@@ -67,12 +67,12 @@ func (h *Headers) policies(value []byte) (any bool) {
 		if r == nil || r.Limit >= 0 && r.Limit != p.q { // of several without names, the one that the limit is of
 			continue
 		}
-		r.Limit, any = p.q, true
+		r.Limit, told = p.q, true
 		if p.w > 0 && time.Duration(p.w) <= maxWait/time.Second {
 			r.Window = time.Duration(p.w) * time.Second
 		}
 	}
-	return any
+	return told
 }
 
 func map7(key []byte) verb {

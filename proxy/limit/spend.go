@@ -97,13 +97,13 @@ func (r *ring) roll(now int64) (sum int64) {
 	switch {
 	case number > r.head:
 		for i := range min(apart(number, r.head), uint64(len(r.slots))) {
-			r.slots[at(number, i)] = 0
+			r.slots[slotAt(number, i)] = 0
 		}
 		r.head = number
 	case minus(r.head, number) > 1: // the clock was set back: everything stays as old as it is
 		var moved [ringSlots + 1]int64
 		for i := range uint64(len(r.slots)) {
-			moved[at(number, i)] = r.slots[at(r.head, i)]
+			moved[slotAt(number, i)] = r.slots[slotAt(r.head, i)]
 		}
 		r.slots, r.head = moved, number
 	}
@@ -113,21 +113,21 @@ func (r *ring) roll(now int64) (sum int64) {
 	return sum
 }
 
-// at is the index of the slot that is back slots before the one of that number.
-func at(number int64, back uint64) int {
+// slotAt is the index of the slot that is back slots before the one of that number.
+func slotAt(number int64, back uint64) int {
 	const n = ringSlots + 1
 	return int(((number%n+n)%n - int64(back%n) + n) % n) //nolint:gosec // below n
 }
 
 func (r *ring) add(n int64) {
-	slot := &r.slots[at(r.head, 0)]
+	slot := &r.slots[slotAt(r.head, 0)]
 	*slot = plus(*slot, n)
 }
 
 // until is when n of what was spent is past.
 func (r *ring) until(n int64) int64 {
 	for back := len(r.slots) - 1; back >= 0; back-- {
-		if n = minus(n, r.slots[at(r.head, uint64(back))]); n <= 0 { //nolint:gosec // an index
+		if n = minus(n, r.slots[slotAt(r.head, uint64(back))]); n <= 0 { //nolint:gosec // an index
 			return plus(r.head*r.width, int64(len(r.slots)-back)*r.width)
 		}
 	}
