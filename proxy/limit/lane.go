@@ -31,6 +31,7 @@ type lane struct {
 	style   style
 	level   float64 // what may be sent at once
 	filled  int64   // when level was
+	use     use
 }
 
 // lagWeight is that of the last boundary between two windows in what is known of the lag.
@@ -63,7 +64,11 @@ func (l *lane) read(at int64, r *Reading, v view, s *Sent, flying int64) {
 	l.view, l.serial, l.sum, l.soonest, l.took = v, s.serial, s.sum[l.of], soonest, took
 	l.span = max(v.reset-v.at, l.span)
 	l.style.see(v, l.span)
+	l.use.see(v, l.span, s.amounts[l.of])
 }
+
+// usable tells that the lane is to be followed.
+func (l *lane) usable(at int64) bool { return l.trust.trusted() && !l.use.suspended(at) }
 
 // left is what can be sent before the reset, and how long that is away. sum is what was sent so far.
 func (l *lane) left(at, sum int64) (left, reset float64) {
@@ -84,7 +89,7 @@ func (l *lane) left(at, sum int64) (left, reset float64) {
 func (l *lane) wait(at, sum, n int64) time.Duration {
 	left, reset := l.left(at, sum)
 	if left < leastLeft {
-		l.level, l.filled = 0, at
+		l.level, l.filled, l.use.held = 0, at, true
 		return time.Duration(min(int64(reset), max(int64(reset)/16, int64(time.Millisecond))))
 	}
 	rate := left / reset
@@ -92,6 +97,7 @@ func (l *lane) wait(at, sum, n int64) time.Duration {
 	l.level = min(l.level+rate*float64(max(at-l.filled, 0)), burst, left)
 	l.filled = at
 	if need := min(float64(n), burst, left); l.level < need-1e-9 {
+		l.use.held = true
 		return max(time.Duration((need-l.level)/rate), time.Microsecond)
 	}
 	return 0
@@ -130,3 +136,42 @@ func (s *style) see(v view, span int64) {
 }
 
 func (s *style) fills() bool { return s.samples >= styleKnown && s.variance < styleVariance }
+
+// use watches whether following a limit makes use of it. One that holds requests back while the provider says time and again that nearly all of it is left is so short that it has
+// changed before its readings come: then they are not followed for a while.
+type use struct {
+	held    bool
+	since   int64
+	seen    int
+	low     float64 // the least share that was left since
+	wasted  int     // stretches in a row
+	waiting int64   // suspended until
+}
+
+const (
+	useSpans   = 2 // of a stretch
+	useSeen    = 8 // readings in it, at least
+	useLeft    = .75
+	useWasted  = 3
+	useSuspend = int64(5 * time.Minute)
+)
+
+func (u *use) see(v view, span, own int64) {
+	if u.seen == 0 {
+		u.since, u.low = v.at, 1
+	}
+	u.seen++
+	u.low = min(u.low, float64(plus(v.remaining, own))/float64(max(v.limit, 1)))
+	if v.at-u.since < useSpans*span || u.seen < useSeen {
+		return
+	}
+	if u.wasted++; !u.held || u.low < useLeft {
+		u.wasted = 0
+	}
+	if u.wasted >= useWasted {
+		u.waiting, u.wasted = v.at+useSuspend, 0
+	}
+	u.held, u.seen = false, 0
+}
+
+func (u *use) suspended(at int64) bool { return at < u.waiting }

@@ -49,7 +49,7 @@ func (p *Pacer) Take(now time.Time, input, output int64) (s Sent, wait time.Dura
 	wait = max(time.Duration(p.paused-at), 0)
 	told := false
 	for i := range p.n {
-		if l := &p.lanes[i]; l.trust.trusted() {
+		if l := &p.lanes[i]; l.usable(at) {
 			told = told || l.of == Requests
 			wait = max(wait, l.wait(at, p.sum[l.of], a[l.of]))
 		}
@@ -184,7 +184,7 @@ func (p *Pacer) State(now time.Time) PacerState {
 	defer p.mu.Unlock()
 	st := PacerState{Rate: p.trial.rate, Paused: max(time.Duration(p.paused-p.at(now)), 0)}
 	for i := range p.n {
-		st.Trusted = st.Trusted || p.lanes[i].of == Requests && p.lanes[i].trust.trusted()
+		st.Trusted = st.Trusted || p.lanes[i].of == Requests && p.lanes[i].usable(p.at(now))
 	}
 	return st
 }

@@ -10,6 +10,7 @@ import (
 type trial struct {
 	rate    float64 // 0: never refused, nothing is known
 	ceiling float64 // where it was refused last
+	floor   float64 // below which one episode of refusals does not cut
 	top     float64 // the highest ceiling of late
 	cutAt   int64   // when the refusals began that the rate was cut for
 	grown   int64   // when the rate was last raised
@@ -20,20 +21,23 @@ type trial struct {
 	count   int64 // sent since counted
 	counted int64
 	pace    float64 // that was sent, the second before
+	mean    float64 // of that, the last seconds
 }
 
 const (
 	trialCut     = .86 // at the first refusal
 	trialMore    = .93 // at each further one
 	trialEpisode = time.Second
-	trialLowered = .65 // of the ceiling: when so much had to be cut, the limit is a lower one
+	trialFloor   = .6  // of where it was: lower it does not go for one episode, as a window that is used up refuses all until it ends
 	trialLeast   = .1  // requests a second
 	trialNear    = .96 // of the ceiling: so far it comes back quickly
 	trialBack    = .08 // of the ceiling, a second
 	trialProbe   = .004
-	trialSure    = 10 * time.Second // after so long without a refusal the limit was raised
+	trialSure    = 13 * time.Second // after so long without a refusal the limit was raised
 	trialRaised  = .1               // of the rate, a second, as far as the highest ceiling
 	trialBeyond  = .04
+	trialMean    = .3 // weight of the last second
+	trialAbove   = 1  // the mean of late: a provider that lets bursts through refuses late
 	topMemory    = 10 * time.Minute
 )
 
@@ -43,6 +47,7 @@ func (t *trial) sent(at int64) {
 	t.count++
 	if took := at - t.counted; took >= int64(time.Second) || took < 0 {
 		t.pace = float64(t.count) / max(seconds(took), 1)
+		t.mean += trialMean * (t.pace - t.mean)
 		t.count, t.counted = 0, at
 	}
 }
@@ -93,9 +98,7 @@ func (t *trial) refused(at int64) {
 	case at-t.cutAt >= int64(trialEpisode) || at < t.cutAt:
 		t.cut(at, t.rate)
 	default:
-		if t.rate *= trialMore; t.rate < trialLowered*t.ceiling {
-			t.ceiling = t.rate / trialNear
-		}
+		t.rate = max(t.rate*trialMore, min(t.rate, t.floor))
 	}
 	t.rate, t.grown, t.level = max(t.rate, trialLeast), at, min(t.level, 0)
 }
@@ -103,5 +106,6 @@ func (t *trial) refused(at int64) {
 // cut backs off from a rate that was too high.
 func (t *trial) cut(at int64, from float64) {
 	t.top = max(t.top*math.Exp(-seconds(max(at-t.cutAt, 0))/topMemory.Seconds()), from)
-	t.ceiling, t.rate, t.cutAt = max(from, trialLeast), from*trialCut, at
+	t.ceiling, t.rate, t.cutAt = max(min(from, t.mean*trialAbove), trialLeast), from*trialCut, at
+	t.floor = from * trialFloor
 }
