@@ -47,6 +47,8 @@ type Limit struct {
 	Smooth  time.Duration
 	Rolling bool           // of Spend: the time that is past, in place of the calendar's minute, hour, day or month
 	Zone    *time.Location // of the calendar; nil: UTC
+
+	filled rate // as rate says, once in force
 }
 
 func (l *Limit) zone() *time.Location {
@@ -60,6 +62,9 @@ func (l *Limit) zone() *time.Location {
 func (l *Limit) bucketed() bool { return l.Of <= Tokens }
 
 func (l *Limit) rate() rate {
+	if l.filled.period != 0 {
+		return l.filled
+	}
 	r := rate{most: l.Most, period: int64(l.Per.Length()), burst: l.Burst}
 	if r.burst == 0 {
 		r.burst = l.Most

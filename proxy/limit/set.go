@@ -82,6 +82,10 @@ func (s *Set) Configure(now time.Time, rules []Rule) error {
 		if err := r.check(); err != nil {
 			return fmt.Errorf("%w: rule %q: %w", ErrRules, r.Name, err)
 		}
+		for j := range r.Limits {
+			r.Limits[j].filled = rate{}
+			r.Limits[j].filled = r.Limits[j].rate()
+		}
 		if slices.ContainsFunc(next.rules, func(o *rule) bool { return o.Name == r.Name }) {
 			return fmt.Errorf("%w: rule %q: there are two", ErrRules, r.Name)
 		}

@@ -3,6 +3,7 @@ package limit
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // key tells entries of one rule apart: 0 where the rule does not.
@@ -67,6 +68,8 @@ const (
 	tableShards = 8
 	// tried is how many of the entries that were not used for longest are looked at for one that may go.
 	tried = 4
+	// usedGrain is how exactly it is known when an entry was used: those in constant use need not change places each time.
+	usedGrain = int64(time.Second)
 )
 
 // table holds the entries of a rule, at most so many. An entry that is not idle never goes, so that nobody can flush a budget by coming under many names; those for whom
@@ -113,11 +116,13 @@ func (t *table) find(at instant, k key, r *rule, most int) *entry {
 		e = &entry{key: k, table: t}
 		e.adapt(at, r)
 		s.entries[k] = e
-	} else {
+		e.used = at.mono
+		s.link(e)
+	} else if at.mono-e.used > usedGrain || at.mono < e.used {
 		s.unlink(e)
+		e.used = at.mono
+		s.link(e)
 	}
-	e.used = at.mono
-	s.link(e)
 	e.pins.Add(1)
 	return e
 }
