@@ -44,6 +44,9 @@ func openEngine(dir string, limits Limits) (_ *engine, err error) {
 	if err := presentable(data); err != nil {
 		return nil, err
 	}
+	if err := dropEmptyMemtables(data); err != nil {
+		return nil, err
+	}
 	if e.db, err = badger.Open(engineOptions(data)); err != nil {
 		if err = fmt.Errorf("open %s: %w", data, err); !told(err, systemErrors...) {
 			err = fmt.Errorf("%w: %w", ErrDamaged, err)
@@ -58,6 +61,23 @@ func openEngine(dir string, limits Limits) (_ *engine, err error) {
 	defer e.mu.Unlock()
 	e.checked, e.summed = time.Time{}, time.Time{} // there are files now
 	return e, nil
+}
+
+// dropEmptyMemtables removes what a process that was killed at that moment had made of a new memtable: a file without a byte, which badger does not open. There is
+// nothing in it.
+func dropEmptyMemtables(data string) error {
+	files, err := filepath.Glob(filepath.Join(data, "*.mem"))
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		if info, err := os.Stat(file); err == nil && info.Size() == 0 {
+			if err := os.Remove(file); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // systemErrors mean that the system has refused something, and say nothing about what is in the files.
