@@ -9,7 +9,8 @@
 //	Estimator    how many tokens a request will be, before anybody has counted them
 //
 // Amounts are integers of one unit: requests, tokens, attempts or NanoUSD. Sums saturate, they never overflow. Times are taken from the monotonic clock where now
-// carries it, but for calendar windows. Clocks that are set back or forward never open a limit twice nor close it for longer than its window.
+// carries it, but for calendar windows, so that a clock that is set does nothing to rates. Where now carries none, a clock that is set back closes no limit for longer than
+// its window, and one that is set forward brings what that time would have brought, which is a full limit at most.
 //
 // Everything is safe for concurrent use where its comment does not say otherwise. Reserving and settling allocate nothing.
 package limit

@@ -24,6 +24,7 @@ type lane struct {
 	view            // as of the last reading
 	soonest int64   // when the reset was at the soonest: as if the headers were as old as the request
 	took    int64   // how long after the request they came
+	told    int64   // the longest time to a reset that was told so far
 	serial  uint64  // of the request that it came with
 	sum     int64   // that had been sent then
 	span    int64   // the longest time to a reset so far: about the window
@@ -32,6 +33,8 @@ type lane struct {
 	level   float64 // what may be sent at once
 	filled  int64   // when level was
 	use     use
+
+	tookMean float64 // of took, of late
 }
 
 // lagWeight is that of the last boundary between two windows in what is known of the lag.
@@ -64,7 +67,11 @@ func (l *lane) read(at int64, r *Reading, v view, s *Sent, flying int64) {
 	l.view, l.serial, l.sum, l.soonest, l.took = v, s.serial, s.sum[l.of], soonest, took
 	l.span = max(v.reset-v.at, l.span)
 	l.style.see(v, l.span)
-	l.use.see(v, l.span, s.amounts[l.of])
+	l.told = max(l.told, soonest-v.at)
+	if l.took > 0 {
+		l.tookMean += tookWeight * (float64(l.took) - l.tookMean)
+	}
+	l.use.see(v, l.span, s.amounts[l.of], float64(l.told) < l.tookMean*toldLeast)
 }
 
 // usable tells that the lane is to be followed.
@@ -137,8 +144,8 @@ func (s *style) see(v view, span int64) {
 
 func (s *style) fills() bool { return s.samples >= styleKnown && s.variance < styleVariance }
 
-// use watches whether following a limit makes use of it. One that holds requests back while the provider says time and again that nearly all of it is left is so short that it has
-// changed before its readings come: then they are not followed for a while.
+// use watches whether following a limit makes use of it. One that is whole again well before its readings come, and holds requests back while they say time and again that most of
+// it is left, is not followed for a while.
 type use struct {
 	held    bool
 	since   int64
@@ -154,9 +161,12 @@ const (
 	useLeft    = .75
 	useWasted  = 3
 	useSuspend = int64(5 * time.Minute)
+	// toldLeast of the time that headers take has been told as the time to a reset at least once by a limit that can be followed.
+	toldLeast  = 1. / 3
+	tookWeight = .1
 )
 
-func (u *use) see(v view, span, own int64) {
+func (u *use) see(v view, span, own int64, short bool) {
 	if u.seen == 0 {
 		u.since, u.low = v.at, 1
 	}
@@ -165,7 +175,7 @@ func (u *use) see(v view, span, own int64) {
 	if v.at-u.since < useSpans*span || u.seen < useSeen {
 		return
 	}
-	if u.wasted++; !u.held || u.low < useLeft {
+	if u.wasted++; !short || !u.held || u.low < useLeft {
 		u.wasted = 0
 	}
 	if u.wasted >= useWasted {

@@ -25,15 +25,15 @@ type trial struct {
 }
 
 const (
-	trialCut     = .86 // at the first refusal
-	trialMore    = .93 // at each further one
+	trialCut     = .85 // at the first refusal
+	trialMore    = .91 // at each further one
 	trialEpisode = time.Second
-	trialFloor   = .6  // of where it was: lower it does not go for one episode, as a window that is used up refuses all until it ends
+	trialFloor   = .55 // of where it was: lower it does not go for one episode, as a window that is used up refuses all until it ends
 	trialLeast   = .1  // requests a second
 	trialNear    = .96 // of the ceiling: so far it comes back quickly
 	trialBack    = .08 // of the ceiling, a second
 	trialProbe   = .004
-	trialSure    = 13 * time.Second // after so long without a refusal the limit was raised
+	trialSure    = 15 * time.Second // after so long without a refusal the limit was raised
 	trialRaised  = .1               // of the rate, a second, as far as the highest ceiling
 	trialBeyond  = .04
 	trialMean    = .3 // weight of the last second
