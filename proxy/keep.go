@@ -101,7 +101,9 @@ func (p *Proxy) storeAnswer(x *Exchange, now time.Time) cache.Refusal {
 const secondWorth = 100_000
 
 // worthOf is what a hit of an answer saves.
-func worthOf(e *cache.Entry) int64 { return max(1, int64(e.Cost)+int64(secondWorth*e.Latency.Seconds())) }
+func worthOf(e *cache.Entry) int64 {
+	return max(1, int64(e.Cost)+int64(secondWorth*e.Latency.Seconds()))
+}
 
 // countCache notes what the cache did.
 func (x *Exchange) countCache(o window.Outcome) {
