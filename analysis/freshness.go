@@ -170,12 +170,15 @@ const (
 )
 
 // EstimateNoisy is Estimate where a part of the answers, noise, may be another one each time it is asked for, however young: what is found changed beyond that
-// counts. The part is the likeliest one where that stands out, and 0 else: ages from young to old tell it from changes. The bound holds for whatever part it may
+// counts. Where not one was the same, it is 1. Else the part is the likeliest one where that stands out, and 0 else: ages from young to old tell it from changes. The bound holds for whatever part it may
 // be (profile likelihood). It takes up to a millisecond.
 func (h *Hazard) EstimateNoisy(confidence float64) (change, upper, noise float64, enough bool) {
 	change, upper, enough = h.Estimate(confidence)
-	if _, changed := h.Count(); !enough || changed == 0 || math.IsInf(change, 1) {
+	switch _, changed := h.Count(); {
+	case !enough || changed == 0:
 		return change, upper, 0, enough
+	case math.IsInf(change, 1): // not one was the same
+		return change, upper, 1, true
 	}
 	type profile struct{ noise, change, likelihood float64 }
 	at := func(q float64) profile {

@@ -217,3 +217,19 @@ func TestHazard_Between(t *testing.T) {
 		t.Errorf("%v between an hour and a minute", a)
 	}
 }
+
+// Where not one answer was the same, nothing tells change from answers that differ each time.
+func TestHazard_NothingIsTheSame(t *testing.T) {
+	t.Parallel()
+	var h Hazard
+	for range 50 {
+		h.Add(time.Minute, true)
+	}
+	if change, _, noise, enough := h.EstimateNoisy(.8); !math.IsInf(change, 1) || noise != 1 || !enough {
+		t.Errorf("change %v, noise %v, %v", change, noise, enough)
+	}
+	h.Add(time.Minute, false)
+	if _, _, noise, enough := h.EstimateNoisy(.8); !(noise >= 0 && noise <= 1) || !enough {
+		t.Errorf("noise %v, %v", noise, enough)
+	}
+}

@@ -20,6 +20,7 @@ type CacheRules struct {
 	Pace                 time.Duration `koanf:"pace" allow:"0s..1m"`                     // between two events of a kept stream; 0: none
 	EarlyRefresh         float64       `koanf:"early_refresh" allow:"0..10"`             // how eagerly an answer is fetched anew before its ttl is over; 0: not at all
 	StaleWhileRevalidate time.Duration `koanf:"stale_while_revalidate" allow:"0s..365d"` // past ttl, in which an answer is given out while a new one is fetched
+	Revalidate           Fraction      `koanf:"revalidate" allow:"0..1"`                 // share of hits that are fetched anew, to learn how often answers change
 	StaleIfError         time.Duration `koanf:"stale_if_error" allow:"0s..365d"`         // past ttl, in which an answer is given out when none can be had
 	MaxEntry             Size          `koanf:"max_entry" allow:"1KiB..64MiB"`           // of one answer
 	Finish               []string      `koanf:"finish"`                                  // reasons why an answer ended, with which it is kept; empty: those of whole answers

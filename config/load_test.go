@@ -101,7 +101,7 @@ func TestLoad_Defaults(t *testing.T) {
 		Schedule: Schedule{
 			Timezone: "UTC", Rollup: "*/10 * * * * *", Retention: "23 * * * *", Backup: "0 3 * * *", Rotate: "0 0 * * *", Optimize: "*/10 * * * * *", Analyse: "*/5 * * * *", Jitter: time.Minute, Timeout: 10 * time.Minute,
 		},
-		Cache: Cache{Memory: 256 * MiB, CacheRules: CacheRules{TTL: time.Hour, Store: "deterministic", Coalesce: true, MaxEntry: MiB, Finish: []string{}, MaxTTL: day}},
+		Cache: Cache{Memory: 256 * MiB, CacheRules: CacheRules{TTL: time.Hour, Store: "deterministic", Coalesce: true, Revalidate: .01, MaxEntry: MiB, Finish: []string{}, MaxTTL: day}},
 		Optimizer: Optimizer{
 			Enabled: true, Holdback: .02, Deadline: 5 * time.Second, MaxStep: .2, MaxMove: 1, MinMove: .02, CoolDown: time.Minute, PerHour: 6,
 			Routing:  RoutingTuner{Mode: "canary", MinShare: .001, MaxShare: .999, MinSaving: .01, Confidence: .8, MinCount: 20},

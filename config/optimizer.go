@@ -41,7 +41,7 @@ type BudgetTuner struct {
 
 // CachingTuner is the tuner of the cache.
 type CachingTuner struct {
-	Mode      string        `koanf:"mode" allow:"observe, recommend, canary, auto"`
+	Mode      string        `koanf:"mode" allow:"observe, recommend, auto"`
 	MinTTL    time.Duration `koanf:"min_ttl" allow:"1s..365d"`
 	MaxTTL    time.Duration `koanf:"max_ttl" allow:"1s..365d"`
 	MaxStale  Fraction      `koanf:"max_stale" allow:"0.0001..0.5"` // of the hits
@@ -62,5 +62,5 @@ type RouteOptimizer struct {
 	Routing  string `koanf:"routing" allow:"\"\", observe, recommend, canary, auto"` // mode; empty: that of [optimizer.routing]
 	Timeouts string `koanf:"timeouts" allow:"\"\", observe, recommend, canary, auto"`
 	Budget   string `koanf:"budget" allow:"\"\", observe, recommend, canary, auto"`
-	Caching  string `koanf:"caching" allow:"\"\", observe, recommend, canary, auto"`
+	Caching  string `koanf:"caching" allow:"\"\", observe, recommend, auto"`
 }

@@ -49,6 +49,10 @@ func (Caching) Name() string { return "caching" }
 // Owns implements Tuner.
 func (Caching) Owns(parameter string) bool { return strings.HasPrefix(parameter, "cache_") }
 
+// Why implements Untriable. Who is to keep answers longer finds those too that others have fetched, and who is to keep them shorter fetches for the others too: side by
+// side both look many times better or worse than alone.
+func (Caching) Why() string { return "all arms share the answers that are kept" }
+
 // Propose implements Tuner.
 func (t Caching) Propose(e *RouteEvidence) Proposal {
 	c := e.Cache
@@ -152,13 +156,15 @@ func (t Caching) best(c *ghost.Curve, change, static float64) time.Duration {
 	return t.bestOf(c, change, max(low, time.Duration(float64(coarse)/wideGrid)), min(high, time.Duration(float64(coarse)*wideGrid)), fineGrid)
 }
 
-// bestOf tries times from low to high, each so many times longer than the one before.
+// bestOf tries times from low to high, each so many times longer than the one before. Where nothing tells them apart, as of answers that cost nothing, it is the one
+// that answers most.
 func (t Caching) bestOf(c *ghost.Curve, change float64, low, high time.Duration, ratio float64) time.Duration {
-	best, most := high, math.Inf(-1)
+	best, most, hits := high, math.Inf(-1), math.Inf(-1)
 	for ttl := float64(low); ; ttl *= ratio {
 		at := min(time.Duration(ttl), high)
-		if v := t.net(c, change, at); v > most {
-			best, most = at, v
+		p, _ := c.At(c.Points[0].Size, at)
+		if v := t.net(c, change, at); v > most || v == most && p.Hits > hits {
+			best, most, hits = at, v, p.Hits
 		}
 		if at >= high {
 			return best
@@ -222,7 +228,7 @@ func (t Caching) times(e *RouteEvidence) (shorter, longer Proposal, hold string)
 	}
 	if len(short) > 0 {
 		shorter.Reason = fmt.Sprintf("keep answers shorter, %s: %s", strings.Join(short, ", "), shorter.Reason)
-		shorter.Expected = e.effect(-lost)
+		shorter.Expected, shorter.Urgent = e.effect(-lost), true // it ends harm
 	}
 	if effect := e.effect(gained); len(long) > 0 && -effect.Relative >= t.MinGain {
 		longer.Reason = fmt.Sprintf("keep answers longer, %s: they change so seldom that hits stay fresh, and more of them save more", strings.Join(long, ", "))

@@ -67,6 +67,7 @@ const (
 	youngAge         = .25 // of the time to live, up to which an answer is young
 	leastYoung       = 10  // comparisons of young answers, before changes of older ones can be told from noise
 	shortFrom        = .9  // part of the memory in use, from which on it is short
+	stillShort       = .6  // the same while limits keep some of it free
 )
 
 // hazardEstimate is what was last made of comparisons: with a hundred routes of three classes it is most of the work.
@@ -94,7 +95,7 @@ func (k *KnownCache) evidence(now time.Time, in *policy.Parameters, estimates *[
 		return nil
 	}
 	e := &CacheEvidence{
-		Divided: k.short(), Memory: float64(k.Memory), Held: float64(k.Held), Entry: k.Entry, Sizes: k.sizes, Price: k.price, Left: k.left,
+		Divided: k.short() || k.Divided && limits(&in.Cache) && float64(k.Used) >= stillShort*float64(k.Memory), Memory: float64(k.Memory), Held: float64(k.Held), Entry: k.Entry, Sizes: k.sizes, Price: k.price, Left: k.left,
 	}
 	for class := range e.Classes {
 		c, h := &e.Classes[class], &k.Hazards[class]
@@ -109,6 +110,9 @@ func (k *KnownCache) evidence(now time.Time, in *policy.Parameters, estimates *[
 	}
 	return e
 }
+
+// limits tells whether memory is kept free by what is in force.
+func limits(c *policy.Cache) bool { return c.Worth > 0 || c.Share > 0 }
 
 func (k *KnownCache) short() bool { return k.Divided && float64(k.Used) >= shortFrom*float64(k.Memory) }
 

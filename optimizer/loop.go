@@ -117,7 +117,7 @@ func (l *Loop) Observe(x *window.Exchange) {
 		l.Collector.Observe(x)
 	}
 	r := l.routes[x.Route]
-	if r == nil {
+	if r == nil || x.Shared {
 		return
 	}
 	if r.held {
@@ -262,13 +262,27 @@ func (l *Loop) mode(route, tuner string) Mode {
 
 // allowed is the same as settings and operators have it, also of a tuner that has failed.
 func (l *Loop) allowed(route, tuner string) Mode {
-	if m, ordered := l.orders.mode(route, tuner); ordered {
-		return m
+	m, ordered := l.orders.mode(route, tuner)
+	if own, has := l.settings.Routes[route][tuner]; has && !ordered {
+		m, ordered = own, true
 	}
-	if m, own := l.settings.Routes[route][tuner]; own {
-		return m
+	if !ordered {
+		m = l.settings.Modes[tuner]
 	}
-	return l.settings.Modes[tuner]
+	if m == Canary && l.untriable(tuner) != "" {
+		return Recommend
+	}
+	return m
+}
+
+// untriable is why a tuner's changes can't be tried; empty: they can.
+func (l *Loop) untriable(tuner string) string {
+	for _, t := range l.tuners {
+		if u, is := t.(Untriable); is && t.Name() == tuner {
+			return u.Why()
+		}
+	}
+	return ""
 }
 
 // tunes tells whether any tuner may change a route.

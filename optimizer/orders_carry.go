@@ -159,6 +159,9 @@ func (l *Loop) orderStanding(now time.Time, o *Order, d *Decision) error {
 		if !slices.ContainsFunc(l.tuners, func(t Tuner) bool { return t.Name() == o.Tuner }) {
 			return fmt.Errorf("%w: there is no tuner %q; there are %s", ErrOrder, o.Tuner, strings.Join(l.names(), ", "))
 		}
+		if why := l.untriable(o.Tuner); why != "" && o.Mode == Canary {
+			return fmt.Errorf("%w: what tuner %s changes can't be tried on a part of the traffic: %s; there are observe, recommend and auto", ErrOrder, o.Tuner, why)
+		}
 		l.orders.setMode(s)
 		delete(l.fences, o.Tuner)
 		d.Reason = fmt.Sprintf("set tuner %s of %s to %s", o.Tuner, where, o.Mode)

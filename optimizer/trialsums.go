@@ -29,7 +29,7 @@ const mostOfSession = 10
 
 func (a *armSums) addCost(x *window.Exchange, group uint64) {
 	w := work(float64(x.Input), float64(x.Output))
-	if x.CostNanoUSD <= 0 && !x.Cached || x.Unpriced || w <= 0 {
+	if x.CostNanoUSD <= 0 || x.Unpriced || w <= 0 {
 		return
 	}
 	g := &a.groups[group]

@@ -13,6 +13,13 @@ type Tuner interface {
 	Propose(e *RouteEvidence) Proposal
 }
 
+// Untriable is a tuner whose changes can't be tried on a part of the traffic, nor measured against the hold-back, because all traffic feels them. Its mode canary is
+// recommend.
+type Untriable interface {
+	// Why tells what all traffic shares.
+	Why() string
+}
+
 // Proposal is what a tuner wants, and why.
 type Proposal struct {
 	Changes  []Change        `json:"changes,omitempty"`

@@ -127,11 +127,34 @@ func TestCache_CountsByClass(t *testing.T) {
 
 	accounts := map[ledger.Key]ledger.Sums{}
 	g.p.ledger.Collect(time.Now(), func(_ int64, k ledger.Key, s *ledger.Sums) { k.Caller = ""; accounts[k] = *s })
-	asked, saved := accounts[ledger.Key{Provider: "openai", Model: "gpt-4o-mini", Route: "chat"}], accounts[ledger.Key{Model: "my-model", Route: "chat"}]
+	asked, saved := accounts[ledger.Key{Provider: "openai", Model: "gpt-4o-mini", Route: "chat"}], accounts[ledger.Key{Model: "gpt-4o-mini", Route: "chat"}]
 	if len(accounts) != 2 || asked.Attempts != 3 || 2*asked.CostNanoUSD != want || asked.Savings() != (ledger.Sums{}) {
 		t.Errorf("charged: %+v", accounts)
 	}
 	if saved.Cached != 6 || saved.SavedNanoUSD != want || saved.SavedNanos != int64(use.Sooner) || saved != saved.Savings() {
 		t.Errorf("credited %+v, want %d in 6 answers", saved, want)
+	}
+}
+
+// A client can't fill the ledger with names: what it calls a model counts only where a provider has accepted that, and as far as it is a name.
+func TestCache_CreditsAreBounded(t *testing.T) {
+	t.Parallel()
+	c := cachingConfig(echoingChat(t))
+	g := startCached(t, c, &mapCache{}, nil, io.Discard)
+	for range 2 {
+		body := fmt.Sprintf(`{"model":%q,"messages":[{"role":"user","content":"a"}]}`, strings.Repeat("x", 70_000))
+		if status, _, _ := askCached(t, g.addr, "", body, "Authorization", "Bearer k"); status != 200 {
+			t.Fatal(status)
+		}
+		settledFlights(t, g.p)
+	}
+	credited := int64(0)
+	g.p.ledger.Collect(time.Now(), func(_ int64, k ledger.Key, s *ledger.Sums) {
+		if credited += s.Cached; len(k.Model) > maxModelName {
+			t.Errorf("a model of %d bytes", len(k.Model))
+		}
+	})
+	if credited != 1 {
+		t.Errorf("%d answers credited", credited)
 	}
 }

@@ -19,7 +19,7 @@ type creditOf struct {
 	account *ledger.Account
 	era     uint64
 	cache   *cacheCounts // of the route
-	model   string       // as the client names it
+	model   string
 	caller  hashID
 }
 
@@ -65,12 +65,28 @@ func (x *Exchange) creditCache() {
 		return
 	}
 	c := &x.cache
-	last, era := &x.client.credit, x.p.ledger.Era()
-	if last.account == nil || last.era != era || last.cache != c.of.counts || last.model != c.model || last.caller != x.caller {
-		k := ledger.Key{Model: c.model, Route: x.routeName(), Caller: string(x.caller.appendTo(nil))}
-		*last = creditOf{x.p.ledger.Account(k), era, c.of.counts, c.model, x.caller}
+	last, era, model := &x.client.credit, x.p.ledger.Era(), x.creditedModel()
+	if last.account == nil || last.era != era || last.cache != c.of.counts || last.model != model || last.caller != x.caller {
+		k := ledger.Key{Model: labelValue(model), Route: x.routeName(), Caller: string(x.caller.appendTo(nil))}
+		*last = creditOf{x.p.ledger.Account(k), era, c.of.counts, model, x.caller}
 	}
 	last.account.Add(&ledger.Sums{Cached: 1, SavedNanoUSD: int64(c.saved), SavedNanos: int64(c.sooner)})
+}
+
+// creditedModel is the model that a kept answer is booked under: that of the route's targets where they have one of their own, whatever clients call it; else as
+// clients name it, which a provider has accepted.
+func (x *Exchange) creditedModel() string {
+	if x.route != nil {
+		for _, t := range x.route.targets {
+			if t.model != "" {
+				return t.model
+			}
+		}
+	}
+	if len(x.cache.model) > maxModelName {
+		return otherModel
+	}
+	return x.cache.model
 }
 
 // accountCharged is the one that the attempt belongs to.

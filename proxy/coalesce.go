@@ -58,7 +58,7 @@ func (p *Proxy) share(x *Exchange) (answered bool, err error) {
 	if !c.of.coalesce || c.asked.NoCache || x.ownHeaders && x.peek(optionsHeader) != nil { // who sets options for itself gets what they bring
 		return false, nil
 	}
-	id, tries := x.flightID(), 0
+	id, tries, alone := x.flightID(), 0, 0
 	f, reader := p.flights.Join(id, x.client.tether.Cut, tries)
 	for {
 		if reader == nil {
@@ -78,6 +78,11 @@ func (p *Proxy) share(x *Exchange) (answered bool, err error) {
 		case followRetry:
 			tries++
 		case followAlone:
+			if alone++; alone == mostAlone {
+				reader.Leave()
+				c.reader, c.followed = nil, false
+				return false, nil
+			}
 		}
 		f, c.reader = p.flights.Rejoin(f, x.client.tether.Cut, tries)
 		reader.Leave()
@@ -85,6 +90,9 @@ func (p *Proxy) share(x *Exchange) (answered bool, err error) {
 		c.followed = reader != nil
 	}
 }
+
+// mostAlone is after how many leaders that have failed on their own account an exchange goes its own way: in turn all would wait for each other.
+const mostAlone = 2
 
 // followVerdict is what following came to.
 type followVerdict uint8

@@ -70,23 +70,28 @@ func TestPromptEffect_WaitsForEnoughExchanges(t *testing.T) {
 func TestPromptBooks_BeginAnewWithAnotherLifetime(t *testing.T) {
 	t.Parallel()
 	var b promptBooks
-	route := func(life string) *config.Route { return &config.Route{Name: "r", PromptCache: life} }
-	if b.book(route("off")) != nil || b.book(route("")) != nil {
+	book := func(life string) *promptRoute { // that comes into force
+		c := config.Route{Name: "r", PromptCache: life}
+		p := b.book(&c)
+		b.install([]*routeState{{name: "r", config: c, prompts: p}})
+		return p
+	}
+	if book("off") != nil || book("") != nil {
 		t.Error("off: there is a book")
 	}
-	first := b.book(route("5m"))
-	if first == nil || first.hour || b.book(route("5m")) != first {
+	first := book("5m")
+	if first == nil || first.hour || book("5m") != first {
 		t.Fatal("the same lifetime has not the same book")
 	}
 	first.effect.until.Store(time.Now().Add(time.Hour).UnixNano())
-	hour := b.book(route("1h"))
+	hour := book("1h")
 	if !hour.hour || hour.counts != first.counts || hour.effect.suspended(time.Now()) {
 		t.Errorf("another lifetime: %+v", hour)
 	}
-	if b.book(route("off")) != nil {
+	if book("off") != nil {
 		t.Error("switched off: there is a book")
 	}
-	if again := b.book(route("1h")); again == hour || again.counts != first.counts {
+	if again := book("1h"); again == hour || again.counts != first.counts {
 		t.Error("switched on again: not judged anew, or without its counts")
 	}
 }

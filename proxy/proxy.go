@@ -63,6 +63,7 @@ type Proxy struct {
 
 	server    *fasthttp.Server
 	clients   *clients
+	listeners listeners
 	memory    *memoryGuard
 	exchanges sync.Pool
 	requests  sync.Pool
@@ -96,6 +97,7 @@ func New(o Options) (*Proxy, error) {
 	}
 	p.settings.Store(first)
 	p.books.prompts.install(first.routes.list)
+	first.followCaches()
 	p.metrics.set.RegisterMetricsWriter(p.writeRoutes)
 	p.metrics.set.RegisterMetricsWriter(p.books.cache.write)
 	p.metrics.set.RegisterMetricsWriter(p.books.prompts.write)

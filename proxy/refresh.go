@@ -83,9 +83,12 @@ func (b *background) stop() {
 // refresh begins to fetch an answer anew that the cache has just given out, if that is to be.
 func (p *Proxy) refresh(x *Exchange, now time.Time) {
 	c := &x.cache
+	if c.result == cacheRefresh {
+		return
+	}
 	if c.result == cacheHit && !c.refresh && c.steady && !c.asked.OnlyIfCached && c.of.route != "" {
 		n := c.of.counts
-		c.revalidates = n.revalidations.Begin(rand.Float64(), n.saved())
+		c.revalidates = n.revalidations.Begin(rand.Float64(), c.of.revalidate, n.saved())
 	}
 	if (c.refresh || c.revalidates) && !p.beginRefresh(x, now) && c.revalidates {
 		c.of.counts.revalidations.End(0)

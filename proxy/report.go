@@ -27,16 +27,15 @@ func (t *tale) choseFirst(c *pick.Choice) {
 
 // report tells whoever follows single exchanges what this one came to.
 func (x *Exchange) report(now time.Time, o window.Outcome) {
-	hit := x.cache.result == cacheHit || x.cache.result == cacheUpdating
 	// In what the cache answers or another exchange has brought no target has a part, and what is fetched anew is no client's.
-	if x.route == nil || x.p.ring == nil || x.cache.followed || x.cache.result == cacheRefresh || hit && !x.cacheIsTuned() {
+	if x.route == nil || x.p.ring == nil || x.cache.followed || x.cache.result == cacheRefresh || x.cache.result.pays() {
 		return
 	}
 	e := window.Exchange{
 		At: now, Route: x.route.name, Target: x.tale.first, Session: binary.LittleEndian.Uint64(x.session[:]), Class: uint8(x.class), Arm: uint8(x.arm),
 		Attempts: uint8(min(x.attempts, math.MaxUint8)), Forced: x.tale.forced, Late: x.tale.late, Hedged: x.hedged, HedgeWon: x.tale.hedgeWon, //nolint:gosec // bounded
 		Unpriced: x.unpriced, Expected: int64(x.bodyLen) / defaultBytesPerToken, Input: x.usage.InputTotal(), Output: x.usage.OutputTotal(), CostNanoUSD: int64(x.total), LostNanoUSD: int64(x.lost),
-		Cached: hit,
+		Shared: x.cache.keep && x.cacheIsTuned(),
 	}
 	if c := x.policy.Routes[x.route.name].Canary; c != nil && (x.arm == policy.Trial || x.arm == policy.Control) {
 		e.Trial = c.Salt
@@ -54,10 +53,7 @@ func (x *Exchange) report(now time.Time, o window.Outcome) {
 	if o == window.OK && !x.isStream() {
 		e.Wait = now.Sub(x.start)
 	}
-	if hit {
-		e.Wait = now.Sub(x.start)
-	}
-	if x.request.Stream && !hit {
+	if x.request.Stream {
 		begun := x.attempt.content
 		if !begun.IsZero() {
 			e.Wait = begun.Sub(x.start)

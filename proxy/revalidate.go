@@ -15,15 +15,13 @@ import (
 	"llm-auto-optimizer/proxy/cache"
 )
 
-// How often the answers of a route change is measured by asking for some of them again: of a hundred hits one is fetched anew in the background, and compared with
-// what the client was given. Answers that are fetched anyway while the old one is at hand count too.
+// How often the answers of a route change is measured by asking for some of them again: a share of the hits, one in a hundred by default, is fetched anew in the
+// background, and compared with what the client was given. Answers that are fetched anyway while the old one is at hand count too.
 const (
-	// revalidateShare of the hits are fetched anew.
-	revalidateShare = .01
 	// revalidateMost is how many may be on their way at once, of a route.
 	revalidateMost = 2
-	// revalidateSpend is what they may cost, as a part of what hits have saved.
-	revalidateSpend = .02
+	// revalidateSpend is what they may cost, as a part of what hits have saved, in times of the share.
+	revalidateSpend = 2
 	// hazardMemory is how many comparisons what is known is about.
 	hazardMemory = 2000
 )
@@ -34,6 +32,7 @@ type revalidations struct {
 	spent    atomic.Int64 // nano-dollars
 
 	mu      sync.Mutex
+	subject string // what they are about: the targets, and what the classes are
 	hazards [classes]analysis.Hazard
 	results [classes]revalidated
 }
@@ -41,13 +40,10 @@ type revalidations struct {
 // revalidated counts comparisons.
 type revalidated struct{ same, changed, unknown uint64 }
 
-// mustRevalidate tells whether a hit is one of those to be fetched anew; draw is uniform in [0, 1).
-func mustRevalidate(draw float64) bool { return draw < revalidateShare }
-
-// Begin tells whether a hit is to be fetched anew in the background now: it is drawn for it, few enough are on their way, and what they have cost is little beside
-// what hits have saved. After true End must be called, once.
-func (r *revalidations) Begin(draw float64, saved config.NanoUSD) bool {
-	if !mustRevalidate(draw) || float64(r.spent.Load()) > revalidateSpend*float64(saved) {
+// Begin tells whether a hit is to be fetched anew in the background now: it is one of the share that is drawn for it, few enough are on their way, and what they have
+// cost is little beside what hits have saved. draw is uniform in [0, 1). After true End must be called, once.
+func (r *revalidations) Begin(draw, share float64, saved config.NanoUSD) bool {
+	if draw >= share || float64(r.spent.Load()) > revalidateSpend*share*float64(saved) {
 		return false
 	}
 	if r.underWay.Add(1) > revalidateMost {
@@ -61,6 +57,16 @@ func (r *revalidations) Begin(draw float64, saved config.NanoUSD) bool {
 func (r *revalidations) End(cost config.NanoUSD) {
 	r.spent.Add(int64(cost))
 	r.underWay.Add(-1)
+}
+
+// about says what answers are about from now on. It tells whether that is something else than before, of which nothing is known.
+func (r *revalidations) about(subject string) (anew bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if anew = r.subject != subject; anew {
+		r.subject, r.hazards = subject, [classes]analysis.Hazard{}
+	}
+	return anew
 }
 
 // observeRevalidation takes in that an answer was fetched anew when it had that age.

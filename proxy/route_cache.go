@@ -18,7 +18,10 @@ type routeCache struct {
 
 	coalesce bool          // who asks the same at the same time shares an answer
 	pace     time.Duration // between two events of a kept stream
-	route    string        // empty outside of routes
+
+	revalidate float64 // share of the hits that are fetched anew to see whether they have changed
+	route      string  // empty outside of routes
+	about      string  // what the answers' statistics are about: others' tell nothing
 }
 
 // newRouteCache is nil where nothing is kept.
@@ -27,7 +30,7 @@ func newRouteCache(c *config.CacheRules, route, key string, books *cacheBooks) (
 		return nil, nil //nolint:nilnil // there is none
 	}
 	rules, err := rulesOf(c)
-	of := &routeCache{key: key, rules: rules, counts: books.book(route), coalesce: c.Coalesce, pace: c.Pace}
+	of := &routeCache{key: key, rules: rules, counts: books.book(route), coalesce: c.Coalesce, pace: c.Pace, revalidate: float64(c.Revalidate)}
 	if route != directRoute {
 		of.route = route
 	}
@@ -35,12 +38,12 @@ func newRouteCache(c *config.CacheRules, route, key string, books *cacheBooks) (
 }
 
 // follow has ghosts follow a route, with so much room for the answers of all. It may be called while requests use the cache.
-func (c *routeCache) follow(room *config.Cache) {
+func (c *routeCache) follow(memory int64) {
 	if c == nil {
 		return
 	}
-	memory := int64(max(room.Memory, room.Disk))
-	if g := c.counts.ghosts.Load(); g == nil || g.memory != memory {
+	anew := c.counts.revalidations.about(c.about)
+	if g := c.counts.ghosts.Load(); g == nil || g.memory != memory || anew {
 		c.counts.ghosts.Store(&ghosts{memory: memory})
 	}
 }

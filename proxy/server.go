@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -61,7 +62,43 @@ func (p *Proxy) Serve(ln net.Listener, t *tls.Config) error {
 		t = t.Clone()
 		t.NextProtos = []string{"http/1.1"}
 	}
-	return p.server.Serve(&listener{Listener: ln, clients: p.clients, tls: t, failed: p.acceptFailed})
+	l := &listener{Listener: ln, clients: p.clients, tls: t, failed: p.acceptFailed}
+	if !p.listeners.enter(l) {
+		return ln.Close()
+	}
+	if err := p.server.Serve(l); err != nil && !p.listeners.over() {
+		return err
+	}
+	return nil
+}
+
+// listeners are what connections are accepted from. fasthttp closes those that it knows; one that begins to be served during a shutdown it would serve for ever.
+type listeners struct {
+	mu   sync.Mutex
+	all  []net.Listener
+	done bool
+}
+
+func (s *listeners) enter(l net.Listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = append(s.all, l)
+	return !s.done
+}
+
+func (s *listeners) over() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.done
+}
+
+func (s *listeners) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.done = true
+	for _, l := range s.all {
+		_ = l.Close()
+	}
 }
 
 func (p *Proxy) acceptFailed(err error) {
@@ -79,6 +116,7 @@ func (p *Proxy) Drain() { p.draining.Store(true) }
 func (p *Proxy) Shutdown(ctx context.Context) error {
 	p.draining.Store(true)
 	err := p.server.ShutdownWithContext(ctx)
+	p.listeners.close()
 	if err == nil {
 		p.waitTunnels(ctx)
 	}

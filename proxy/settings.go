@@ -13,13 +13,14 @@ import (
 // settings are what the configuration tells the request path. They never change: a reload puts others in their place, and an
 // exchange obeys those that were in force when it began.
 type settings struct {
-	providers map[string]*providerState
-	builtin   [provider.Gemini + 1]*providerState // by dialect: whom a path without a provider's name means
-	fallback  *providerState                      // whose dialect shapes errors while nothing better is known
-	routes    *routes
-	direct    *routeCache     // of requests that no route matches; nil: none
-	policy    policy.Snapshot // what the configuration itself asks for
-	flags     *config.FlagSet
+	providers  map[string]*providerState
+	builtin    [provider.Gemini + 1]*providerState // by dialect: whom a path without a provider's name means
+	fallback   *providerState                      // whose dialect shapes errors while nothing better is known
+	routes     *routes
+	direct     *routeCache     // of requests that no route matches; nil: none
+	answerRoom int64           // bytes for the kept answers of all routes
+	policy     policy.Snapshot // what the configuration itself asks for
+	flags      *config.FlagSet
 
 	maxBody, replayLimit      int
 	bodyTimeout, writeTimeout time.Duration
@@ -68,14 +69,24 @@ func newSettings(c *config.Config, old *settings, rawIO bool, books *books) (*se
 			if r.answers, err = newRouteCache(&r.config.Cache, r.name, cacheKeyOf(&r.config, s.providers), &books.cache); err != nil {
 				return nil, fmt.Errorf("routes.%s.%w", r.name, err)
 			}
+			if r.answers != nil {
+				r.answers.about = fmt.Sprint(r.answers.key, r.config.Classes)
+			}
 			r.prompts = books.prompts.book(&r.config)
 		}
-		r.answers.follow(&c.Cache)
 	}
+	s.answerRoom = int64(max(c.Cache.Memory, c.Cache.Disk))
 	if s.fallback = s.builtin[provider.OpenAI]; s.fallback == nil {
 		s.fallback = &providerState{dialect: provider.OpenAI}
 	}
 	return s, nil
+}
+
+// followCaches has ghosts follow the routes that have come into force.
+func (s *settings) followCaches() {
+	for _, r := range s.routes.list {
+		r.answers.follow(s.answerRoom)
+	}
 }
 
 // keep is the state of a provider whose configuration is still the same, or nil.
@@ -117,6 +128,7 @@ func (p *Proxy) replace(old, next *settings) {
 	p.publish(old, next)
 	p.settings.Store(next)
 	p.books.prompts.install(next.routes.list)
+	next.followCaches()
 	for name, state := range old.providers {
 		now := next.providers[name]
 		if now == state {

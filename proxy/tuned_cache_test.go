@@ -221,26 +221,65 @@ func TestTunedCache_LearnsWhatChanges(t *testing.T) {
 	}
 }
 
+// Hits are fetched anew in the background as often as is set, and compared: the clients get what is kept.
+func TestRevalidations_InTheBackground(t *testing.T) {
+	t.Parallel()
+	s := newCacheStand(t, func(c *config.Config) {
+		r := c.Routes["faq"]
+		r.Cache.Revalidate = 1
+		c.Routes["faq"] = r
+	})
+	n := s.p.books.cache.book("faq")
+	check := func(same, changed uint64) {
+		t.Helper()
+		eventually(t, "the comparison", func() bool {
+			n.revalidations.mu.Lock()
+			defer n.revalidations.mu.Unlock()
+			got := n.revalidations.results[light]
+			return got.same == same && got.changed == changed && s.p.flights.Len() == 0
+		})
+	}
+	s.ask("q")
+	settledFlights(t, s.p)
+	if got := s.ask("q"); got != "hit" {
+		t.Error(got)
+	}
+	check(1, 0)
+	s.say("two")
+	if got := s.ask("q"); got != "hit" {
+		t.Error(got)
+	}
+	check(1, 1)
+	sums := n.all()
+	if sums.Results["refresh"] != 2 || sums.Results["hit"] != 2 || sums.Spent <= 0 || config.NanoUSD(n.revalidations.spent.Load()) != sums.Spent || n.revalidations.underWay.Load() != 0 {
+		t.Errorf("%+v, spent %d, %d under way", sums, n.revalidations.spent.Load(), n.revalidations.underWay.Load())
+	}
+}
+
 func TestRevalidations_AreFewAndCheap(t *testing.T) {
 	t.Parallel()
 	r := &revalidations{}
 	drawn := 0
 	for i := range 10000 {
-		if mustRevalidate(float64(i) / 10000) {
+		if r.Begin(float64(i)/10000, .01, 0) {
 			drawn++
+			r.End(0)
 		}
 	}
 	if drawn != 100 {
 		t.Errorf("%d of 10,000", drawn)
 	}
-	if !r.Begin(0, 0) || !r.Begin(.005, 0) || r.Begin(0, 0) || r.Begin(.5, 0) {
+	if (&revalidations{}).Begin(0, 0, 0) {
+		t.Error("off, and yet")
+	}
+	if !r.Begin(0, .01, 0) || !r.Begin(.005, .01, 0) || r.Begin(0, .01, 0) || r.Begin(.5, .01, 0) {
 		t.Error("two at once are too few, or three are not too many")
 	}
 	r.End(3)
-	if r.Begin(0, 100) {
+	if r.Begin(0, .01, 100) {
 		t.Error("they cost more than 2 % of what was saved")
 	}
-	if !r.Begin(0, 1000) {
+	if !r.Begin(0, .01, 1000) {
 		t.Error("they are cheap enough")
 	}
 }
@@ -290,35 +329,37 @@ func TestTunedCache_GhostsFollow(t *testing.T) {
 	}
 }
 
-// Hits are told to whoever follows the arms only where these differ in what they do with the cache, and never as a target's.
-func TestTunedCache_HitsCountWhereArmsDiffer(t *testing.T) {
+// Hits are told to nobody who follows arms. What is asked of targets is, and marked where arms differ in what they do with the cache that they share.
+func TestTunedCache_WhatArmsShareIsMarked(t *testing.T) {
 	t.Parallel()
 	s := newCacheStand(t, nil)
-	heard := func() (cached, others int) {
+	heard := func() (shared, others int) {
 		s.ring.Drain(func(e *window.Exchange) {
-			switch {
-			case !e.Cached:
-				others++
-			case e.Target != "" || e.CostNanoUSD != 0 || e.Failed || e.Violation || e.Attempts != 0 || e.Output == 0 || e.Wait <= 0 || e.Arm != uint8(policy.Treated):
+			if e.Target == "" {
 				t.Errorf("%+v", e)
-			default:
-				cached++
+			}
+			if e.Shared {
+				shared++
+			} else {
+				others++
 			}
 		})
-		return cached, others
+		return shared, others
 	}
 	s.ask("q")
 	s.ask("q")
-	if cached, others := heard(); cached != 0 || others != 1 {
-		t.Errorf("as configured: %d hits, %d others", cached, others)
+	if shared, others := heard(); shared != 0 || others != 1 {
+		t.Errorf("as configured: %d shared, %d others", shared, others)
 	}
 	s.tune(t, func(r *policy.Route) {
 		static := r.Parameters
 		r.Static, r.Cache.TTL[light] = &static, 7200
 	})
 	s.ask("q")
-	if cached, others := heard(); cached != 1 || others != 0 {
-		t.Errorf("tuned: %d hits, %d others", cached, others)
+	s.ask("another")
+	s.ask("another", "Cache-Control", "no-store")
+	if shared, others := heard(); shared != 1 || others != 1 {
+		t.Errorf("tuned: %d shared, %d others", shared, others)
 	}
 }
 

@@ -73,6 +73,5 @@ func TestTurn(t *testing.T) {
 		t.Errorf("the error is %v", err)
 	}
 	w.Unlock()
-	w.Lock()
-	defer w.Unlock()
+	ok(t, w.LockWithin(t.Context()))
 }

@@ -23,6 +23,9 @@ func (m *Memory) heldBy(route uint64) *atomic.Int64 {
 
 // makeRoom gives entries of a route up until another one fits below its limit; false: it does not. The shard's gate is held for reading.
 func (m *Memory) makeRoom(e *memoryEntryOf, limit int64) bool {
+	if e.cost() > limit {
+		return false
+	}
 	held := m.heldBy(e.tags[0])
 	for tries := 0; held.Load()+e.cost() > limit; tries++ {
 		if tries == roomTries {

@@ -25,7 +25,7 @@ type Exchange struct {
 	Failed        bool // the client got no answer, or a broken one
 	Violation     bool // the same, or an answer that began later than the route's objective
 	Unpriced      bool // part of what it cost is not known
-	Cached        bool // the cache has answered it, and no target: it cost nothing
+	Shared        bool // what it came to depends on what all arms have kept together: it proves nothing of its own
 	Input, Output int64
 	Expected      int64         // input tokens, as they were estimated before anything was chosen; 0: not known
 	CostNanoUSD   int64         // of all attempts

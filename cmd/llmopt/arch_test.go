@@ -25,6 +25,7 @@ var arrows = map[string][]string{
 	"proxy":             {"proxy/...", "analysis/...", "config"},
 	"proxy/cache":       {"proxy/provider", "proxy/sse", "config"},
 	"proxy/ledger":      {},
+	"proxy/limit":       {},
 	"proxy/policy":      {},
 	"proxy/provider":    {"proxy/sse"},
 	"proxy/pick":        {"proxy/policy", "analysis/..."},
@@ -49,7 +50,7 @@ var doors = map[string][]string{
 
 // pure packages take bytes, times and random draws as arguments; these imports would let them do I/O.
 var (
-	pure  = []string{"proxy/policy", "proxy/cache", "proxy/provider", "proxy/pick", "proxy/sse", "analysis"}
+	pure  = []string{"proxy/policy", "proxy/cache", "proxy/limit", "proxy/provider", "proxy/pick", "proxy/sse", "analysis"}
 	doing = []string{"net", "net/http", "os", "os/exec", "os/signal", "syscall", "io/ioutil", "log", "database/sql"}
 )
 

@@ -15,9 +15,10 @@ import (
 
 // cacheCmd shows the kept answers of a running server, and purges them.
 type cacheCmd struct {
-	Stats cacheStatsCmd `cmd:"" default:"withargs" help:"Show how full the cache is, and what it did for each route."`
-	Show  cacheShowCmd  `cmd:"" help:"Show one kept answer."`
-	Purge cachePurgeCmd `cmd:"" help:"Give up kept answers: those for which all that is named holds."`
+	Stats  cacheStatsCmd  `cmd:"" default:"withargs" help:"Show how full the cache is, and what it did for each route."`
+	Curves cacheCurvesCmd `cmd:"" help:"Show what caches of other sizes and times to live would have done, and how often answers change."`
+	Show   cacheShowCmd   `cmd:"" help:"Show one kept answer."`
+	Purge  cachePurgeCmd  `cmd:"" help:"Give up kept answers: those for which all that is named holds."`
 }
 
 type cacheStatsCmd struct {

@@ -12,6 +12,7 @@ import (
 // Cache keeps answers. The errors of its calls carry the codes that those who ask get; see connect.CodeOf.
 type Cache interface {
 	Stats() *controlpb.CacheStatsResponse
+	Curves() *controlpb.CacheCurvesResponse
 	LookUp(ctx context.Context, req *controlpb.LookUpCacheRequest) (*controlpb.LookUpCacheResponse, error)
 	// Purge is carried out whether or not the one who asked for it still waits.
 	Purge(ctx context.Context, req *controlpb.PurgeCacheRequest) (*controlpb.PurgeCacheResponse, error)
@@ -33,6 +34,14 @@ func (a *admin) CacheStats(context.Context, *controlpb.CacheStatsRequest) (*cont
 		return nil, err
 	}
 	return c.Stats(), nil
+}
+
+func (a *admin) CacheCurves(context.Context, *controlpb.CacheCurvesRequest) (*controlpb.CacheCurvesResponse, error) {
+	c, err := a.cached()
+	if err != nil {
+		return nil, err
+	}
+	return c.Curves(), nil
 }
 
 func (a *admin) LookUpCache(ctx context.Context, req *controlpb.LookUpCacheRequest) (*controlpb.LookUpCacheResponse, error) {

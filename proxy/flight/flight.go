@@ -24,6 +24,7 @@ type Flight[H, E any] struct {
 	last      *piece // to which is appended
 	size      int    // bytes published
 	end       *E
+	until     time.Time     // it can be joined, once it has landed; zero: it has not
 	news      chan struct{} // closed at the next change; nil: nobody waits for it
 }
 
@@ -53,6 +54,9 @@ func (f *Flight[H, E]) Followed() bool {
 func (f *Flight[H, E]) board(ended bool) *Reader[H, E] {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if !f.until.IsZero() && time.Now().After(f.until) { // the timer may be late
+		f.closed = true
+	}
 	if f.first == nil || f.closed && !(ended && f.end != nil) {
 		return nil
 	}
@@ -124,6 +128,9 @@ func (f *Flight[H, E]) Land(linger time.Duration) {
 		return
 	}
 	if linger > 0 {
+		f.mu.Lock()
+		f.until = time.Now().Add(linger)
+		f.mu.Unlock()
 		time.AfterFunc(linger, func() { f.Land(0) })
 		return
 	}

@@ -77,6 +77,8 @@ const (
 	AdminExplainProcedure = "/llmopt.control.v1.Admin/Explain"
 	// AdminCacheStatsProcedure is the fully-qualified name of the Admin's CacheStats RPC.
 	AdminCacheStatsProcedure = "/llmopt.control.v1.Admin/CacheStats"
+	// AdminCacheCurvesProcedure is the fully-qualified name of the Admin's CacheCurves RPC.
+	AdminCacheCurvesProcedure = "/llmopt.control.v1.Admin/CacheCurves"
 	// AdminLookUpCacheProcedure is the fully-qualified name of the Admin's LookUpCache RPC.
 	AdminLookUpCacheProcedure = "/llmopt.control.v1.Admin/LookUpCache"
 	// AdminPurgeCacheProcedure is the fully-qualified name of the Admin's PurgeCache RPC.
@@ -121,6 +123,8 @@ type AdminClient interface {
 	Explain(context.Context, *ExplainRequest) (*ExplainResponse, error)
 	// CacheStats says how the cache of answers does: its tiers, and what it did for each route.
 	CacheStats(context.Context, *CacheStatsRequest) (*CacheStatsResponse, error)
+	// CacheCurves says what caches of other sizes and times to live would have answered, and how often answers change. Routes that keep nothing are left out.
+	CacheCurves(context.Context, *CacheCurvesRequest) (*CacheCurvesResponse, error)
 	// LookUpCache describes a kept answer. It does not count as a hit. NOT_FOUND where there is none, UNAVAILABLE while the disk can't be asked for it,
 	// DATA_LOSS for one that is damaged, FAILED_PRECONDITION where no answers are kept.
 	LookUpCache(context.Context, *LookUpCacheRequest) (*LookUpCacheResponse, error)
@@ -259,6 +263,13 @@ func NewAdminClient(httpClient connect.HTTPClient, baseURL string, opts ...conne
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		cacheCurves: connect.NewClient[CacheCurvesRequest, CacheCurvesResponse](
+			httpClient,
+			baseURL+AdminCacheCurvesProcedure,
+			connect.WithSchema(adminMethods.ByName("CacheCurves")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 		lookUpCache: connect.NewClient[LookUpCacheRequest, LookUpCacheResponse](
 			httpClient,
 			baseURL+AdminLookUpCacheProcedure,
@@ -295,6 +306,7 @@ type adminClient struct {
 	watchStatus    *connect.Client[WatchStatusRequest, WatchStatusResponse]
 	explain        *connect.Client[ExplainRequest, ExplainResponse]
 	cacheStats     *connect.Client[CacheStatsRequest, CacheStatsResponse]
+	cacheCurves    *connect.Client[CacheCurvesRequest, CacheCurvesResponse]
 	lookUpCache    *connect.Client[LookUpCacheRequest, LookUpCacheResponse]
 	purgeCache     *connect.Client[PurgeCacheRequest, PurgeCacheResponse]
 }
@@ -449,6 +461,15 @@ func (c *adminClient) CacheStats(ctx context.Context, req *CacheStatsRequest) (*
 	return nil, err
 }
 
+// CacheCurves calls llmopt.control.v1.Admin.CacheCurves.
+func (c *adminClient) CacheCurves(ctx context.Context, req *CacheCurvesRequest) (*CacheCurvesResponse, error) {
+	response, err := c.cacheCurves.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // LookUpCache calls llmopt.control.v1.Admin.LookUpCache.
 func (c *adminClient) LookUpCache(ctx context.Context, req *LookUpCacheRequest) (*LookUpCacheResponse, error) {
 	response, err := c.lookUpCache.CallUnary(ctx, connect.NewRequest(req))
@@ -505,6 +526,8 @@ type AdminHandler interface {
 	Explain(context.Context, *ExplainRequest) (*ExplainResponse, error)
 	// CacheStats says how the cache of answers does: its tiers, and what it did for each route.
 	CacheStats(context.Context, *CacheStatsRequest) (*CacheStatsResponse, error)
+	// CacheCurves says what caches of other sizes and times to live would have answered, and how often answers change. Routes that keep nothing are left out.
+	CacheCurves(context.Context, *CacheCurvesRequest) (*CacheCurvesResponse, error)
 	// LookUpCache describes a kept answer. It does not count as a hit. NOT_FOUND where there is none, UNAVAILABLE while the disk can't be asked for it,
 	// DATA_LOSS for one that is damaged, FAILED_PRECONDITION where no answers are kept.
 	LookUpCache(context.Context, *LookUpCacheRequest) (*LookUpCacheResponse, error)
@@ -639,6 +662,13 @@ func NewAdminHandler(svc AdminHandler, opts ...connect.HandlerOption) (string, h
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	adminCacheCurvesHandler := connect.NewUnaryHandlerSimple(
+		AdminCacheCurvesProcedure,
+		svc.CacheCurves,
+		connect.WithSchema(adminMethods.ByName("CacheCurves")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	adminLookUpCacheHandler := connect.NewUnaryHandlerSimple(
 		AdminLookUpCacheProcedure,
 		svc.LookUpCache,
@@ -690,6 +720,8 @@ func NewAdminHandler(svc AdminHandler, opts ...connect.HandlerOption) (string, h
 			adminExplainHandler.ServeHTTP(w, r)
 		case AdminCacheStatsProcedure:
 			adminCacheStatsHandler.ServeHTTP(w, r)
+		case AdminCacheCurvesProcedure:
+			adminCacheCurvesHandler.ServeHTTP(w, r)
 		case AdminLookUpCacheProcedure:
 			adminLookUpCacheHandler.ServeHTTP(w, r)
 		case AdminPurgeCacheProcedure:
@@ -773,6 +805,10 @@ func (UnimplementedAdminHandler) Explain(context.Context, *ExplainRequest) (*Exp
 
 func (UnimplementedAdminHandler) CacheStats(context.Context, *CacheStatsRequest) (*CacheStatsResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("llmopt.control.v1.Admin.CacheStats is not implemented"))
+}
+
+func (UnimplementedAdminHandler) CacheCurves(context.Context, *CacheCurvesRequest) (*CacheCurvesResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("llmopt.control.v1.Admin.CacheCurves is not implemented"))
 }
 
 func (UnimplementedAdminHandler) LookUpCache(context.Context, *LookUpCacheRequest) (*LookUpCacheResponse, error) {

@@ -4364,6 +4364,333 @@ func (x *ClassCache) GetServedBytes() uint64 {
 	return 0
 }
 
+type CacheCurvesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CacheCurvesRequest) Reset() {
+	*x = CacheCurvesRequest{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CacheCurvesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CacheCurvesRequest) ProtoMessage() {}
+
+func (x *CacheCurvesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CacheCurvesRequest.ProtoReflect.Descriptor instead.
+func (*CacheCurvesRequest) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{59}
+}
+
+type CacheCurvesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Routes        []*RouteCurves         `protobuf:"bytes,1,rep,name=routes,proto3" json:"routes,omitempty"` // in the order of the configuration
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CacheCurvesResponse) Reset() {
+	*x = CacheCurvesResponse{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CacheCurvesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CacheCurvesResponse) ProtoMessage() {}
+
+func (x *CacheCurvesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CacheCurvesResponse.ProtoReflect.Descriptor instead.
+func (*CacheCurvesResponse) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *CacheCurvesResponse) GetRoutes() []*RouteCurves {
+	if x != nil {
+		return x.Routes
+	}
+	return nil
+}
+
+// RouteCurves are what is known of a route's cache beyond what it did.
+type RouteCurves struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Route         string                 `protobuf:"bytes,1,opt,name=route,proto3" json:"route,omitempty"`
+	MemoryBytes   int64                  `protobuf:"varint,2,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"` // room for the answers of all routes: in memory or, where that is more, on disk
+	EntryBytes    float64                `protobuf:"fixed64,3,opt,name=entry_bytes,json=entryBytes,proto3" json:"entry_bytes,omitempty"`   // mean size of an answer as it is kept; 0: not known
+	Sizes         []*CachePoint          `protobuf:"bytes,4,rep,name=sizes,proto3" json:"sizes,omitempty"`                                 // by size, with the route's own time to live; none: too little has come
+	Classes       []*ClassCurve          `protobuf:"bytes,5,rep,name=classes,proto3" json:"classes,omitempty"`                             // light, medium, heavy
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RouteCurves) Reset() {
+	*x = RouteCurves{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[61]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RouteCurves) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RouteCurves) ProtoMessage() {}
+
+func (x *RouteCurves) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[61]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RouteCurves.ProtoReflect.Descriptor instead.
+func (*RouteCurves) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{61}
+}
+
+func (x *RouteCurves) GetRoute() string {
+	if x != nil {
+		return x.Route
+	}
+	return ""
+}
+
+func (x *RouteCurves) GetMemoryBytes() int64 {
+	if x != nil {
+		return x.MemoryBytes
+	}
+	return 0
+}
+
+func (x *RouteCurves) GetEntryBytes() float64 {
+	if x != nil {
+		return x.EntryBytes
+	}
+	return 0
+}
+
+func (x *RouteCurves) GetSizes() []*CachePoint {
+	if x != nil {
+		return x.Sizes
+	}
+	return nil
+}
+
+func (x *RouteCurves) GetClasses() []*ClassCurve {
+	if x != nil {
+		return x.Classes
+	}
+	return nil
+}
+
+// ClassCurve is the same of a class of requests.
+type ClassCurve struct {
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	Class             string                 `protobuf:"bytes,1,opt,name=class,proto3" json:"class,omitempty"`
+	TtlSeconds        float64                `protobuf:"fixed64,2,opt,name=ttl_seconds,json=ttlSeconds,proto3" json:"ttl_seconds,omitempty"`                          // in force
+	Ttls              []*CachePoint          `protobuf:"bytes,3,rep,name=ttls,proto3" json:"ttls,omitempty"`                                                          // by time to live, with the memory that there is; none: too little has come
+	Compared          float64                `protobuf:"fixed64,4,opt,name=compared,proto3" json:"compared,omitempty"`                                                // answers that were fetched anew, faded
+	Changed           float64                `protobuf:"fixed64,5,opt,name=changed,proto3" json:"changed,omitempty"`                                                  // of them
+	ChangesPerDay     float64                `protobuf:"fixed64,6,opt,name=changes_per_day,json=changesPerDay,proto3" json:"changes_per_day,omitempty"`               // of an answer, most likely; unset: not known
+	ChangesPerDayMost float64                `protobuf:"fixed64,7,opt,name=changes_per_day_most,json=changesPerDayMost,proto3" json:"changes_per_day_most,omitempty"` // that it is below with a confidence of 80 %
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *ClassCurve) Reset() {
+	*x = ClassCurve{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[62]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClassCurve) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClassCurve) ProtoMessage() {}
+
+func (x *ClassCurve) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[62]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClassCurve.ProtoReflect.Descriptor instead.
+func (*ClassCurve) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{62}
+}
+
+func (x *ClassCurve) GetClass() string {
+	if x != nil {
+		return x.Class
+	}
+	return ""
+}
+
+func (x *ClassCurve) GetTtlSeconds() float64 {
+	if x != nil {
+		return x.TtlSeconds
+	}
+	return 0
+}
+
+func (x *ClassCurve) GetTtls() []*CachePoint {
+	if x != nil {
+		return x.Ttls
+	}
+	return nil
+}
+
+func (x *ClassCurve) GetCompared() float64 {
+	if x != nil {
+		return x.Compared
+	}
+	return 0
+}
+
+func (x *ClassCurve) GetChanged() float64 {
+	if x != nil {
+		return x.Changed
+	}
+	return 0
+}
+
+func (x *ClassCurve) GetChangesPerDay() float64 {
+	if x != nil {
+		return x.ChangesPerDay
+	}
+	return 0
+}
+
+func (x *ClassCurve) GetChangesPerDayMost() float64 {
+	if x != nil {
+		return x.ChangesPerDayMost
+	}
+	return 0
+}
+
+// CachePoint is a cache of a size and a time to live. Amounts are for the rate at which the route is asked.
+type CachePoint struct {
+	state              protoimpl.MessageState `protogen:"open.v1"`
+	SizeBytes          int64                  `protobuf:"varint,1,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	TtlSeconds         float64                `protobuf:"fixed64,2,opt,name=ttl_seconds,json=ttlSeconds,proto3" json:"ttl_seconds,omitempty"` // 0: for ever
+	HitRatio           float64                `protobuf:"fixed64,3,opt,name=hit_ratio,json=hitRatio,proto3" json:"hit_ratio,omitempty"`
+	SavedUsdPerDay     float64                `protobuf:"fixed64,4,opt,name=saved_usd_per_day,json=savedUsdPerDay,proto3" json:"saved_usd_per_day,omitempty"`
+	SavedSecondsPerDay float64                `protobuf:"fixed64,5,opt,name=saved_seconds_per_day,json=savedSecondsPerDay,proto3" json:"saved_seconds_per_day,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *CachePoint) Reset() {
+	*x = CachePoint{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[63]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CachePoint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CachePoint) ProtoMessage() {}
+
+func (x *CachePoint) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[63]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CachePoint.ProtoReflect.Descriptor instead.
+func (*CachePoint) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{63}
+}
+
+func (x *CachePoint) GetSizeBytes() int64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
+func (x *CachePoint) GetTtlSeconds() float64 {
+	if x != nil {
+		return x.TtlSeconds
+	}
+	return 0
+}
+
+func (x *CachePoint) GetHitRatio() float64 {
+	if x != nil {
+		return x.HitRatio
+	}
+	return 0
+}
+
+func (x *CachePoint) GetSavedUsdPerDay() float64 {
+	if x != nil {
+		return x.SavedUsdPerDay
+	}
+	return 0
+}
+
+func (x *CachePoint) GetSavedSecondsPerDay() float64 {
+	if x != nil {
+		return x.SavedSecondsPerDay
+	}
+	return 0
+}
+
 type LookUpCacheRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`        // 64 hexadecimal digits, the cache_key of the access log
@@ -4374,7 +4701,7 @@ type LookUpCacheRequest struct {
 
 func (x *LookUpCacheRequest) Reset() {
 	*x = LookUpCacheRequest{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[59]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4386,7 +4713,7 @@ func (x *LookUpCacheRequest) String() string {
 func (*LookUpCacheRequest) ProtoMessage() {}
 
 func (x *LookUpCacheRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[59]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4399,7 +4726,7 @@ func (x *LookUpCacheRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LookUpCacheRequest.ProtoReflect.Descriptor instead.
 func (*LookUpCacheRequest) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{59}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *LookUpCacheRequest) GetKey() string {
@@ -4453,7 +4780,7 @@ type LookUpCacheResponse struct {
 
 func (x *LookUpCacheResponse) Reset() {
 	*x = LookUpCacheResponse{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[60]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4465,7 +4792,7 @@ func (x *LookUpCacheResponse) String() string {
 func (*LookUpCacheResponse) ProtoMessage() {}
 
 func (x *LookUpCacheResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[60]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4478,7 +4805,7 @@ func (x *LookUpCacheResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LookUpCacheResponse.ProtoReflect.Descriptor instead.
 func (*LookUpCacheResponse) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{60}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *LookUpCacheResponse) GetKey() string {
@@ -4701,7 +5028,7 @@ type PurgeCacheRequest struct {
 
 func (x *PurgeCacheRequest) Reset() {
 	*x = PurgeCacheRequest{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[61]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4713,7 +5040,7 @@ func (x *PurgeCacheRequest) String() string {
 func (*PurgeCacheRequest) ProtoMessage() {}
 
 func (x *PurgeCacheRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[61]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4726,7 +5053,7 @@ func (x *PurgeCacheRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeCacheRequest.ProtoReflect.Descriptor instead.
 func (*PurgeCacheRequest) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{61}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *PurgeCacheRequest) GetKey() string {
@@ -4801,7 +5128,7 @@ type PurgeCacheResponse struct {
 
 func (x *PurgeCacheResponse) Reset() {
 	*x = PurgeCacheResponse{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[62]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4813,7 +5140,7 @@ func (x *PurgeCacheResponse) String() string {
 func (*PurgeCacheResponse) ProtoMessage() {}
 
 func (x *PurgeCacheResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[62]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4826,7 +5153,7 @@ func (x *PurgeCacheResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeCacheResponse.ProtoReflect.Descriptor instead.
 func (*PurgeCacheResponse) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{62}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *PurgeCacheResponse) GetMemoryEntries() int64 {
@@ -5234,7 +5561,36 @@ const file_optimizer_control_controlpb_control_proto_rawDesc = "" +
 	"\fserved_bytes\x18\x06 \x01(\x04R\vservedBytes\x1a;\n" +
 	"\rRequestsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\">\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\x14\n" +
+	"\x12CacheCurvesRequest\"M\n" +
+	"\x13CacheCurvesResponse\x126\n" +
+	"\x06routes\x18\x01 \x03(\v2\x1e.llmopt.control.v1.RouteCurvesR\x06routes\"\xd5\x01\n" +
+	"\vRouteCurves\x12\x14\n" +
+	"\x05route\x18\x01 \x01(\tR\x05route\x12!\n" +
+	"\fmemory_bytes\x18\x02 \x01(\x03R\vmemoryBytes\x12\x1f\n" +
+	"\ventry_bytes\x18\x03 \x01(\x01R\n" +
+	"entryBytes\x123\n" +
+	"\x05sizes\x18\x04 \x03(\v2\x1d.llmopt.control.v1.CachePointR\x05sizes\x127\n" +
+	"\aclasses\x18\x05 \x03(\v2\x1d.llmopt.control.v1.ClassCurveR\aclasses\"\x85\x02\n" +
+	"\n" +
+	"ClassCurve\x12\x14\n" +
+	"\x05class\x18\x01 \x01(\tR\x05class\x12\x1f\n" +
+	"\vttl_seconds\x18\x02 \x01(\x01R\n" +
+	"ttlSeconds\x121\n" +
+	"\x04ttls\x18\x03 \x03(\v2\x1d.llmopt.control.v1.CachePointR\x04ttls\x12\x1a\n" +
+	"\bcompared\x18\x04 \x01(\x01R\bcompared\x12\x18\n" +
+	"\achanged\x18\x05 \x01(\x01R\achanged\x12&\n" +
+	"\x0fchanges_per_day\x18\x06 \x01(\x01R\rchangesPerDay\x12/\n" +
+	"\x14changes_per_day_most\x18\a \x01(\x01R\x11changesPerDayMost\"\xc7\x01\n" +
+	"\n" +
+	"CachePoint\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x01 \x01(\x03R\tsizeBytes\x12\x1f\n" +
+	"\vttl_seconds\x18\x02 \x01(\x01R\n" +
+	"ttlSeconds\x12\x1b\n" +
+	"\thit_ratio\x18\x03 \x01(\x01R\bhitRatio\x12)\n" +
+	"\x11saved_usd_per_day\x18\x04 \x01(\x01R\x0esavedUsdPerDay\x121\n" +
+	"\x15saved_seconds_per_day\x18\x05 \x01(\x01R\x12savedSecondsPerDay\">\n" +
 	"\x12LookUpCacheRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x16\n" +
 	"\x06answer\x18\x02 \x01(\bR\x06answer\"\xeb\a\n" +
@@ -5292,7 +5648,7 @@ const file_optimizer_control_controlpb_control_proto_rawDesc = "" +
 	"\fMODE_OBSERVE\x10\x01\x12\x12\n" +
 	"\x0eMODE_RECOMMEND\x10\x02\x12\x0f\n" +
 	"\vMODE_CANARY\x10\x03\x12\r\n" +
-	"\tMODE_AUTO\x10\x042\xe2\x0e\n" +
+	"\tMODE_AUTO\x10\x042\xc5\x0f\n" +
 	"\x05Admin\x12^\n" +
 	"\n" +
 	"GetVersion\x12$.llmopt.control.v1.GetVersionRequest\x1a%.llmopt.control.v1.GetVersionResponse\"\x03\x90\x02\x01\x12[\n" +
@@ -5316,6 +5672,7 @@ const file_optimizer_control_controlpb_control_proto_rawDesc = "" +
 	"\aExplain\x12!.llmopt.control.v1.ExplainRequest\x1a\".llmopt.control.v1.ExplainResponse\"\x03\x90\x02\x01\x12^\n" +
 	"\n" +
 	"CacheStats\x12$.llmopt.control.v1.CacheStatsRequest\x1a%.llmopt.control.v1.CacheStatsResponse\"\x03\x90\x02\x01\x12a\n" +
+	"\vCacheCurves\x12%.llmopt.control.v1.CacheCurvesRequest\x1a&.llmopt.control.v1.CacheCurvesResponse\"\x03\x90\x02\x01\x12a\n" +
 	"\vLookUpCache\x12%.llmopt.control.v1.LookUpCacheRequest\x1a&.llmopt.control.v1.LookUpCacheResponse\"\x03\x90\x02\x01\x12Y\n" +
 	"\n" +
 	"PurgeCache\x12$.llmopt.control.v1.PurgeCacheRequest\x1a%.llmopt.control.v1.PurgeCacheResponseB:Z8llm-auto-optimizer/optimizer/control/controlpb;controlpbb\x06proto3"
@@ -5333,7 +5690,7 @@ func file_optimizer_control_controlpb_control_proto_rawDescGZIP() []byte {
 }
 
 var file_optimizer_control_controlpb_control_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_optimizer_control_controlpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 69)
+var file_optimizer_control_controlpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 74)
 var file_optimizer_control_controlpb_control_proto_goTypes = []any{
 	(Mode)(0),                      // 0: llmopt.control.v1.Mode
 	(SetTargetRequest_Action)(0),   // 1: llmopt.control.v1.SetTargetRequest.Action
@@ -5396,61 +5753,66 @@ var file_optimizer_control_controlpb_control_proto_goTypes = []any{
 	(*CacheDisk)(nil),              // 58: llmopt.control.v1.CacheDisk
 	(*RouteCache)(nil),             // 59: llmopt.control.v1.RouteCache
 	(*ClassCache)(nil),             // 60: llmopt.control.v1.ClassCache
-	(*LookUpCacheRequest)(nil),     // 61: llmopt.control.v1.LookUpCacheRequest
-	(*LookUpCacheResponse)(nil),    // 62: llmopt.control.v1.LookUpCacheResponse
-	(*PurgeCacheRequest)(nil),      // 63: llmopt.control.v1.PurgeCacheRequest
-	(*PurgeCacheResponse)(nil),     // 64: llmopt.control.v1.PurgeCacheResponse
-	nil,                            // 65: llmopt.control.v1.Summary.OutcomesEntry
-	nil,                            // 66: llmopt.control.v1.ExplainRequest.HeadersEntry
-	nil,                            // 67: llmopt.control.v1.OptimizedRoute.ModesEntry
-	nil,                            // 68: llmopt.control.v1.RouteCache.RequestsEntry
-	nil,                            // 69: llmopt.control.v1.RouteCache.RefusedEntry
-	nil,                            // 70: llmopt.control.v1.ClassCache.RequestsEntry
-	(*durationpb.Duration)(nil),    // 71: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),  // 72: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),        // 73: google.protobuf.Struct
+	(*CacheCurvesRequest)(nil),     // 61: llmopt.control.v1.CacheCurvesRequest
+	(*CacheCurvesResponse)(nil),    // 62: llmopt.control.v1.CacheCurvesResponse
+	(*RouteCurves)(nil),            // 63: llmopt.control.v1.RouteCurves
+	(*ClassCurve)(nil),             // 64: llmopt.control.v1.ClassCurve
+	(*CachePoint)(nil),             // 65: llmopt.control.v1.CachePoint
+	(*LookUpCacheRequest)(nil),     // 66: llmopt.control.v1.LookUpCacheRequest
+	(*LookUpCacheResponse)(nil),    // 67: llmopt.control.v1.LookUpCacheResponse
+	(*PurgeCacheRequest)(nil),      // 68: llmopt.control.v1.PurgeCacheRequest
+	(*PurgeCacheResponse)(nil),     // 69: llmopt.control.v1.PurgeCacheResponse
+	nil,                            // 70: llmopt.control.v1.Summary.OutcomesEntry
+	nil,                            // 71: llmopt.control.v1.ExplainRequest.HeadersEntry
+	nil,                            // 72: llmopt.control.v1.OptimizedRoute.ModesEntry
+	nil,                            // 73: llmopt.control.v1.RouteCache.RequestsEntry
+	nil,                            // 74: llmopt.control.v1.RouteCache.RefusedEntry
+	nil,                            // 75: llmopt.control.v1.ClassCache.RequestsEntry
+	(*durationpb.Duration)(nil),    // 76: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),  // 77: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),        // 78: google.protobuf.Struct
 }
 var file_optimizer_control_controlpb_control_proto_depIdxs = []int32{
 	4,   // 0: llmopt.control.v1.GetVersionResponse.version:type_name -> llmopt.control.v1.Version
-	71,  // 1: llmopt.control.v1.GetStatusRequest.span:type_name -> google.protobuf.Duration
+	76,  // 1: llmopt.control.v1.GetStatusRequest.span:type_name -> google.protobuf.Duration
 	4,   // 2: llmopt.control.v1.GetStatusResponse.version:type_name -> llmopt.control.v1.Version
-	72,  // 3: llmopt.control.v1.GetStatusResponse.now:type_name -> google.protobuf.Timestamp
-	72,  // 4: llmopt.control.v1.GetStatusResponse.started:type_name -> google.protobuf.Timestamp
+	77,  // 3: llmopt.control.v1.GetStatusResponse.now:type_name -> google.protobuf.Timestamp
+	77,  // 4: llmopt.control.v1.GetStatusResponse.started:type_name -> google.protobuf.Timestamp
 	0,   // 5: llmopt.control.v1.GetStatusResponse.mode:type_name -> llmopt.control.v1.Mode
 	7,   // 6: llmopt.control.v1.GetStatusResponse.providers:type_name -> llmopt.control.v1.Provider
-	71,  // 7: llmopt.control.v1.GetStatusResponse.span:type_name -> google.protobuf.Duration
+	76,  // 7: llmopt.control.v1.GetStatusResponse.span:type_name -> google.protobuf.Duration
 	8,   // 8: llmopt.control.v1.GetStatusResponse.targets:type_name -> llmopt.control.v1.TargetStatus
 	9,   // 9: llmopt.control.v1.GetStatusResponse.total:type_name -> llmopt.control.v1.Summary
 	29,  // 10: llmopt.control.v1.GetStatusResponse.routes:type_name -> llmopt.control.v1.Route
 	9,   // 11: llmopt.control.v1.TargetStatus.summary:type_name -> llmopt.control.v1.Summary
-	65,  // 12: llmopt.control.v1.Summary.outcomes:type_name -> llmopt.control.v1.Summary.OutcomesEntry
+	70,  // 12: llmopt.control.v1.Summary.outcomes:type_name -> llmopt.control.v1.Summary.OutcomesEntry
 	10,  // 13: llmopt.control.v1.Summary.ttft_seconds:type_name -> llmopt.control.v1.Quantiles
 	10,  // 14: llmopt.control.v1.Summary.duration_seconds:type_name -> llmopt.control.v1.Quantiles
 	10,  // 15: llmopt.control.v1.Summary.time_per_output_token_seconds:type_name -> llmopt.control.v1.Quantiles
-	71,  // 16: llmopt.control.v1.GetSeriesRequest.span:type_name -> google.protobuf.Duration
-	71,  // 17: llmopt.control.v1.GetSeriesRequest.step:type_name -> google.protobuf.Duration
-	71,  // 18: llmopt.control.v1.GetSeriesResponse.step:type_name -> google.protobuf.Duration
+	76,  // 16: llmopt.control.v1.GetSeriesRequest.span:type_name -> google.protobuf.Duration
+	76,  // 17: llmopt.control.v1.GetSeriesRequest.step:type_name -> google.protobuf.Duration
+	76,  // 18: llmopt.control.v1.GetSeriesResponse.step:type_name -> google.protobuf.Duration
 	13,  // 19: llmopt.control.v1.GetSeriesResponse.points:type_name -> llmopt.control.v1.Point
-	72,  // 20: llmopt.control.v1.Point.start:type_name -> google.protobuf.Timestamp
-	72,  // 21: llmopt.control.v1.Point.end:type_name -> google.protobuf.Timestamp
+	77,  // 20: llmopt.control.v1.Point.start:type_name -> google.protobuf.Timestamp
+	77,  // 21: llmopt.control.v1.Point.end:type_name -> google.protobuf.Timestamp
 	9,   // 22: llmopt.control.v1.Point.summary:type_name -> llmopt.control.v1.Summary
 	16,  // 23: llmopt.control.v1.ListJobsResponse.jobs:type_name -> llmopt.control.v1.Job
-	72,  // 24: llmopt.control.v1.Job.next:type_name -> google.protobuf.Timestamp
-	72,  // 25: llmopt.control.v1.Job.last:type_name -> google.protobuf.Timestamp
-	71,  // 26: llmopt.control.v1.Job.took:type_name -> google.protobuf.Duration
-	71,  // 27: llmopt.control.v1.RunJobResponse.took:type_name -> google.protobuf.Duration
+	77,  // 24: llmopt.control.v1.Job.next:type_name -> google.protobuf.Timestamp
+	77,  // 25: llmopt.control.v1.Job.last:type_name -> google.protobuf.Timestamp
+	76,  // 26: llmopt.control.v1.Job.took:type_name -> google.protobuf.Duration
+	76,  // 27: llmopt.control.v1.RunJobResponse.took:type_name -> google.protobuf.Duration
 	21,  // 28: llmopt.control.v1.GetStateResponse.spaces:type_name -> llmopt.control.v1.StateSpace
-	72,  // 29: llmopt.control.v1.ListJournalRequest.since:type_name -> google.protobuf.Timestamp
+	77,  // 29: llmopt.control.v1.ListJournalRequest.since:type_name -> google.protobuf.Timestamp
 	26,  // 30: llmopt.control.v1.ListJournalResponse.entries:type_name -> llmopt.control.v1.JournalEntry
-	72,  // 31: llmopt.control.v1.JournalEntry.at:type_name -> google.protobuf.Timestamp
+	77,  // 31: llmopt.control.v1.JournalEntry.at:type_name -> google.protobuf.Timestamp
 	43,  // 32: llmopt.control.v1.JournalEntry.decision:type_name -> llmopt.control.v1.Decision
-	73,  // 33: llmopt.control.v1.JournalEntry.record:type_name -> google.protobuf.Struct
+	78,  // 33: llmopt.control.v1.JournalEntry.record:type_name -> google.protobuf.Struct
 	29,  // 34: llmopt.control.v1.ListRoutesResponse.routes:type_name -> llmopt.control.v1.Route
 	30,  // 35: llmopt.control.v1.Route.targets:type_name -> llmopt.control.v1.RouteTarget
-	71,  // 36: llmopt.control.v1.RouteTarget.for:type_name -> google.protobuf.Duration
+	76,  // 36: llmopt.control.v1.RouteTarget.for:type_name -> google.protobuf.Duration
 	1,   // 37: llmopt.control.v1.SetTargetRequest.action:type_name -> llmopt.control.v1.SetTargetRequest.Action
 	30,  // 38: llmopt.control.v1.SetTargetResponse.target:type_name -> llmopt.control.v1.RouteTarget
-	66,  // 39: llmopt.control.v1.ExplainRequest.headers:type_name -> llmopt.control.v1.ExplainRequest.HeadersEntry
+	71,  // 39: llmopt.control.v1.ExplainRequest.headers:type_name -> llmopt.control.v1.ExplainRequest.HeadersEntry
 	35,  // 40: llmopt.control.v1.ExplainResponse.candidates:type_name -> llmopt.control.v1.Candidate
 	36,  // 41: llmopt.control.v1.ExplainResponse.fallbacks:type_name -> llmopt.control.v1.Chain
 	39,  // 42: llmopt.control.v1.GetOptimizerResponse.routes:type_name -> llmopt.control.v1.OptimizedRoute
@@ -5459,85 +5821,91 @@ var file_optimizer_control_controlpb_control_proto_depIdxs = []int32{
 	41,  // 45: llmopt.control.v1.GetOptimizerResponse.modes:type_name -> llmopt.control.v1.Standing
 	43,  // 46: llmopt.control.v1.GetOptimizerResponse.pending:type_name -> llmopt.control.v1.Decision
 	42,  // 47: llmopt.control.v1.GetOptimizerResponse.fences:type_name -> llmopt.control.v1.Fence
-	67,  // 48: llmopt.control.v1.OptimizedRoute.modes:type_name -> llmopt.control.v1.OptimizedRoute.ModesEntry
+	72,  // 48: llmopt.control.v1.OptimizedRoute.modes:type_name -> llmopt.control.v1.OptimizedRoute.ModesEntry
 	40,  // 49: llmopt.control.v1.OptimizedRoute.trial:type_name -> llmopt.control.v1.Trial
 	44,  // 50: llmopt.control.v1.OptimizedRoute.changes:type_name -> llmopt.control.v1.Change
 	0,   // 51: llmopt.control.v1.Standing.mode:type_name -> llmopt.control.v1.Mode
-	72,  // 52: llmopt.control.v1.Standing.until:type_name -> google.protobuf.Timestamp
-	72,  // 53: llmopt.control.v1.Fence.until:type_name -> google.protobuf.Timestamp
-	72,  // 54: llmopt.control.v1.Decision.at:type_name -> google.protobuf.Timestamp
+	77,  // 52: llmopt.control.v1.Standing.until:type_name -> google.protobuf.Timestamp
+	77,  // 53: llmopt.control.v1.Fence.until:type_name -> google.protobuf.Timestamp
+	77,  // 54: llmopt.control.v1.Decision.at:type_name -> google.protobuf.Timestamp
 	0,   // 55: llmopt.control.v1.Decision.mode:type_name -> llmopt.control.v1.Mode
-	72,  // 56: llmopt.control.v1.Decision.expires:type_name -> google.protobuf.Timestamp
+	77,  // 56: llmopt.control.v1.Decision.expires:type_name -> google.protobuf.Timestamp
 	44,  // 57: llmopt.control.v1.Decision.changes:type_name -> llmopt.control.v1.Change
 	40,  // 58: llmopt.control.v1.Decision.trial:type_name -> llmopt.control.v1.Trial
 	0,   // 59: llmopt.control.v1.OrderOptimizerRequest.mode:type_name -> llmopt.control.v1.Mode
-	71,  // 60: llmopt.control.v1.OrderOptimizerRequest.for:type_name -> google.protobuf.Duration
+	76,  // 60: llmopt.control.v1.OrderOptimizerRequest.for:type_name -> google.protobuf.Duration
 	43,  // 61: llmopt.control.v1.OrderOptimizerResponse.decision:type_name -> llmopt.control.v1.Decision
 	43,  // 62: llmopt.control.v1.RunCycleResponse.decision:type_name -> llmopt.control.v1.Decision
 	43,  // 63: llmopt.control.v1.WatchDecisionsResponse.decision:type_name -> llmopt.control.v1.Decision
-	71,  // 64: llmopt.control.v1.WatchStatusRequest.span:type_name -> google.protobuf.Duration
-	71,  // 65: llmopt.control.v1.WatchStatusRequest.every:type_name -> google.protobuf.Duration
+	76,  // 64: llmopt.control.v1.WatchStatusRequest.span:type_name -> google.protobuf.Duration
+	76,  // 65: llmopt.control.v1.WatchStatusRequest.every:type_name -> google.protobuf.Duration
 	6,   // 66: llmopt.control.v1.WatchStatusResponse.status:type_name -> llmopt.control.v1.GetStatusResponse
-	71,  // 67: llmopt.control.v1.GetSavingsRequest.span:type_name -> google.protobuf.Duration
-	73,  // 68: llmopt.control.v1.GetSavingsResponse.savings:type_name -> google.protobuf.Struct
+	76,  // 67: llmopt.control.v1.GetSavingsRequest.span:type_name -> google.protobuf.Duration
+	78,  // 68: llmopt.control.v1.GetSavingsResponse.savings:type_name -> google.protobuf.Struct
 	57,  // 69: llmopt.control.v1.CacheStatsResponse.memory:type_name -> llmopt.control.v1.CacheTier
 	58,  // 70: llmopt.control.v1.CacheStatsResponse.disk:type_name -> llmopt.control.v1.CacheDisk
 	59,  // 71: llmopt.control.v1.CacheStatsResponse.routes:type_name -> llmopt.control.v1.RouteCache
 	57,  // 72: llmopt.control.v1.CacheDisk.tier:type_name -> llmopt.control.v1.CacheTier
-	68,  // 73: llmopt.control.v1.RouteCache.requests:type_name -> llmopt.control.v1.RouteCache.RequestsEntry
-	69,  // 74: llmopt.control.v1.RouteCache.refused:type_name -> llmopt.control.v1.RouteCache.RefusedEntry
+	73,  // 73: llmopt.control.v1.RouteCache.requests:type_name -> llmopt.control.v1.RouteCache.RequestsEntry
+	74,  // 74: llmopt.control.v1.RouteCache.refused:type_name -> llmopt.control.v1.RouteCache.RefusedEntry
 	60,  // 75: llmopt.control.v1.RouteCache.classes:type_name -> llmopt.control.v1.ClassCache
-	70,  // 76: llmopt.control.v1.ClassCache.requests:type_name -> llmopt.control.v1.ClassCache.RequestsEntry
-	72,  // 77: llmopt.control.v1.LookUpCacheResponse.created:type_name -> google.protobuf.Timestamp
-	72,  // 78: llmopt.control.v1.LookUpCacheResponse.expires:type_name -> google.protobuf.Timestamp
-	72,  // 79: llmopt.control.v1.LookUpCacheResponse.kept_until:type_name -> google.protobuf.Timestamp
-	72,  // 80: llmopt.control.v1.LookUpCacheResponse.last_hit:type_name -> google.protobuf.Timestamp
-	0,   // 81: llmopt.control.v1.OptimizedRoute.ModesEntry.value:type_name -> llmopt.control.v1.Mode
-	2,   // 82: llmopt.control.v1.Admin.GetVersion:input_type -> llmopt.control.v1.GetVersionRequest
-	5,   // 83: llmopt.control.v1.Admin.GetStatus:input_type -> llmopt.control.v1.GetStatusRequest
-	11,  // 84: llmopt.control.v1.Admin.GetSeries:input_type -> llmopt.control.v1.GetSeriesRequest
-	14,  // 85: llmopt.control.v1.Admin.ListJobs:input_type -> llmopt.control.v1.ListJobsRequest
-	17,  // 86: llmopt.control.v1.Admin.RunJob:input_type -> llmopt.control.v1.RunJobRequest
-	19,  // 87: llmopt.control.v1.Admin.GetState:input_type -> llmopt.control.v1.GetStateRequest
-	22,  // 88: llmopt.control.v1.Admin.CompactState:input_type -> llmopt.control.v1.CompactStateRequest
-	24,  // 89: llmopt.control.v1.Admin.ListJournal:input_type -> llmopt.control.v1.ListJournalRequest
-	27,  // 90: llmopt.control.v1.Admin.ListRoutes:input_type -> llmopt.control.v1.ListRoutesRequest
-	31,  // 91: llmopt.control.v1.Admin.SetTarget:input_type -> llmopt.control.v1.SetTargetRequest
-	37,  // 92: llmopt.control.v1.Admin.GetOptimizer:input_type -> llmopt.control.v1.GetOptimizerRequest
-	45,  // 93: llmopt.control.v1.Admin.OrderOptimizer:input_type -> llmopt.control.v1.OrderOptimizerRequest
-	53,  // 94: llmopt.control.v1.Admin.GetSavings:input_type -> llmopt.control.v1.GetSavingsRequest
-	47,  // 95: llmopt.control.v1.Admin.RunCycle:input_type -> llmopt.control.v1.RunCycleRequest
-	49,  // 96: llmopt.control.v1.Admin.WatchDecisions:input_type -> llmopt.control.v1.WatchDecisionsRequest
-	51,  // 97: llmopt.control.v1.Admin.WatchStatus:input_type -> llmopt.control.v1.WatchStatusRequest
-	33,  // 98: llmopt.control.v1.Admin.Explain:input_type -> llmopt.control.v1.ExplainRequest
-	55,  // 99: llmopt.control.v1.Admin.CacheStats:input_type -> llmopt.control.v1.CacheStatsRequest
-	61,  // 100: llmopt.control.v1.Admin.LookUpCache:input_type -> llmopt.control.v1.LookUpCacheRequest
-	63,  // 101: llmopt.control.v1.Admin.PurgeCache:input_type -> llmopt.control.v1.PurgeCacheRequest
-	3,   // 102: llmopt.control.v1.Admin.GetVersion:output_type -> llmopt.control.v1.GetVersionResponse
-	6,   // 103: llmopt.control.v1.Admin.GetStatus:output_type -> llmopt.control.v1.GetStatusResponse
-	12,  // 104: llmopt.control.v1.Admin.GetSeries:output_type -> llmopt.control.v1.GetSeriesResponse
-	15,  // 105: llmopt.control.v1.Admin.ListJobs:output_type -> llmopt.control.v1.ListJobsResponse
-	18,  // 106: llmopt.control.v1.Admin.RunJob:output_type -> llmopt.control.v1.RunJobResponse
-	20,  // 107: llmopt.control.v1.Admin.GetState:output_type -> llmopt.control.v1.GetStateResponse
-	23,  // 108: llmopt.control.v1.Admin.CompactState:output_type -> llmopt.control.v1.CompactStateResponse
-	25,  // 109: llmopt.control.v1.Admin.ListJournal:output_type -> llmopt.control.v1.ListJournalResponse
-	28,  // 110: llmopt.control.v1.Admin.ListRoutes:output_type -> llmopt.control.v1.ListRoutesResponse
-	32,  // 111: llmopt.control.v1.Admin.SetTarget:output_type -> llmopt.control.v1.SetTargetResponse
-	38,  // 112: llmopt.control.v1.Admin.GetOptimizer:output_type -> llmopt.control.v1.GetOptimizerResponse
-	46,  // 113: llmopt.control.v1.Admin.OrderOptimizer:output_type -> llmopt.control.v1.OrderOptimizerResponse
-	54,  // 114: llmopt.control.v1.Admin.GetSavings:output_type -> llmopt.control.v1.GetSavingsResponse
-	48,  // 115: llmopt.control.v1.Admin.RunCycle:output_type -> llmopt.control.v1.RunCycleResponse
-	50,  // 116: llmopt.control.v1.Admin.WatchDecisions:output_type -> llmopt.control.v1.WatchDecisionsResponse
-	52,  // 117: llmopt.control.v1.Admin.WatchStatus:output_type -> llmopt.control.v1.WatchStatusResponse
-	34,  // 118: llmopt.control.v1.Admin.Explain:output_type -> llmopt.control.v1.ExplainResponse
-	56,  // 119: llmopt.control.v1.Admin.CacheStats:output_type -> llmopt.control.v1.CacheStatsResponse
-	62,  // 120: llmopt.control.v1.Admin.LookUpCache:output_type -> llmopt.control.v1.LookUpCacheResponse
-	64,  // 121: llmopt.control.v1.Admin.PurgeCache:output_type -> llmopt.control.v1.PurgeCacheResponse
-	102, // [102:122] is the sub-list for method output_type
-	82,  // [82:102] is the sub-list for method input_type
-	82,  // [82:82] is the sub-list for extension type_name
-	82,  // [82:82] is the sub-list for extension extendee
-	0,   // [0:82] is the sub-list for field type_name
+	75,  // 76: llmopt.control.v1.ClassCache.requests:type_name -> llmopt.control.v1.ClassCache.RequestsEntry
+	63,  // 77: llmopt.control.v1.CacheCurvesResponse.routes:type_name -> llmopt.control.v1.RouteCurves
+	65,  // 78: llmopt.control.v1.RouteCurves.sizes:type_name -> llmopt.control.v1.CachePoint
+	64,  // 79: llmopt.control.v1.RouteCurves.classes:type_name -> llmopt.control.v1.ClassCurve
+	65,  // 80: llmopt.control.v1.ClassCurve.ttls:type_name -> llmopt.control.v1.CachePoint
+	77,  // 81: llmopt.control.v1.LookUpCacheResponse.created:type_name -> google.protobuf.Timestamp
+	77,  // 82: llmopt.control.v1.LookUpCacheResponse.expires:type_name -> google.protobuf.Timestamp
+	77,  // 83: llmopt.control.v1.LookUpCacheResponse.kept_until:type_name -> google.protobuf.Timestamp
+	77,  // 84: llmopt.control.v1.LookUpCacheResponse.last_hit:type_name -> google.protobuf.Timestamp
+	0,   // 85: llmopt.control.v1.OptimizedRoute.ModesEntry.value:type_name -> llmopt.control.v1.Mode
+	2,   // 86: llmopt.control.v1.Admin.GetVersion:input_type -> llmopt.control.v1.GetVersionRequest
+	5,   // 87: llmopt.control.v1.Admin.GetStatus:input_type -> llmopt.control.v1.GetStatusRequest
+	11,  // 88: llmopt.control.v1.Admin.GetSeries:input_type -> llmopt.control.v1.GetSeriesRequest
+	14,  // 89: llmopt.control.v1.Admin.ListJobs:input_type -> llmopt.control.v1.ListJobsRequest
+	17,  // 90: llmopt.control.v1.Admin.RunJob:input_type -> llmopt.control.v1.RunJobRequest
+	19,  // 91: llmopt.control.v1.Admin.GetState:input_type -> llmopt.control.v1.GetStateRequest
+	22,  // 92: llmopt.control.v1.Admin.CompactState:input_type -> llmopt.control.v1.CompactStateRequest
+	24,  // 93: llmopt.control.v1.Admin.ListJournal:input_type -> llmopt.control.v1.ListJournalRequest
+	27,  // 94: llmopt.control.v1.Admin.ListRoutes:input_type -> llmopt.control.v1.ListRoutesRequest
+	31,  // 95: llmopt.control.v1.Admin.SetTarget:input_type -> llmopt.control.v1.SetTargetRequest
+	37,  // 96: llmopt.control.v1.Admin.GetOptimizer:input_type -> llmopt.control.v1.GetOptimizerRequest
+	45,  // 97: llmopt.control.v1.Admin.OrderOptimizer:input_type -> llmopt.control.v1.OrderOptimizerRequest
+	53,  // 98: llmopt.control.v1.Admin.GetSavings:input_type -> llmopt.control.v1.GetSavingsRequest
+	47,  // 99: llmopt.control.v1.Admin.RunCycle:input_type -> llmopt.control.v1.RunCycleRequest
+	49,  // 100: llmopt.control.v1.Admin.WatchDecisions:input_type -> llmopt.control.v1.WatchDecisionsRequest
+	51,  // 101: llmopt.control.v1.Admin.WatchStatus:input_type -> llmopt.control.v1.WatchStatusRequest
+	33,  // 102: llmopt.control.v1.Admin.Explain:input_type -> llmopt.control.v1.ExplainRequest
+	55,  // 103: llmopt.control.v1.Admin.CacheStats:input_type -> llmopt.control.v1.CacheStatsRequest
+	61,  // 104: llmopt.control.v1.Admin.CacheCurves:input_type -> llmopt.control.v1.CacheCurvesRequest
+	66,  // 105: llmopt.control.v1.Admin.LookUpCache:input_type -> llmopt.control.v1.LookUpCacheRequest
+	68,  // 106: llmopt.control.v1.Admin.PurgeCache:input_type -> llmopt.control.v1.PurgeCacheRequest
+	3,   // 107: llmopt.control.v1.Admin.GetVersion:output_type -> llmopt.control.v1.GetVersionResponse
+	6,   // 108: llmopt.control.v1.Admin.GetStatus:output_type -> llmopt.control.v1.GetStatusResponse
+	12,  // 109: llmopt.control.v1.Admin.GetSeries:output_type -> llmopt.control.v1.GetSeriesResponse
+	15,  // 110: llmopt.control.v1.Admin.ListJobs:output_type -> llmopt.control.v1.ListJobsResponse
+	18,  // 111: llmopt.control.v1.Admin.RunJob:output_type -> llmopt.control.v1.RunJobResponse
+	20,  // 112: llmopt.control.v1.Admin.GetState:output_type -> llmopt.control.v1.GetStateResponse
+	23,  // 113: llmopt.control.v1.Admin.CompactState:output_type -> llmopt.control.v1.CompactStateResponse
+	25,  // 114: llmopt.control.v1.Admin.ListJournal:output_type -> llmopt.control.v1.ListJournalResponse
+	28,  // 115: llmopt.control.v1.Admin.ListRoutes:output_type -> llmopt.control.v1.ListRoutesResponse
+	32,  // 116: llmopt.control.v1.Admin.SetTarget:output_type -> llmopt.control.v1.SetTargetResponse
+	38,  // 117: llmopt.control.v1.Admin.GetOptimizer:output_type -> llmopt.control.v1.GetOptimizerResponse
+	46,  // 118: llmopt.control.v1.Admin.OrderOptimizer:output_type -> llmopt.control.v1.OrderOptimizerResponse
+	54,  // 119: llmopt.control.v1.Admin.GetSavings:output_type -> llmopt.control.v1.GetSavingsResponse
+	48,  // 120: llmopt.control.v1.Admin.RunCycle:output_type -> llmopt.control.v1.RunCycleResponse
+	50,  // 121: llmopt.control.v1.Admin.WatchDecisions:output_type -> llmopt.control.v1.WatchDecisionsResponse
+	52,  // 122: llmopt.control.v1.Admin.WatchStatus:output_type -> llmopt.control.v1.WatchStatusResponse
+	34,  // 123: llmopt.control.v1.Admin.Explain:output_type -> llmopt.control.v1.ExplainResponse
+	56,  // 124: llmopt.control.v1.Admin.CacheStats:output_type -> llmopt.control.v1.CacheStatsResponse
+	62,  // 125: llmopt.control.v1.Admin.CacheCurves:output_type -> llmopt.control.v1.CacheCurvesResponse
+	67,  // 126: llmopt.control.v1.Admin.LookUpCache:output_type -> llmopt.control.v1.LookUpCacheResponse
+	69,  // 127: llmopt.control.v1.Admin.PurgeCache:output_type -> llmopt.control.v1.PurgeCacheResponse
+	107, // [107:128] is the sub-list for method output_type
+	86,  // [86:107] is the sub-list for method input_type
+	86,  // [86:86] is the sub-list for extension type_name
+	86,  // [86:86] is the sub-list for extension extendee
+	0,   // [0:86] is the sub-list for field type_name
 }
 
 func init() { file_optimizer_control_controlpb_control_proto_init() }
@@ -5551,7 +5919,7 @@ func file_optimizer_control_controlpb_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_optimizer_control_controlpb_control_proto_rawDesc), len(file_optimizer_control_controlpb_control_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   69,
+			NumMessages:   74,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,177 @@
+package limit
+
+import (
+	"math"
+	"time"
+)
+
+const (
+	// paceShare of a provider's limit is used; the rest is for requests that are counted otherwise than they were here, and for others with the same key.
+	paceShare = .97
+	// burstTime is how long a pacer that nobody used saves up.
+	burstTime = int64(250 * time.Millisecond)
+	// shortest time over which what is left is spread.
+	shortest = int64(10 * time.Millisecond)
+	// leastLeft units let something through: of a limit of 1, what is used of it is not a whole one.
+	leastLeft = .1
+)
+
+// lane is one limit that a provider tells of.
+type lane struct {
+	of      Dimension
+	window  time.Duration
+	trust   trust
+	view            // as of the last reading
+	soonest int64   // when the reset was at the soonest: as if the headers were as old as the request
+	took    int64   // how long after the request they came
+	serial  uint64  // of the request that it came with
+	sum     int64   // that had been sent then
+	span    int64   // the longest time to a reset so far: about the window
+	lag     float64 // where between request and answer headers are from: 0 the request, 1 the answer
+	style   style
+	level   float64 // what may be sent at once
+	filled  int64   // when level was
+	use     use
+}
+
+// lagWeight is that of the last boundary between two windows in what is known of the lag.
+const lagWeight = .3
+
+// read takes a reading in that came at with the request s, unless a later one is known.
+func (l *lane) read(at int64, r *Reading, v view, s *Sent, flying int64) {
+	known := l.serial > 0
+	if !known {
+		l.lag = 1
+	}
+	if s.serial <= l.serial {
+		return
+	}
+	took := max(at-s.at, 0)
+	soonest := v.reset
+	if !r.Dated { // it counts from when the provider wrote it
+		soonest = v.reset - took
+		v.reset = soonest + int64(l.lag*float64(took))
+	}
+	if passed := v.at - l.at; known && v.limit == l.limit && v.remaining-l.remaining > v.limit/4 && passed < l.span/4 && !l.style.fills() && l.took > 0 {
+		// A new window has begun between the two requests: now it is known what the reset was.
+		lag := float64(l.at+passed/2-l.soonest) / float64(l.took)
+		l.lag += lagWeight * (min(max(lag, 0), 1) - l.lag)
+	}
+	l.trust.see(v, flying)
+	if v.limit != l.limit {
+		l.span, l.style = 0, style{}
+	}
+	l.view, l.serial, l.sum, l.soonest, l.took = v, s.serial, s.sum[l.of], soonest, took
+	l.span = max(v.reset-v.at, l.span)
+	l.style.see(v, l.span)
+	l.use.see(v, l.span, s.amounts[l.of])
+}
+
+// usable tells that the lane is to be followed.
+func (l *lane) usable(at int64) bool { return l.trust.trusted() && !l.use.suspended(at) }
+
+// left is what can be sent before the reset, and how long that is away. sum is what was sent so far.
+func (l *lane) left(at, sum int64) (left, reset float64) {
+	if at >= l.reset { // whole again, whether or not somebody has told
+		l.view = view{at: at, limit: l.limit, remaining: l.limit, reset: at + max(l.span, shortest)}
+		l.sum, l.took = sum, 0
+	}
+	left = float64(l.remaining) - float64(sum-l.sum)
+	if whole := l.reset - l.at; l.style.fills() && whole > 0 {
+		left = min(left+float64(l.limit-l.remaining)*float64(at-l.at)/float64(whole), float64(l.limit))
+	}
+	reset = float64(max(l.reset-at, shortest))
+	return left - (1-paceShare)*float64(l.limit)*min(reset/float64(max(l.span, 1)), 1), reset
+}
+
+// wait is how long n units have to wait: what is left is spread evenly over the time until the reset. Where the limit fills up evenly that settles where as much is sent as comes
+// in, with half of it in reserve.
+func (l *lane) wait(at, sum, n int64) time.Duration {
+	left, reset := l.left(at, sum)
+	if left < leastLeft {
+		l.level, l.filled, l.use.held = 0, at, true
+		return time.Duration(min(int64(reset), max(int64(reset)/16, int64(time.Millisecond))))
+	}
+	rate := left / reset
+	burst := max(rate*float64(burstTime), 1)
+	l.level = min(l.level+rate*float64(max(at-l.filled, 0)), burst, left)
+	l.filled = at
+	if need := min(float64(n), burst, left); l.level < need-1e-9 {
+		l.use.held = true
+		return max(time.Duration((need-l.level)/rate), time.Microsecond)
+	}
+	return 0
+}
+
+func (l *lane) take(n int64) { l.level -= float64(n) }
+
+// style tells limits that fill up evenly from those that are whole again at a moment. Of the former the time to the reset is in proportion to what is missing, whatever that is.
+type style struct {
+	at             int64 // of the last sample
+	samples        int
+	mean, variance float64 // of the logarithm of time to reset per share that is missing
+}
+
+const (
+	styleSamples  = 16   // in a window, at most, and the memory
+	styleKnown    = 12   // samples; before that a limit is taken for the latter
+	styleVariance = .2   // below which it is in proportion. In windows, used evenly, it is above 1
+	styleMissing  = .002 // of the limit; when less is missing times are too short to tell
+)
+
+func (s *style) see(v view, span int64) {
+	missing := 1 - float64(v.remaining)/float64(max(v.limit, 1))
+	if v.at-s.at < span/styleSamples || missing < styleMissing || v.reset <= v.at {
+		return
+	}
+	s.at = v.at
+	x := math.Log(float64(v.reset-v.at) / missing)
+	if s.samples++; s.samples == 1 {
+		s.mean = x
+	}
+	weight := max(1/float64(s.samples), 1./styleSamples)
+	d := x - s.mean
+	s.mean += weight * d
+	s.variance += weight * (d*d - s.variance)
+}
+
+func (s *style) fills() bool { return s.samples >= styleKnown && s.variance < styleVariance }
+
+// use watches whether following a limit makes use of it. One that holds requests back while the provider says time and again that nearly all of it is left is so short that it has
+// changed before its readings come: then they are not followed for a while.
+type use struct {
+	held    bool
+	since   int64
+	seen    int
+	low     float64 // the least share that was left since
+	wasted  int     // stretches in a row
+	waiting int64   // suspended until
+}
+
+const (
+	useSpans   = 2 // of a stretch
+	useSeen    = 8 // readings in it, at least
+	useLeft    = .75
+	useWasted  = 3
+	useSuspend = int64(5 * time.Minute)
+)
+
+func (u *use) see(v view, span, own int64) {
+	if u.seen == 0 {
+		u.since, u.low = v.at, 1
+	}
+	u.seen++
+	u.low = min(u.low, float64(plus(v.remaining, own))/float64(max(v.limit, 1)))
+	if v.at-u.since < useSpans*span || u.seen < useSeen {
+		return
+	}
+	if u.wasted++; !u.held || u.low < useLeft {
+		u.wasted = 0
+	}
+	if u.wasted >= useWasted {
+		u.waiting, u.wasted = v.at+useSuspend, 0
+	}
+	u.held, u.seen = false, 0
+}
+
+func (u *use) suspended(at int64) bool { return at < u.waiting }

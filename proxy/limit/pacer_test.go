@@ -1,0 +1,196 @@
+package limit
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// upstream is a pacer with a clock and what answers say.
+type upstream struct {
+	testing.TB
+	*Pacer
+	now time.Time
+	h   Headers
+}
+
+func newUpstream(t testing.TB) *upstream {
+	now := time.Unix(1_000_000_000, 0)
+	return &upstream{TB: t, Pacer: NewPacer(now), now: now.Add(time.Minute)}
+}
+
+// tell sends a request, which gets an answer with these headers at once.
+func (u *upstream) tell(v Verdict, retryAfter time.Duration, headers ...any) {
+	u.Helper()
+	s, wait := u.Take(u.now, 100, 100)
+	if wait > 0 {
+		u.Fatalf("has to wait %v", wait)
+	}
+	u.h.Reset()
+	for i := 0; i < len(headers); i += 2 {
+		u.h.Add(fmt.Append(nil, headers[i]), fmt.Append(nil, headers[i+1]), u.now)
+	}
+	u.Answered(u.now, s, v, &u.h, retryAfter, .5)
+}
+
+func (u *upstream) wait(input, output int64) time.Duration {
+	u.Helper()
+	s, wait := u.Take(u.now, input, output)
+	if wait == 0 {
+		u.Dropped(s)
+	}
+	return wait
+}
+
+func TestPacer_RetryAfter(t *testing.T) {
+	t.Parallel()
+	u := newUpstream(t)
+	u.tell(Limited, 10*time.Second)
+	if got := u.wait(1, 1); got != 10500*time.Millisecond { // with half of a tenth of jitter
+		t.Errorf("waits %v", got)
+	}
+	if st := u.State(u.now); st.Paused != 10500*time.Millisecond || st.Trusted {
+		t.Errorf("%+v", st)
+	}
+	u.now = u.now.Add(10500 * time.Millisecond)
+	if got := u.wait(1, 1); got != 0 {
+		t.Errorf("waits %v afterwards", got)
+	}
+}
+
+// Every dimension that is told of counts, and the scarcest decides.
+func TestPacer_Dimensions(t *testing.T) {
+	t.Parallel()
+	u := newUpstream(t)
+	for i := range 5 {
+		u.tell(Through, 0,
+			"anthropic-ratelimit-requests-limit", 1000, "anthropic-ratelimit-requests-remaining", 900-i, "anthropic-ratelimit-requests-reset", u.now.Add(time.Minute).Format(time.RFC3339),
+			"anthropic-ratelimit-input-tokens-limit", 80000, "anthropic-ratelimit-input-tokens-remaining", 70000-100*i, "anthropic-ratelimit-input-tokens-reset", u.now.Add(time.Minute).Format(time.RFC3339),
+			"anthropic-ratelimit-output-tokens-limit", 10000, "anthropic-ratelimit-output-tokens-remaining", 2000-100*i, "anthropic-ratelimit-output-tokens-reset", u.now.Add(time.Minute).Format(time.RFC3339))
+		u.now = u.now.Add(10 * time.Second)
+	}
+	if !u.State(u.now).Trusted {
+		t.Fatal("readings that fit are not trusted")
+	}
+	if got := u.wait(100, 10); got != 0 {
+		t.Errorf("a small request waits %v", got)
+	}
+	for range 200 {
+		if _, wait := u.Take(u.now, 100, 10); wait > 0 {
+			break
+		}
+	}
+	if got := u.wait(10, 10); got == 0 || got > time.Minute {
+		t.Errorf("waits %v for output tokens that are used up", got)
+	}
+}
+
+// Numbers that make no sense are not followed: what then counts is whether the provider refuses.
+func TestPacer_Trust(t *testing.T) {
+	t.Parallel()
+	check := func(what string, want bool, remaining func(i int) int, reset func(i int) time.Duration, verdict Verdict) {
+		t.Helper()
+		u := newUpstream(t)
+		for i := range 30 {
+			s, wait := u.Take(u.now, 1, 1)
+			if wait > 0 {
+				u.now = u.now.Add(min(wait, time.Second))
+				continue
+			}
+			u.h.Reset()
+			u.h.Add([]byte("x-ratelimit-limit-requests"), []byte("1000"), u.now)
+			u.h.Add([]byte("x-ratelimit-remaining-requests"), fmt.Append(nil, remaining(i)), u.now)
+			u.h.Add([]byte("x-ratelimit-reset-requests"), fmt.Append(nil, reset(i)), u.now)
+			u.Answered(u.now, s, verdict, &u.h, 0, 0)
+			u.now = u.now.Add(100 * time.Millisecond)
+		}
+		if got := u.State(u.now).Trusted; got != want {
+			t.Errorf("%s: trusted %v", what, got)
+		}
+	}
+	window := func(i int) time.Duration { return time.Minute - time.Duration(i)*100*time.Millisecond }
+	check("it falls with every request", true, func(i int) int { return 1000 - i }, window, Through)
+	check("others send, too", true, func(i int) int { return 1000 - 20*i }, window, Through)
+	check("it fills up", true, func(i int) int { return 900 + i%2 }, func(int) time.Duration { return 6 * time.Second }, Through)
+	check("it jumps between replicas", false, func(i int) int { return 200 + 600*(i%2) }, window, Through)
+	check("more than there can be", false, func(int) int { return 1001 }, window, Through)
+	check("refused with room left", false, func(i int) int { return 900 - i }, window, Limited)
+	check("nothing left, and lets all through", false, func(int) int { return 0 }, window, Through)
+}
+
+// A pacer that has been lied to, or whose clock is set, neither stands still nor runs wild.
+func FuzzPacer(f *testing.F) {
+	f.Add(int64(100), []byte{1, 2, 3, 4, 5, 6, 7, 8, 9})
+	f.Add(int64(1), []byte{255, 255, 255, 255, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, limit int64, steps []byte) {
+		u := newUpstream(t)
+		var flying []Sent
+		for i, b := range steps {
+			switch b % 8 {
+			case 0:
+				u.now = u.now.Add(-time.Duration(b) * time.Second)
+			case 1, 2, 3:
+				u.now = u.now.Add(time.Duration(b) * 10 * time.Millisecond)
+			default:
+				if s, wait := u.Take(u.now, int64(b), int64(i)); wait == 0 {
+					flying = append(flying, s)
+				} else if wait < 0 || wait > maxWait {
+					t.Fatalf("waits %v", wait)
+				}
+			}
+			if b%3 == 0 && len(flying) > 0 {
+				u.h.Reset()
+				u.h.Add([]byte("x-ratelimit-limit-requests"), fmt.Append(nil, limit), u.now)
+				u.h.Add([]byte("x-ratelimit-remaining-requests"), fmt.Append(nil, limit*int64(b)/200), u.now)
+				u.h.Add([]byte("x-ratelimit-reset-requests"), fmt.Append(nil, int(b)*3), u.now)
+				u.Answered(u.now, flying[0], Verdict(b/3%3), &u.h, time.Duration(b%2)*time.Second, float64(b)/256)
+				flying = flying[1:]
+			}
+		}
+		for _, s := range flying {
+			u.Answered(u.now, s, Through, nil, 0, 0)
+		}
+		at := u.now
+		for range 100 { // by and by it lets something through
+			u.now = u.now.Add(time.Hour)
+			if _, wait := u.Take(u.now, 1, 1); wait == 0 {
+				return
+			}
+		}
+		t.Errorf("stands still from %v to %v: %+v", at, u.now, u.State(u.now))
+	})
+}
+
+func TestPacer_AllocatesNothing(t *testing.T) {
+	u := newUpstream(t)
+	for range 10 {
+		u.tell(Through, 0, "x-ratelimit-limit-requests", 100000, "x-ratelimit-remaining-requests", 90000, "x-ratelimit-reset-requests", "6s")
+	}
+	if n := testing.AllocsPerRun(1000, func() {
+		u.now = u.now.Add(time.Millisecond)
+		s, _ := u.Take(u.now, 10, 10)
+		u.Answered(u.now, s, Through, &u.h, 0, 0)
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkPacer(b *testing.B) {
+	for _, told := range []bool{true, false} {
+		b.Run(fmt.Sprintf("headers=%v", told), func(b *testing.B) {
+			u := newUpstream(b)
+			u.h.Reset()
+			if told {
+				for range 10 {
+					u.tell(Through, 0, "x-ratelimit-limit-requests", 1e9, "x-ratelimit-remaining-requests", 9e8, "x-ratelimit-reset-requests", "6s")
+				}
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				u.now = u.now.Add(time.Microsecond)
+				s, _ := u.Take(u.now, 10, 10)
+				u.Answered(u.now, s, Through, &u.h, 0, 0)
+			}
+		})
+	}
+}
