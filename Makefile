@@ -26,7 +26,7 @@ BUF  := bin/buf-$(BUF_VERSION)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run demo build test test-sdk race vet lint fmt fmt-check check check-long fuzz crash cache-keys soak scenarios bench compare compare-state compare-routes compare-optimizer compare-cache performance bench-stats simulate simulate-quiet calibrate calibration gate gate-record generate generate-check image clean
+.PHONY: help run demo build test test-sdk race vet lint fmt fmt-check check check-long fuzz crash cache-keys cache-ratio soak scenarios bench compare compare-state compare-routes compare-optimizer compare-cache performance bench-stats simulate simulate-quiet calibrate calibration gate gate-record generate generate-check image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ crash: ## kill servers under load CRASH_ROUNDS times, count what they have store
 
 cache-keys: ## ten million distinct keys through the cache in memory: what they occupy is what they are said to
 	CACHE_KEYS=10000000 go test -count=1 -timeout 1h -run '^TestMemory_CostIsWhatItOccupies' -v ./storage
+
+cache-ratio: ## what the cache in memory saves of Zipf laws and traces, beside the best that could be (OPTIMIZER_DATA=DIR for traces), some minutes
+	CACHE_RATIO=1 go test -count=1 -timeout 1h -run '^TestMemory_SavesWhatItCan' -v ./storage
 
 soak: ## run the soak tests for SOAK under mixed load and faults
 	SOAK=$(SOAK) go test -count=1 -timeout 24h -run '^TestSoak' -v ./...

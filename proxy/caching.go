@@ -23,6 +23,7 @@ type Cache interface {
 type CacheItem = struct {
 	Value                []byte // the cache's from now on
 	TTL, Idle            time.Duration
+	Worth                int64 // what a hit saves, in NanoUSD; 0: not known
 	Route, Model, Caller string
 	RouteMemory          int64 // bytes that entries of the route may occupy in memory, this one included; 0: any
 }

@@ -88,12 +88,21 @@ func (p *Proxy) storeAnswer(x *Exchange, now time.Time) cache.Refusal {
 		return refusedWorth
 	}
 	if !p.cache.Put(now, c.key, &CacheItem{
-		Value: e.Append(make([]byte, 0, c.size)), TTL: c.of.rules.KeepFor(x.longestTTL()), Idle: c.of.rules.Idle,
+		Value: e.Append(make([]byte, 0, c.size)), TTL: c.of.rules.KeepFor(x.longestTTL()), Idle: c.of.rules.Idle, Worth: worthOf(&e),
 		Route: x.routeName(), Model: c.model, Caller: string(caller), RouteMemory: x.routeMemory(),
 	}) {
 		return refusedRoom
 	}
 	return cache.Stored
+}
+
+// secondWorth is what a second that a hit saves counts for where answers compete for memory, in NanoUSD: a hundredth of a cent. An answer of a small model costs
+// about as much, so its time counts as much as its money; one that costs nothing, or whose price is not known, is still worth having.
+const secondWorth = 100_000
+
+// worthOf is what a hit of an answer saves.
+func worthOf(e *cache.Entry) int64 {
+	return max(1, int64(e.Cost)+int64(secondWorth*e.Latency.Seconds()))
 }
 
 // countCache notes what the cache did.

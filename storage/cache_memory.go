@@ -2,6 +2,7 @@ package storage
 
 import (
 	"encoding/binary"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -16,29 +17,33 @@ const (
 	memoryOverhead = 400
 	// memoryShards is a power of two, well above the number of processors.
 	memoryShards = 64
-	// headroom is the part of the memory for entries that ristretto has yet to judge, as a divisor. No entry may be larger.
+	// headroom is the part of the memory that an entry may take, as a divisor.
 	headroom = 16
+	// slack is the part of the memory that is for entries which come while others go, as a divisor.
+	slack = 64
 	// sweepEvery is how often one shard is looked through for what has expired, so that nothing stays for more than a minute.
 	sweepEvery = time.Second
-	// memoryEntry is the size of an entry that ristretto's counters are laid out for, ten of them for each.
-	memoryEntry = 4 << 10
 	// lastHitGrain is how exact the time of the last hit is, so that an entry in demand is not written to at each hit.
 	lastHitGrain = int64(100 * time.Millisecond)
 	// dropBatch is how many deletions ristretto is given before it is waited for: updates must never find its queue full.
 	dropBatch = 1000
 )
 
-// Memory is a cache in memory: it keeps entries up to a number of bytes, by how often they are asked for. It is safe for
+// Memory is a cache in memory: it keeps entries up to a number of bytes, by how often they are asked for and what they save for their size. It is safe for
 // concurrent use. Get does not allocate, and no call waits for another one but for moments.
 //
-// Ristretto decides what stays. It knows entries by 64 bits of their keys; the whole key stands in the entry and is compared. What it
-// can't do, walk through its entries, keep a bound also while they change size, and forget those not hit for long, is done by a list of
-// them.
+// Ristretto holds the entries, and never gives one up by itself. It knows them by 64 bits of their keys; the whole key stands in the entry and is compared. Who
+// stays is decided here, since ristretto does not look at sizes; for that, to keep the bound also while entries change size, and to forget those not hit for
+// long, there is a list of them.
 type Memory struct {
 	cache  *ristretto.Cache[uint64, *memoryEntryOf]
 	limit  atomic.Int64 // bytes, of all entries
 	bytes  atomic.Int64
+	doomed atomic.Int64 // bytes of entries that have to go, and are still on their way out
 	count  atomic.Int64
+	worth  atomic.Int64 // of the entries of which that is known
+	valued atomic.Int64 // their bytes
+	demand atomic.Pointer[demand]
 	held   sync.Map      // *atomic.Int64 by the hash of a route: bytes of its entries
 	purges atomic.Uint64 // counts up with each purge, before it begins
 	shards [memoryShards]memoryShard
@@ -69,9 +74,11 @@ type memoryEntryOf struct {
 	expires int64 // Unix nanoseconds; 0: never
 	idle    int64 // nanoseconds; 0: any
 	tags    tags
+	worth   int64        // NanoUSD that a hit saves; 0: not known
 	lastHit atomic.Int64 // Unix nanoseconds
 	place   int32        // in the list of the shard, from 1; 0: in none
 	dead    atomic.Bool  // not served any more
+	doomed  bool         // counted as such; guarded by the shard
 }
 
 func (e *memoryEntryOf) cost() int64 { return int64(cap(e.value)) + memoryOverhead }
@@ -87,15 +94,14 @@ func (m *Memory) shard(hash uint64) *memoryShard { return &m.shards[hash%memoryS
 // NewMemory returns an empty cache that holds at most limit bytes, overhead included. A limit of 0 keeps nothing.
 func NewMemory(limit int64) *Memory {
 	m := &Memory{stop: make(chan struct{})}
+	m.demand.Store(newDemand(limit))
 	m.limit.Store(max(limit, 0))
 	cache, err := ristretto.NewCache(&ristretto.Config[uint64, *memoryEntryOf]{
-		NumCounters:        min(max(10*limit/memoryEntry, 10_000), 100_000_000),
-		MaxCost:            judged(limit),
+		NumCounters:        1000, // which nothing depends on
+		MaxCost:            math.MaxInt64 / 2,
 		BufferItems:        64,
 		IgnoreInternalCost: true,
 		KeyToHash:          func(key uint64) (uint64, uint64) { return key, 0 },
-		OnEvict:            func(*ristretto.Item[*memoryEntryOf]) { m.evicted.Add(1) },
-		OnReject:           func(*ristretto.Item[*memoryEntryOf]) { m.rejected.Add(1) },
 		OnExit:             m.leave,
 	})
 	if err != nil {
@@ -106,11 +112,12 @@ func NewMemory(limit int64) *Memory {
 	return m
 }
 
-// judged is the part of the memory that ristretto fills.
-func judged(limit int64) int64 { return max(limit-limit/headroom, 1) }
+// judged is the part of the memory that is filled.
+func judged(limit int64) int64 { return max(limit-limit/slack, 1) }
 
 // Get returns the value under a key. Nobody may write to it.
 func (m *Memory) Get(now time.Time, key CacheKey) (value []byte, found bool) {
+	m.demand.Load().add(&key)
 	e, s := m.find(&key)
 	if e == nil {
 		s.misses.Add(1)
@@ -156,7 +163,7 @@ func (m *Memory) Put(now time.Time, key CacheKey, item *CacheItem) bool {
 
 // put is Put of an entry that was read when purges was as given: what has been purged since does not come back.
 func (m *Memory) put(now time.Time, key *CacheKey, item *CacheItem, tags tags, purges uint64) bool {
-	e := &memoryEntryOf{key: *key, value: item.Value, idle: int64(item.Idle), tags: tags}
+	e := &memoryEntryOf{key: *key, value: item.Value, idle: int64(item.Idle), tags: tags, worth: item.Worth}
 	e.lastHit.Store(now.UnixNano())
 	if item.TTL > 0 {
 		e.expires = now.Add(item.TTL).UnixNano()
@@ -177,7 +184,11 @@ func (m *Memory) put(now time.Time, key *CacheKey, item *CacheItem, tags tags, p
 		m.rejected.Add(1)
 		return false
 	}
-	if m.bytes.Add(cost) > limit { // ristretto is behind
+	if old, _ := m.cache.Get(hash); !m.makeWay(e, old) {
+		m.rejected.Add(1)
+		return false
+	}
+	if m.bytes.Add(cost) > limit { // others have come at the same time
 		m.bytes.Add(-cost)
 		m.rejected.Add(1)
 		return false
@@ -185,6 +196,7 @@ func (m *Memory) put(now time.Time, key *CacheKey, item *CacheItem, tags tags, p
 	s.enter(e)
 	m.count.Add(1)
 	m.heldBy(tags[0]).Add(cost)
+	m.value(e, 1)
 	if m.purges.Load() != purges {
 		m.leave(e)
 		return false
@@ -196,6 +208,14 @@ func (m *Memory) put(now time.Time, key *CacheKey, item *CacheItem, tags tags, p
 	}
 	m.stored.Add(1)
 	return true
+}
+
+// value adds what is known of an entry's worth, or takes it away.
+func (m *Memory) value(e *memoryEntryOf, sign int64) {
+	if e.worth > 0 {
+		m.worth.Add(sign * e.worth)
+		m.valued.Add(sign * e.cost())
+	}
 }
 
 func (s *memoryShard) enter(e *memoryEntryOf) {
@@ -225,7 +245,11 @@ func (m *Memory) leave(e *memoryEntryOf) {
 		s.list = slices.Clone(s.list)
 	}
 	e.place = 0
+	if e.doomed {
+		m.doomed.Add(-e.cost())
+	}
 	m.bytes.Add(-e.cost())
+	m.value(e, -1)
 	m.heldBy(e.tags[0]).Add(-e.cost())
 	m.count.Add(-1)
 }

@@ -9,11 +9,16 @@ import (
 func (m *Memory) sweep() {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
+	halved := uint64(0) // accesses at that time
 	for i := 0; ; i++ {
 		select {
 		case <-m.stop:
 			return
 		case now := <-tick.C:
+			if n := m.accesses(); n-halved > demandWindow*uint64(max(m.count.Load(), 256)) { //nolint:gosec // not negative
+				m.demand.Load().halve()
+				halved = n
+			}
 			m.upkeep.Lock()
 			m.sweepShard(&m.shards[i%memoryShards], now)
 			m.shrink(now)
@@ -64,7 +69,7 @@ func (m *Memory) drop(entries []*memoryEntryOf) {
 	}
 }
 
-// shrink gives up what was not hit for the longest time, until the entries fit: ristretto makes room for new entries only, and not
+// shrink gives up what was not hit for the longest time, until the entries fit: room is made for new entries only, and not
 // when others grow or the limit falls.
 func (m *Memory) shrink(now time.Time) {
 	most := judged(m.limit.Load())
@@ -74,7 +79,7 @@ func (m *Memory) shrink(now time.Time) {
 	if m.closed {
 		return
 	}
-	m.cache.Wait() // it may be about to do so by itself
+	m.cache.Wait() // what is on its way counts
 	excess := m.bytes.Load() - most
 	if excess <= 0 {
 		return
@@ -104,8 +109,18 @@ func (m *Memory) Resize(now time.Time, limit int64) {
 	m.upkeep.Lock()
 	defer m.upkeep.Unlock()
 	m.limit.Store(max(limit, 0))
-	m.cache.UpdateMaxCost(judged(limit))
+	if d := newDemand(limit); len(d.lines) != len(m.demand.Load().lines) { // what is known of the demand is lost
+		m.demand.Store(d)
+	}
 	m.shrink(now)
+}
+
+// accesses is how often anything was asked for.
+func (m *Memory) accesses() (n uint64) {
+	for i := range m.shards {
+		n += m.shards[i].hits.Load() + m.shards[i].misses.Load()
+	}
+	return n
 }
 
 // Purge gives up the entries that filter picks, or only counts them when dry is set. When it returns, none of those that were there when it

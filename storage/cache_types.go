@@ -14,6 +14,7 @@ type CacheItem = struct {
 	Value []byte        // belongs to the cache from now on: nobody may write to it
 	TTL   time.Duration // how long it is served; 0: for ever
 	Idle  time.Duration // how long it is served without a hit; 0: for ever. On disk it runs from the write on.
+	Worth int64         // what a hit saves, in NanoUSD; 0: not known. The tier in memory keeps what saves most for its size.
 	// What a purge can name.
 	Route, Model, Caller string
 	RouteMemory          int64 // bytes that entries of the route may occupy in memory, this one and overhead included; 0: any
