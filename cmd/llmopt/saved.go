@@ -82,28 +82,40 @@ func (v *saver) since(ctx context.Context, since time.Time) control.Saved {
 	return s
 }
 
-func (v *saver) sums(ctx context.Context, now, since time.Time) (from time.Time, by map[string]ledger.Sums, err error) {
+// savedFrom is when the first of what is told was saved: by kept answers, and by marked prompts.
+type savedFrom struct{ cache, prompts time.Time }
+
+// note takes in that something was saved in an hour.
+func (f *savedFrom) note(hour int64, s *ledger.Sums) {
+	at := time.Unix(hour*3600, 0).UTC()
+	earlier := func(t *time.Time, some bool) {
+		if some && (t.IsZero() || at.Before(*t)) {
+			*t = at
+		}
+	}
+	earlier(&f.cache, s.Cached != 0 || s.RefreshNanoUSD != 0)
+	earlier(&f.prompts, s.Marked+s.Unmarked > 0)
+}
+
+func (v *saver) sums(ctx context.Context, now, since time.Time) (from savedFrom, by map[string]ledger.Sums, err error) {
 	by = map[string]ledger.Sums{}
 	if v.g.durable == nil {
 		v.sinceStart(by)
-		return v.began, by, nil
+		return savedFrom{v.began, v.began}, by, nil
 	}
 	hours, err := v.stored(ctx, now)
-	first := int64(0)
 	for hour, routes := range hours {
 		if hour < since.Unix()/3600 {
 			continue
 		}
-		if first == 0 || hour < first {
-			first = hour
-		}
 		for route, s := range routes {
+			from.note(hour, &s)
 			sum := by[route]
 			sum.Add(&s)
 			by[route] = sum
 		}
 	}
-	return time.Unix(first*3600, 0).UTC(), by, err
+	return from, by, err
 }
 
 // sinceStart is what the proxy itself knows, where nothing is stored.
@@ -176,7 +188,7 @@ func (v *saver) forget() {
 	v.hours, v.read = nil, 0
 }
 
-func savedBy(from time.Time, by map[string]ledger.Sums) *saved {
+func savedBy(from savedFrom, by map[string]ledger.Sums) *saved {
 	s := &saved{Cache: cacheSaved{Routes: []cacheRouteSaved{}}, Prompts: promptSaved{Routes: []promptRouteSaved{}}}
 	for _, route := range slices.Sorted(maps.Keys(by)) {
 		sum := by[route]
@@ -185,13 +197,13 @@ func savedBy(from time.Time, by map[string]ledger.Sums) *saved {
 				Answers: sum.Cached, Worth: sum.SavedNanoUSD, Refresh: sum.RefreshNanoUSD, Saved: sum.SavedNanoUSD - sum.RefreshNanoUSD,
 				Sooner: time.Duration(sum.SavedNanos).Seconds(),
 			}
-			s.Cache.Routes, s.Cache.From = append(s.Cache.Routes, cacheRouteSaved{route, a}), &from
+			s.Cache.Routes, s.Cache.From = append(s.Cache.Routes, cacheRouteSaved{route, a}), &from.cache
 			all := &s.Cache.cacheAmounts
 			*all = cacheAmounts{all.Answers + a.Answers, all.Worth + a.Worth, all.Refresh + a.Refresh, all.Saved + a.Saved, all.Sooner + a.Sooner}
 		}
 		if sum.Marked+sum.Unmarked > 0 {
 			a := promptAmounts{sum.Marked, sum.Unmarked, savedByMarks(&sum)}
-			s.Prompts.Routes, s.Prompts.From = append(s.Prompts.Routes, promptRouteSaved{route, a}), &from
+			s.Prompts.Routes, s.Prompts.From = append(s.Prompts.Routes, promptRouteSaved{route, a}), &from.prompts
 			all := &s.Prompts.promptAmounts
 			*all = promptAmounts{all.Marked + a.Marked, all.Unmarked + a.Unmarked, all.Saved + a.Saved}
 		}
