@@ -388,30 +388,11 @@ func TestTunedCache_HitAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates and empties pools")
 	}
-	const most = maxAllocs + 2
-	for _, bc := range cachedCases() {
-		client := routedClient(t, bc)
-		for range 100 {
-			client.exchange()
-		}
-		if got := testing.AllocsPerRun(300, client.exchange); got > most {
-			t.Errorf("%s: %.1f allocations per hit, want at most %d", bc.name, got, most)
-		}
-	}
+	countHitAllocations(t, routedClient)
 }
 
 // BenchmarkExchange_RouteHit is BenchmarkExchange_Hit on a route.
-func BenchmarkExchange_RouteHit(b *testing.B) {
-	for _, bc := range cachedCases() {
-		b.Run(bc.name, func(b *testing.B) {
-			client := routedClient(b, bc)
-			b.ReportAllocs()
-			for b.Loop() {
-				client.exchange()
-			}
-		})
-	}
-}
+func BenchmarkExchange_RouteHit(b *testing.B) { benchHits(b, routedClient) }
 
 // BenchmarkGhosts_Access is what following a hit costs, when all keys are followed.
 func BenchmarkGhosts_Access(b *testing.B) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
 
 	"llm-auto-optimizer/optimizer/control/controlpb"
 )
@@ -37,6 +39,25 @@ type adminConn struct {
 	api  controlpb.AdminClient
 	http *http.Client
 	url  string
+}
+
+// printAnswer asks a running server what takes no arguments, and prints what it says: as JSON, or for a person as text does.
+func printAnswer[Q any, M proto.Message](env *environment, f adminFlags, asJSON bool, method func(controlpb.AdminClient, context.Context, *Q) (M, error), text func(out *bytes.Buffer, res M)) error {
+	conn, err := f.dial(env)
+	if err != nil {
+		return err
+	}
+	res, err := method(conn.api, env.ctx, new(Q))
+	if err != nil {
+		return conn.explain(err)
+	}
+	if asJSON {
+		return printMessage(env.stdout, res)
+	}
+	var out bytes.Buffer
+	text(&out, res)
+	_, err = env.stdout.Write(out.Bytes())
+	return err
 }
 
 // dial resolves the flags. It opens no connection yet.

@@ -28,21 +28,7 @@ type cacheStatsCmd struct {
 
 // Run prints how the cache does.
 func (c *cacheStatsCmd) Run(env *environment) error {
-	conn, err := c.dial(env)
-	if err != nil {
-		return err
-	}
-	res, err := conn.api.CacheStats(env.ctx, &controlpb.CacheStatsRequest{})
-	if err != nil {
-		return conn.explain(err)
-	}
-	if c.JSON {
-		return printMessage(env.stdout, res)
-	}
-	var out bytes.Buffer
-	appendCacheStats(&out, res)
-	_, err = env.stdout.Write(out.Bytes())
-	return err
+	return printAnswer(env, c.adminFlags, c.JSON, controlpb.AdminClient.CacheStats, appendCacheStats)
 }
 
 // appendCacheStats renders the answer for a person.

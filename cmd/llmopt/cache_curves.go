@@ -61,21 +61,7 @@ type cacheCurvesCmd struct {
 
 // Run prints what other caches would have done.
 func (c *cacheCurvesCmd) Run(env *environment) error {
-	conn, err := c.dial(env)
-	if err != nil {
-		return err
-	}
-	res, err := conn.api.CacheCurves(env.ctx, &controlpb.CacheCurvesRequest{})
-	if err != nil {
-		return conn.explain(err)
-	}
-	if c.JSON {
-		return printMessage(env.stdout, res)
-	}
-	var out bytes.Buffer
-	appendCacheCurves(&out, res)
-	_, err = env.stdout.Write(out.Bytes())
-	return err
+	return printAnswer(env, c.adminFlags, c.JSON, controlpb.AdminClient.CacheCurves, appendCacheCurves)
 }
 
 // appendCacheCurves renders the answer for a person.
