@@ -197,8 +197,12 @@ func (x *Exchange) endFlight(err error) {
 	if err != nil {
 		kind = kindOfError(err)
 	}
-	f.End(kind != nil || x.status >= 400, x.endForOthers(kind, err))
+	end := x.endForOthers(kind, err)
+	f.End(end.failed(), end)
 }
+
+// failed tells whether nobody should get it who asks from now on.
+func (e *answerEnd) failed() bool { return e.kind != nil || e.outcome != window.OK }
 
 func (x *Exchange) endForOthers(kind *kindOfFailure, cause error) *answerEnd {
 	if kind != nil {

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"llm-auto-optimizer/proxy/flight"
+	"llm-auto-optimizer/proxy/provider"
 	"llm-auto-optimizer/storage"
 )
 
@@ -194,5 +196,27 @@ func TestCoalesce_ComingAndGoing(t *testing.T) {
 	g.stop()
 	if lines := log.String(); strings.Count(lines, `"outcome":"broken"`) != 2 { // the follower's, and that of who has left
 		t.Errorf("access log: %s", lines)
+	}
+}
+
+// Who asks again once a bad answer is out starts afresh, though the exchange that brought it is not quite over.
+func TestCoalesce_BadAnswerIsNotJoined(t *testing.T) {
+	t.Parallel()
+	for body, joins := range map[string]bool{
+		`{"error":{"message":"overloaded","type":"server_error"}}`: false,
+		`{"choices":[{"message":{"content":"a"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1}}`: true,
+	} {
+		group := newFlights()
+		id := flight.ID{Form: 1}
+		x := &Exchange{status: 200, operation: provider.ChatCompletions, meter: &provider.Meter{}}
+		x.meter.Reset(x.operation, provider.Plain)
+		x.meter.Write([]byte(body))
+		x.meter.Close()
+		x.cache.of = &routeCache{}
+		x.cache.flight, _ = group.Join(id, func() {}, 0)
+		x.endFlight(nil)
+		if _, reader := group.Join(id, func() {}, 0); (reader != nil) != joins {
+			t.Errorf("after %s: joined %t", body, reader != nil)
+		}
 	}
 }

@@ -135,6 +135,7 @@ func (x *Exchange) truncated() bool {
 // broken ends a body that is not going to be whole. A streaming client is told why in its dialect.
 func (x *Exchange) broken(kind *kindOfFailure, err error) error {
 	x.endWith(kind, err)
+	x.endFlight(nil) // before the client knows: its next try is not to join this one
 	if x.isStream() && x.identity && x.length < 0 && x.kind != &clientLeft {
 		array := x.format == provider.JSONArray
 		if x.held = x.held[:0]; array && x.delivered == 0 { // nothing to continue

@@ -72,7 +72,8 @@ func (x *Exchange) relayShared(f *answerFlight, left bool) error {
 			f.End(true, x.endForOthers(kind, cause))
 		})
 		kind, cause = x.pumpFlight(f)
-		f.End(kind != nil || x.status >= 400, x.endForOthers(kind, cause))
+		end := x.endForOthers(kind, cause)
+		f.End(end.failed(), end)
 	}()
 	var err error
 	if !left {
