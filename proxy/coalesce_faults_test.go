@@ -203,7 +203,7 @@ func TestCoalesce_ComingAndGoing(t *testing.T) {
 func TestCoalesce_BadAnswerIsNotJoined(t *testing.T) {
 	t.Parallel()
 	for body, joins := range map[string]bool{
-		`{"error":{"message":"overloaded","type":"server_error"}}`: false,
+		`{"error":{"message":"overloaded","type":"server_error"}}`:                                                           false,
 		`{"choices":[{"message":{"content":"a"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1}}`: true,
 	} {
 		group := newFlights()
