@@ -3,6 +3,8 @@ package proxy
 import (
 	"bytes"
 	"encoding/binary"
+
+	"llm-auto-optimizer/proxy/limit"
 )
 
 // sessionHeader names the conversation that a request belongs to.
@@ -23,6 +25,7 @@ func (p *Proxy) admit(x *Exchange) {
 	if len(credential) > 0 {
 		x.caller, x.head = x.client.callerOf(credential, &p.hasher, x.head)
 		x.subject.Caller = binary.LittleEndian.Uint64(x.caller[:])
+		x.who = limit.ID(x.subject.Caller)
 	}
 	switch {
 	case len(x.sessionName) > 0:

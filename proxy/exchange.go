@@ -8,6 +8,7 @@ import (
 
 	"llm-auto-optimizer/analysis/window"
 	"llm-auto-optimizer/config"
+	"llm-auto-optimizer/proxy/limit"
 	"llm-auto-optimizer/proxy/pick"
 	"llm-auto-optimizer/proxy/policy"
 	"llm-auto-optimizer/proxy/provider"
@@ -60,6 +61,7 @@ type Exchange struct {
 	caller  hashID
 	session hashID
 	subject config.Subject // what flags are asked about
+	who     limit.ID       // the caller, as limits and queues tell them apart
 
 	cache caching
 
