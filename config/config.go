@@ -33,6 +33,11 @@ type Config struct {
 	// Routes by name. The map and its values must not be changed.
 	Routes map[string]Route `koanf:"routes"`
 
+	// Callers by name, and Limits. The maps and their values must not be changed.
+	Callers   map[string]Caller `koanf:"callers"`
+	Limits    map[string]Limit  `koanf:"limits"`
+	Admission Admission         `koanf:"admission"`
+
 	Alerts Alerts `koanf:"alerts"`
 	Budget Budget `koanf:"budget"` // of all traffic
 
