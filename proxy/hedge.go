@@ -151,7 +151,7 @@ func (x *Exchange) double() *Exchange {
 		p: x.p, settings: x.settings, policy: x.policy, client: &clientConn{}, start: x.start, header: x.header, id: x.id,
 		provider: x.provider, operation: x.operation, method: x.method, path: x.clientPath, query: x.query, credential: x.credential,
 		hasConnection: x.hasConnection, bodyless: x.bodyless, isHead: x.isHead, http10: x.http10, bodyLen: x.bodyLen, request: x.request, class: x.class,
-		caller: x.caller, who: x.who, session: x.session, subject: x.subject, marksRefused: atomic.LoadUint32(&x.marksRefused), route: x.route, arm: x.arm, origin: x.origin, clientPath: x.clientPath, firstByte: x.firstByte,
+		caller: x.caller, who: x.who, known: x.known, session: x.session, subject: x.subject, marksRefused: atomic.LoadUint32(&x.marksRefused), route: x.route, arm: x.arm, origin: x.origin, clientPath: x.clientPath, firstByte: x.firstByte,
 		cache:        caching{keep: x.cache.keep, of: x.cache.of, result: x.cache.result},
 		attemptsLeft: 2, tier: x.tier, walk: pick.Walking(*x.walk.Query()),
 		body: x.body, head: own.head, edited: own.edited, held: own.held, out: own.out, loan: own.loan, meter: own.meter, scrubber: own.scrubber, peek: own.peek,
@@ -213,6 +213,7 @@ func (r *race) adopt(err error, late bool) {
 	x.tale.hedgeWon = true
 	x.lost = x.total - before
 	total := addNano(x.total, rival.total)
+	x.addUsed(rival)
 	swapped := *x // its buffers go back with the rival
 	x.provider, x.limits, x.path, x.newModel, x.choice, x.routeTarget, x.lease = rival.provider, rival.limits, rival.path, rival.newModel, rival.choice, rival.routeTarget, rival.lease
 	x.target, x.series, x.price, x.conn, x.askedUsage, x.prompt, x.attempt = rival.target, rival.series, rival.price, rival.conn, rival.askedUsage, rival.prompt, rival.attempt
@@ -254,6 +255,7 @@ func (r *race) end(rival *Exchange) {
 	x.attempts += rival.attempts
 	x.marksRefused |= rival.marksRefused // the next target is to get none either
 	x.total, x.lost = addNano(x.total, rival.total), rival.total
+	x.addUsed(rival)
 	if x.trace != nil { // the first's is not over, and stays the last
 		x.trace.Attempts = slices.Insert(x.trace.Attempts, max(0, len(x.trace.Attempts)-1), rival.trace.Attempts...)
 	}

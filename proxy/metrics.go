@@ -59,6 +59,7 @@ type metricSet struct {
 
 	byOutcome    []*metrics.Counter // by window.Outcome
 	overhead     *histogram
+	limitWait    *histogram
 	inFlight     atomic.Int64
 	staleRetries *metrics.Counter
 	panics       *metrics.Counter
@@ -69,7 +70,7 @@ type metricSet struct {
 }
 
 func newMetricSet() *metricSet {
-	m := &metricSet{set: metrics.NewSet(), overhead: newHistogram(metricOverhead, "", overheadBounds)}
+	m := &metricSet{set: metrics.NewSet(), overhead: newHistogram(metricOverhead, "", overheadBounds), limitWait: newHistogram(metricLimitWait, "", waitBounds)}
 	for _, o := range window.Outcomes() {
 		m.byOutcome = append(m.byOutcome, m.set.NewCounter(fmt.Sprintf("%s{outcome=%q}", metricExchanges, o.String())))
 	}

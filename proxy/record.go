@@ -17,6 +17,7 @@ func (p *Proxy) record(x *Exchange) {
 		p.metrics.inFlight.Add(-1)
 		if r := recover(); r != nil {
 			_ = p.recovered(x, r)
+			p.gate.Cancel(&x.permit)
 			x.landFlight(false)
 		}
 	}()
@@ -30,6 +31,7 @@ func (p *Proxy) record(x *Exchange) {
 	p.refreshed(x, kept, now)
 	p.refresh(x, now)
 	o := x.outcome()
+	p.settleLimits(x, o)
 	if x.cache.result != cacheRefresh { // which is no client's
 		p.metrics.exchange(o)
 		p.metrics.overhead.Update(x.overheadUntil(now).Seconds())
@@ -53,6 +55,7 @@ func (p *Proxy) settle(x *Exchange, now time.Time) {
 	x.settled = true
 	x.account()
 	x.total = addNano(x.total, x.cost)
+	x.use()
 	o := window.Observation{
 		Propensity:       x.choice.Propensity,
 		Outcome:          x.outcome(),
@@ -70,6 +73,7 @@ func (p *Proxy) settle(x *Exchange, now time.Time) {
 	x.series.Record(now, &o)
 	x.target.metrics.observe(&o, &x.usage)
 	x.charge(&o)
+	x.learnSize(&o)
 	x.countPrompt(now)
 	x.settleLease(now, &o)
 	x.traceAttempt(now, &o)

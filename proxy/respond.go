@@ -176,11 +176,17 @@ func (p *Proxy) refuse(ctx *fasthttp.RequestCtx, x *Exchange, err error) {
 	if x.provider != nil {
 		dialect = x.provider.dialect
 	}
-	x.held = provider.AppendError(x.held[:0], dialect, kind.failure())
+	failure := kind.failure()
+	if x.refusal.Refused() {
+		x.explainRefusal(&failure)
+	}
+	x.held = provider.AppendError(x.held[:0], dialect, failure)
 	x.status, x.length, x.streamed, x.cache.body = kind.status, int64(len(x.held)), false, nil
 	x.startHead(kind.status, nil)
 	x.out = appendLine(x.out, "Content-Type", []byte("application/json"))
 	switch {
+	case x.refusal.Refused():
+		x.out = x.appendRetry(x.appendRefusal(x.out))
 	case kind == &overloaded:
 		x.out = appendLine(x.out, "Retry-After", []byte(retryAfter))
 	case x.retryAfter > 0:

@@ -117,8 +117,8 @@ func examine(file string, environ []string) (*checkReport, error) {
 			Upstream:   p.BaseURL,
 			Credential: credential(&p),
 			Timeouts: map[string]string{
-				"connect": limit(p.Timeouts.Connect), "first_byte": limit(p.Timeouts.FirstByte),
-				"idle": limit(p.Timeouts.Idle), "total": limit(p.Timeouts.Total),
+				"connect": deadlineText(p.Timeouts.Connect), "first_byte": deadlineText(p.Timeouts.FirstByte),
+				"idle": deadlineText(p.Timeouts.Idle), "total": deadlineText(p.Timeouts.Total),
 			},
 			PricedAs: hint,
 			Priced:   prices.ModelsOf(hint),
@@ -253,8 +253,8 @@ func stateOf(c *config.Storage) string {
 	return fmt.Sprintf("%s, at most %v, %v of the disk stay free", c.Dir, c.MaxSize, c.MinFree)
 }
 
-// limit writes a deadline, where zero is none.
-func limit(d time.Duration) string {
+// deadlineText writes a deadline, where zero is none.
+func deadlineText(d time.Duration) string {
 	if d == 0 {
 		return "none"
 	}
