@@ -48,7 +48,7 @@ func (g *Gate) wait(ctx context.Context, q *limit.Request, priority int, o *Opti
 	}()
 	timer := time.NewTimer(o.MaxWait)
 	defer timer.Stop()
-	grant := limit.Grant{}
+	var grant limit.Grant
 	select {
 	case grant = <-w.Done():
 	case <-timer.C:
