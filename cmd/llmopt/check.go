@@ -48,6 +48,7 @@ type checkReport struct {
 	Prices    *checkPrices     `json:"prices,omitempty"`
 	Providers []checkProvider  `json:"providers,omitempty"`
 	Routes    []checkRoute     `json:"routes,omitempty"`
+	Callers   []checkLimit     `json:"caller_limits,omitempty"`
 	Notes     []string         `json:"notes,omitempty"`
 }
 
@@ -129,6 +130,9 @@ func examine(file string, environ []string) (*checkReport, error) {
 	for _, route := range c.RouteList() {
 		r.Routes = append(r.Routes, examineRoute(c, &route, prices))
 	}
+	for _, l := range c.LimitList() {
+		r.Callers = append(r.Callers, examineLimit(&l))
+	}
 	return r, nil
 }
 
@@ -179,7 +183,7 @@ func notes(c *config.Config, prices *config.PriceTable) (out []string) {
 	}
 	ownKeys, routeNotes := routeNotes(c, prices)
 	keys += ownKeys
-	out = append(out, routeNotes...)
+	out = append(append(out, routeNotes...), limitNotes(c)...)
 	if keys == 0 {
 		note("no provider has a key configured: clients send their own")
 	}
@@ -229,6 +233,7 @@ func (r *checkReport) print(w io.Writer) error {
 			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%.4g\t%d\t%s\n", route.Name, route.Match, x.Name, x.Provider, orDash(x.Model), x.Weight, x.Priority, x.Credential)
 		}
 	}
+	printLimits(t, r.Callers)
 	fmt.Fprintf(t, "\nBase URLs for SDKs:\n")
 	for _, p := range r.Providers {
 		fmt.Fprintf(t, "  %s=%s\n", p.Variable, p.BaseURL)
