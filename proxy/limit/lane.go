@@ -10,6 +10,8 @@ const (
 	DefaultShare = .97
 	// burstTime is how long a pacer that nobody used saves up.
 	burstTime = int64(250 * time.Millisecond)
+	// burstLeft of what is left may go at once after a quiet time: spreading is for those who would use up all of it, and an hour's or a day's limit is mostly used in bursts.
+	burstLeft = .5
 	// shortest time over which what is left is spread.
 	shortest = int64(10 * time.Millisecond)
 	// leastLeft units let something through: of a limit of 1, what is used of it is not a whole one.
@@ -112,7 +114,7 @@ func (l *lane) wait(at, sum, n int64, share float64) time.Duration {
 		return time.Duration(min(int64(reset), max(int64(reset)/16, int64(time.Millisecond))))
 	}
 	rate := left / reset
-	burst := max(rate*float64(burstTime), 1)
+	burst := max(rate*float64(burstTime), left*burstLeft, 1)
 	l.level = min(l.level+rate*float64(max(at-l.filled, 0)), burst, left)
 	l.filled = at
 	if need := min(float64(n), burst, left); l.level < need-1e-9 {

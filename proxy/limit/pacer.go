@@ -184,7 +184,7 @@ func (p *Pacer) lane(of Dimension, window time.Duration, at int64) *lane {
 	}
 	p.n++
 	l := &p.lanes[p.n-1]
-	*l = lane{of: of, window: window, filled: at - burstTime}
+	*l = lane{of: of, window: window, filled: at, level: math.Inf(1)}
 	return l
 }
 
