@@ -47,4 +47,6 @@ func (h *Headers) RetryAfter(now time.Time) (wait time.Duration, said bool) {
 }
 
 // mayRetry looks for names that begin as Retry-After does.
-func mayRetry(name []byte) bool { return name[0]|' ' == 'r' && name[1]|' ' == 'e' && name[2]|' ' == 't' }
+func mayRetry(name []byte) bool {
+	return name[0]|' ' == 'r' && name[1]|' ' == 'e' && name[2]|' ' == 't'
+}
