@@ -17,6 +17,8 @@ import (
 	"llm-auto-optimizer/analysis/window"
 	"llm-auto-optimizer/config"
 	"llm-auto-optimizer/proxy/ledger"
+	"llm-auto-optimizer/proxy/limit"
+	"llm-auto-optimizer/proxy/pacing"
 	"llm-auto-optimizer/proxy/policy"
 )
 
@@ -47,7 +49,11 @@ type Proxy struct {
 	cache   Cache
 	books   books
 	flights *flights
-	purges  atomic.Uint64 // of the cache
+	paces   *pacing.Table
+
+	estimates *limit.Estimator
+	said      sync.Pool     // of *limit.Headers
+	purges    atomic.Uint64 // of the cache
 
 	background background
 	log        *AccessLog
@@ -84,6 +90,9 @@ func New(o Options) (*Proxy, error) {
 	p := &Proxy{
 		policy: o.Policy, prices: o.Prices, windows: o.Windows, ledger: o.Ledger, ring: o.Ring, changed: o.Changed, traces: o.Traces, cache: o.Cache, log: o.Access, oplog: o.Log,
 		flights:   newFlights(),
+		paces:     pacing.NewTable(time.Now(), pacing.DefaultSize),
+		estimates: limit.NewEstimator(),
+		said:      sync.Pool{New: func() any { return &limit.Headers{} }},
 		metrics:   newMetricSet(),
 		hasher:    newHasher(c.HashKey.Reveal()),
 		rawIO:     c.RawIO,
@@ -99,6 +108,7 @@ func New(o Options) (*Proxy, error) {
 	p.books.prompts.install(first.routes.list)
 	first.followCaches()
 	p.metrics.set.RegisterMetricsWriter(p.writeRoutes)
+	p.metrics.set.RegisterMetricsWriter(p.writePaces)
 	p.metrics.set.RegisterMetricsWriter(p.books.cache.write)
 	p.metrics.set.RegisterMetricsWriter(p.books.prompts.write)
 	p.metrics.set.RegisterMetricsWriter(p.writeGhosts)
@@ -135,6 +145,7 @@ func (p *Proxy) Run(ctx context.Context) {
 			for _, s := range p.settings.Load().providers {
 				s.origin.CloseIdle(now)
 			}
+			p.paces.Sweep(now)
 		case <-ctx.Done():
 			p.closeOrigins()
 			return

@@ -1,0 +1,3 @@
+package proxy
+
+func (x *Exchange) priority() int { return 0 }
