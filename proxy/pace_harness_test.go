@@ -22,6 +22,7 @@ type strict struct {
 	retryAfter string        // of what it refuses; empty: it does not say
 	ttft       time.Duration // until an answer begins
 	unpaid     bool          // what it refuses is for want of money
+	hangUp     bool          // it breaks connections
 
 	mu           sync.Mutex
 	rate, level  float64 // requests a second, and what is left
@@ -75,6 +76,10 @@ const strictAnswer = `{"id":"1","object":"chat.completion","model":"m","choices"
 func (s *strict) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body)
 	s.mu.Lock()
+	if s.hangUp {
+		s.mu.Unlock()
+		panic(http.ErrAbortHandler)
+	}
 	s.fill()
 	s.sent++
 	through := s.level >= 1
@@ -82,6 +87,7 @@ func (s *strict) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.level--
 		s.passed++
 	}
+	retryAfter := s.retryAfter
 	if s.told {
 		w.Header().Set("x-ratelimit-limit-requests", strconv.Itoa(int(s.rate)))
 		w.Header().Set("x-ratelimit-remaining-requests", strconv.Itoa(int(s.level)))
@@ -97,8 +103,8 @@ func (s *strict) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusTooManyRequests)
 		_, _ = io.WriteString(w, `{"error":{"message":"You exceeded your current quota.","type":"insufficient_quota","code":"insufficient_quota"}}`)
 	default:
-		if s.retryAfter != "" {
-			w.Header().Set("Retry-After", s.retryAfter)
+		if retryAfter != "" {
+			w.Header().Set("Retry-After", retryAfter)
 		}
 		w.WriteHeader(http.StatusTooManyRequests)
 		_, _ = io.WriteString(w, `{"error":{"message":"Rate limit reached.","type":"requests","code":"rate_limit_exceeded"}}`)
@@ -151,10 +157,8 @@ func errorCode(body []byte) string {
 	return e.Error.Code
 }
 
-// offer sends requests at random, so many a second on average, and counts the answers by status and target.
-func (c *paceClient) offer(model string, rate float64, lasts time.Duration, got func(resp *http.Response, body []byte)) {
-	var wg sync.WaitGroup
-	defer wg.Wait()
+// offer sends requests at random, so many a second on average. wg waits for the answers.
+func (c *paceClient) offer(wg *sync.WaitGroup, model string, rate float64, lasts time.Duration, got func(resp *http.Response, body []byte)) {
 	for now, end := time.Now(), time.Now().Add(lasts); now.Before(end); {
 		now = now.Add(time.Duration(rand.ExpFloat64() / rate * float64(time.Second)))
 		<-time.After(time.Until(now))
