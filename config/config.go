@@ -186,6 +186,7 @@ type Provider struct {
 	RequestUsage bool              `koanf:"request_usage"`                                                 // ask streams for usage (stream_options.include_usage)
 	Timeouts     Timeouts          `koanf:"timeouts"`
 	TLS          TLS               `koanf:"tls"`
+	Pacing       Pacing            `koanf:"pacing"`
 	MaxIdle      int               `koanf:"max_idle" allow:"1..65536"`     // idle connections kept
 	IdleTimeout  time.Duration     `koanf:"idle_timeout" allow:"10ms..1h"` // of a kept connection
 }

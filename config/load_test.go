@@ -79,6 +79,7 @@ func TestLoad_Defaults(t *testing.T) {
 		Timeouts:    Timeouts{Connect: 10 * time.Second, FirstByte: 10 * time.Minute, Idle: 5 * time.Minute, Total: 30 * time.Minute},
 		MaxIdle:     512,
 		IdleTimeout: time.Minute,
+		Pacing:      Pacing{Enabled: true, Share: .97, MaxWait: 2 * time.Second, Waiters: 1000, Concurrency: "off", MinConcurrent: 2},
 	}
 	openai, anthropic, gemini := provider, provider, provider
 	openai.Name, openai.Dialect, openai.BaseURL, openai.RequestUsage = "openai", "openai", "https://api.openai.com/v1", true

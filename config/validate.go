@@ -93,6 +93,7 @@ func (l *loader) requireCertificates(key, path string) []byte {
 
 func (l *loader) validateProvider(p *Provider) {
 	prefix := "providers." + p.Name
+	l.validatePacing(p)
 	if slices.Contains(reservedNames, p.Name) {
 		l.complain(prefix, "", "a reserved name", "other than "+strings.Join(reservedNames, ", "))
 	}

@@ -109,6 +109,7 @@ type Exchange struct {
 	upload       *upload
 	attempts     int
 	attempt      attempt
+	pace         paced
 	waited       time.Duration // time spent waiting for the client's body and for connections
 
 	// receive, stream

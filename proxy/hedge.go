@@ -95,10 +95,17 @@ func (r *race) begin() {
 		return
 	}
 	rival := r.x.double()
+	rival.aim(choice)
+	if !rival.hasRoom() { // it is no use to wait for that
+		r.x.walk.Unhedged(choice)
+		rival.discard()
+		r.mu.Unlock()
+		return
+	}
 	r.rival = rival
 	r.mu.Unlock()
 
-	won := r.run(rival, choice)
+	won := r.run(rival)
 	close(r.done)
 	for won && r.wake() {
 		<-time.After(wakeEvery)
@@ -116,14 +123,14 @@ func (r *race) wake() bool {
 }
 
 // run makes the rival's attempt and tells whether it has an answer that serves.
-func (r *race) run(rival *Exchange, choice pick.Choice) (won bool) {
+func (r *race) run(rival *Exchange) (won bool) {
 	defer func() {
 		if v := recover(); v != nil {
 			rival.endWith(&internal, rival.p.recovered(rival, v))
 			r.failed, won = true, false
 		}
 	}()
-	rival.aim(choice)
+	rival.claim(time.Now())
 	err := rival.p.reachContent(r.ctx, rival)
 	if err == nil && rival.upload != nil { // its buffers are not the rival's to keep
 		<-rival.upload.done
@@ -225,6 +232,7 @@ func (r *race) adopt(err error, late bool) {
 	x.cache.header, rival.cache.header = rival.cache.header, x.cache.header
 	x.cache.types, rival.cache.types = rival.cache.types, x.cache.types
 	rival.meter, rival.scrubber, rival.held, rival.out, rival.aimedPath = swapped.meter, swapped.scrubber, swapped.held, swapped.out, swapped.aimedPath
+	x.pace, rival.pace = rival.pace, paced{}
 	rival.conn, rival.lease = nil, pick.Lease{}
 	x.attempts += rival.attempts
 	x.marksRefused |= rival.marksRefused
@@ -250,6 +258,7 @@ func (r *race) end(rival *Exchange) {
 	if rival.attempts > 0 {
 		rival.p.settle(rival, time.Now())
 	}
+	rival.dropTurn(time.Now())
 	rival.lease.Settle(time.Now(), &pick.Result{})
 	x := r.x
 	x.attempts += rival.attempts

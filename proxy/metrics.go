@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/VictoriaMetrics/metrics"
 
@@ -93,6 +94,7 @@ func (m *metricSet) write(w io.Writer) {
 		t.ttft.write(w)
 		t.tpot.write(w)
 		metrics.WriteCounterFloat64(w, metricCost+"{"+t.labels+"}", float64(t.costNanoUSD.Load())/1e9)
+		metrics.WriteCounterFloat64(w, metricPacingWaited+"{"+t.labels+"}", time.Duration(t.waitedNanos.Load()).Seconds())
 	}
 }
 
@@ -140,6 +142,9 @@ type targetMetrics struct {
 	tokens              [len(tokenTypes)]*metrics.Counter
 	estimated, unpriced *metrics.Counter
 	costNanoUSD         atomic.Int64
+	waits, pacedOut     *metrics.Counter
+	limited             *metrics.Counter
+	waitedNanos         atomic.Int64
 	duration            *histogram
 	ttft, tpot          *histogram
 }
@@ -158,6 +163,9 @@ func (m *metricSet) target(t *target) *targetMetrics {
 		labels:    labels,
 		estimated: m.set.GetOrCreateCounter(metricEstimated + "{" + labels + "}"),
 		unpriced:  m.set.GetOrCreateCounter(metricUnpriced + "{" + labels + "}"),
+		waits:     m.set.GetOrCreateCounter(metricPacingWaits + "{" + labels + "}"),
+		pacedOut:  m.set.GetOrCreateCounter(metricPacingRefused + "{" + labels + "}"),
+		limited:   m.set.GetOrCreateCounter(metricPacingLimited + "{" + labels + "}"),
 		duration:  newHistogram(metricDuration, labels, durationBounds),
 		ttft:      newHistogram(metricTTFT, labels, ttftBounds),
 		tpot:      newHistogram(metricTPOT, labels, tpotBounds),

@@ -19,6 +19,7 @@ import (
 	"llm-auto-optimizer/proxy/admission"
 	"llm-auto-optimizer/proxy/ledger"
 	"llm-auto-optimizer/proxy/limit"
+	"llm-auto-optimizer/proxy/pacing"
 	"llm-auto-optimizer/proxy/policy"
 )
 
@@ -50,8 +51,10 @@ type Proxy struct {
 	books   books
 	flights *flights
 	gate    *admission.Gate
+	paces   *pacing.Table
 
 	estimates *limit.Estimator
+	said      sync.Pool     // of *limit.Headers
 	purges    atomic.Uint64 // of the cache
 
 	background background
@@ -89,7 +92,9 @@ func New(o Options) (*Proxy, error) {
 	p := &Proxy{
 		policy: o.Policy, prices: o.Prices, windows: o.Windows, ledger: o.Ledger, ring: o.Ring, changed: o.Changed, traces: o.Traces, cache: o.Cache, log: o.Access, oplog: o.Log,
 		flights:   newFlights(),
+		paces:     pacing.NewTable(time.Now(), pacing.DefaultSize),
 		estimates: limit.NewEstimator(),
+		said:      sync.Pool{New: func() any { return &limit.Headers{} }},
 		metrics:   newMetricSet(),
 		hasher:    newHasher(c.HashKey.Reveal()),
 		rawIO:     c.RawIO,
@@ -108,6 +113,7 @@ func New(o Options) (*Proxy, error) {
 	first.followCaches()
 	p.metrics.set.RegisterMetricsWriter(p.writeRoutes)
 	p.metrics.set.RegisterMetricsWriter(p.writeLimits)
+	p.metrics.set.RegisterMetricsWriter(p.writePaces)
 	p.metrics.set.RegisterMetricsWriter(p.books.cache.write)
 	p.metrics.set.RegisterMetricsWriter(p.books.prompts.write)
 	p.metrics.set.RegisterMetricsWriter(p.writeGhosts)
@@ -145,6 +151,7 @@ func (p *Proxy) Run(ctx context.Context) {
 			for _, s := range p.settings.Load().providers {
 				s.origin.CloseIdle(now)
 			}
+			p.paces.Sweep(now)
 		case <-ctx.Done():
 			p.closeOrigins()
 			return

@@ -25,6 +25,7 @@ func (p *Proxy) record(x *Exchange) {
 	if x.attempts > 0 {
 		p.settle(x, now)
 	}
+	x.dropTurn(now)
 	x.lease.Settle(now, &pick.Result{}) // where a bug has kept the attempt from being settled
 	kept := p.store(x, now)
 	x.landFlight(kept)
@@ -74,6 +75,7 @@ func (p *Proxy) settle(x *Exchange, now time.Time) {
 	x.target.metrics.observe(&o, &x.usage)
 	x.charge(&o)
 	x.learnSize(&o)
+	x.endTurn(now, &o)
 	x.countPrompt(now)
 	x.settleLease(now, &o)
 	x.traceAttempt(now, &o)

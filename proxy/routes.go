@@ -11,6 +11,7 @@ import (
 
 	"llm-auto-optimizer/config"
 	"llm-auto-optimizer/proxy/limit"
+	"llm-auto-optimizer/proxy/pacing"
 	"llm-auto-optimizer/proxy/pick"
 	"llm-auto-optimizer/proxy/policy"
 	"llm-auto-optimizer/proxy/provider"
@@ -50,7 +51,8 @@ type routeTarget struct {
 	stripped   *providerState // the same without the client's credential; nil where that is replaced anyway
 	keyed      bool           // a configured key is used
 	prices     config.TargetPrice
-	picks      [pick.Whys]atomic.Uint64 // by pick.Why
+	picks      [pick.Whys]atomic.Uint64    // by pick.Why
+	pace       atomic.Pointer[pacing.Pace] // of the last attempt
 }
 
 // glob is a name with * for any run of characters.
