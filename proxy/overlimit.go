@@ -165,10 +165,7 @@ func (x *Exchange) appendLimits(b []byte, now time.Time) []byte {
 	if !x.p.gate.Rules(limit.Exchange) || x.settings.limits.named == nil {
 		return b
 	}
-	q := limit.Request{Caller: x.who, Route: directID, Part: limit.Exchange}
-	if x.route != nil {
-		q.Route = x.route.id
-	}
+	q := limit.Request{Caller: x.who, Route: x.routeID(), Part: limit.Exchange}
 	var room [maxShownLimits]limit.Standing
 	all := x.p.gate.Set().Standings(room[:0], now, &q)
 	shown := 0

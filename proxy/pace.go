@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"llm-auto-optimizer/analysis/window"
+	"llm-auto-optimizer/proxy/admission"
 	"llm-auto-optimizer/proxy/limit"
 	"llm-auto-optimizer/proxy/pacing"
 	"llm-auto-optimizer/proxy/pick"
@@ -16,6 +17,7 @@ import (
 type paced struct {
 	of     *pacing.Pace // of the attempt; nil: nothing does
 	turn   pacing.Turn
+	pass   admission.Pass // of the limits of the target
 	heard  *limit.Headers // of a 429 whose body has yet to tell what it means
 	waited time.Duration  // for room, at all targets
 }
@@ -60,15 +62,16 @@ func (x *Exchange) terms() pacing.Terms {
 
 // size is what the attempt is thought to take.
 func (x *Exchange) size() pacing.Size {
-	return pacing.Size{
-		Input:  x.p.estimates.Input(limit.NameOf(x.request.Model), int64(x.bodyLen)),
-		Output: x.p.estimates.Output(limit.Name(x.routeName()), int(x.class), x.request.MaxOutput),
-	}
+	input, output := x.thought(x.routeID())
+	return pacing.Size{Input: input, Output: output}
 }
 
 // takeRoom lets the attempt through if there is room for it now; else the refusal has a time to retry.
 func (x *Exchange) takeRoom(now time.Time) (r pacing.Refusal) {
 	x.pace.of = x.paceFor(now)
+	if r.Retry = x.enterTarget(); r.Retry > 0 {
+		return r
+	}
 	if x.pace.of == nil {
 		return r
 	}
@@ -77,7 +80,9 @@ func (x *Exchange) takeRoom(now time.Time) (r pacing.Refusal) {
 		size = x.size()
 	}
 	terms := x.terms()
-	x.pace.turn, r = x.pace.of.Try(now, &terms, size)
+	if x.pace.turn, r = x.pace.of.Try(now, &terms, size); r.Retry > 0 {
+		x.p.gate.Cancel(&x.pace.pass)
+	}
 	return r
 }
 
@@ -94,7 +99,9 @@ func (x *Exchange) findRoom(choice pick.Choice) error {
 			x.claim(now)
 			return nil
 		}
-		choice.Target.PacedUntil(now.Add(r.Retry))
+		if !x.refusal.Refused() { // limits of ours may be for this caller alone
+			choice.Target.PacedUntil(now.Add(r.Retry))
+		}
 		next, waits := x.walk.Divert(now, pick.Draw())
 		if !waits {
 			choice = next
@@ -139,6 +146,12 @@ func (x *Exchange) roomAgain() error {
 
 // waitForRoom waits until the attempt is let through, in turn with those of other callers, and no longer than that is allowed.
 func (x *Exchange) waitForRoom(now time.Time) error {
+	if err := x.waitForTarget(); err != nil {
+		return err
+	}
+	if x.pace.pass.Held() { // which may have taken a while
+		now = time.Now()
+	}
 	pace, m := x.pace.of, x.target.metrics
 	if pace == nil { // it has come out of use meanwhile
 		return nil
@@ -164,6 +177,7 @@ func (x *Exchange) waitForRoom(now time.Time) error {
 	case refusal.Retry == 0:
 		return nil
 	}
+	x.p.gate.Cancel(&x.pace.pass)
 	m.pacedOut.Inc()
 	x.retryAfter = refusal.Retry
 	if refusal.Full {
@@ -175,6 +189,7 @@ func (x *Exchange) waitForRoom(now time.Time) error {
 // endTurn ends the attempt's turn.
 func (x *Exchange) endTurn(now time.Time, o *window.Observation) {
 	x.forgetHeard()
+	x.leaveTarget(o)
 	if !x.pace.turn.Held() {
 		return
 	}
@@ -210,6 +225,7 @@ func (x *Exchange) crowding(o *window.Observation) (limit.Sign, float64) {
 // dropTurn gives the turn of an attempt back that has come to nothing.
 func (x *Exchange) dropTurn(now time.Time) {
 	x.forgetHeard()
+	x.p.gate.Cancel(&x.pace.pass)
 	if x.pace.turn.Held() {
 		x.pace.of.End(now, &x.pace.turn, !x.attempt.sent.IsZero(), limit.NoMatter, 0, 0)
 	}

@@ -59,17 +59,31 @@ func (x *Exchange) need(r *routeState) limit.Request {
 		x.classify(r)
 		q.Route = r.id
 	}
-	if !x.metered() {
-		return q
-	}
-	q.Input = x.p.estimates.Input(limit.NameOf(x.request.Model), int64(x.bodyLen))
-	if x.operation != provider.Embeddings {
-		q.Output = x.p.estimates.Output(q.Route, int(x.class), x.request.MaxOutput)
-	}
-	if x.settings.limits.spend {
+	q.Input, q.Output = x.thought(q.Route)
+	if x.settings.limits.spend && x.metered() {
 		q.Cost = int64(x.dearest(r, q.Input, q.Output))
 	}
 	return q
+}
+
+// thought is how many tokens the request is thought to have, and its answer not to exceed.
+func (x *Exchange) thought(route limit.ID) (input, output int64) {
+	if !x.metered() {
+		return 0, 0
+	}
+	input = x.p.estimates.Input(limit.NameOf(x.request.Model), int64(x.bodyLen))
+	if x.operation != provider.Embeddings {
+		output = x.p.estimates.Output(route, int(x.class), x.request.MaxOutput)
+	}
+	return input, output
+}
+
+// routeID is the exchange's route as limits know it.
+func (x *Exchange) routeID() limit.ID {
+	if x.route == nil {
+		return directID
+	}
+	return x.route.id
 }
 
 var directID = limit.Name(directRoute)
@@ -111,7 +125,7 @@ func (x *Exchange) learnSize(o *window.Observation) {
 	}
 	x.p.estimates.LearnInput(limit.NameOf(x.request.Model), int64(x.bodyLen), x.usage.InputTotal())
 	if x.operation != provider.Embeddings {
-		x.p.estimates.LearnOutput(limit.Name(x.routeName()), int(x.class), x.usage.OutputTotal())
+		x.p.estimates.LearnOutput(x.routeID(), int(x.class), x.usage.OutputTotal())
 	}
 }
 
@@ -124,11 +138,7 @@ func (p *Proxy) settleLimits(x *Exchange, o window.Outcome) {
 	case x.permit.Held():
 		p.gate.Leave(&x.permit, u)
 	case x.attempts > 0 && u.Cost > 0 && p.gate.Rules(limit.Exchange): // the cache's own fetching: nobody waits for it, but it is paid for
-		q := limit.Request{Caller: x.who, Route: directID, Part: limit.Exchange}
-		if x.route != nil {
-			q.Route = x.route.id
-		}
-		p.gate.Charge(&q, u)
+		p.gate.Charge(&limit.Request{Caller: x.who, Route: x.routeID(), Part: limit.Exchange}, u)
 	}
 }
 
