@@ -21,7 +21,7 @@ const (
 	balancesNamespace = "limits"
 	balancesName      = "balances"
 	// balancesEvery is how often they are stored.
-	balancesEvery = 2 * time.Second
+	balancesEvery = time.Second
 )
 
 // run restores what was stored as soon as that can be read, then stores what there is every now and then, and once more at the end.
