@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -124,22 +123,30 @@ func slowedWith(t *testing.T, cfg *config.Config, rate float64) (*gateway, *pace
 	g := start(t, cfg)
 	c := newPaceClient(t, g)
 	c.mustAsk(t, "sk", "m")
-	slow(g.onlyPace(), rate)
+	slow(t, g.onlyPace(), rate)
 	return g, c
 }
 
-// slow tells a pace of refusals until it is as slow as that.
-func slow(p *pacing.Pace, rate float64) {
+// slow has a pace believe that it was refused at a sixth more.
+func slow(t *testing.T, p *pacing.Pace, rate float64) {
+	t.Helper()
 	terms := pacing.Terms{Share: .97}
-	at := time.Now().Add(-10 * time.Minute)
-	for n := 0; n == 0 || p.State(at).Rate > rate; n++ {
-		at = at.Add(1100 * time.Millisecond)
+	n := max(int(3*rate/.85), 2)
+	for i := range n {
+		at := time.Now().Add(-3 * time.Second).Add(3 * time.Second * time.Duration(i) / time.Duration(n))
 		turn, r := p.Try(at, &terms, pacing.Size{})
-		for ; r.Retry > 0; turn, r = p.Try(at, &terms, pacing.Size{}) {
-			at = at.Add(r.Retry)
+		if r.Retry > 0 {
+			t.Fatalf("has to wait %v", r.Retry)
 		}
-		p.Answered(at, &turn, limit.Limited, nil, 0, 0)
+		verdict := limit.Through
+		if i == n-1 {
+			verdict = limit.Limited
+		}
+		p.Answered(at, &turn, verdict, nil, 0, 0)
 		p.End(at, &turn, true, limit.NoMatter, 0, 0)
+	}
+	if got := p.State(time.Now()).Rate; got < .6*rate || got > 1.4*rate {
+		t.Fatalf("made a pace of %v a second, not %v", got, rate)
 	}
 }
 
@@ -148,7 +155,7 @@ func TestPacing_ClientLeaves(t *testing.T) {
 	t.Parallel()
 	s := &strict{rate: 1e6}
 	g, c := slowed(t, s, 20)
-	pace, before := g.onlyPace(), runtime.NumGoroutine()
+	pace := g.onlyPace()
 	s.begin()
 	var conns []net.Conn
 	body := `{"model":"m","messages":[{"role":"user","content":"hello"}]}`
@@ -164,7 +171,6 @@ func TestPacing_ClientLeaves(t *testing.T) {
 		conn.Close()
 	}
 	eventually(t, "nobody waits", func() bool { return pace.State(time.Now()).Waiting == 0 && g.p.metrics.inFlight.Load() == 0 })
-	eventually(t, "their goroutines have ended", func() bool { return runtime.NumGoroutine() <= before+20 })
 	if _, _, sent := s.counts(); sent > 15 {
 		t.Errorf("%d of those that left were sent", sent)
 	}
@@ -232,21 +238,19 @@ func TestPacing_Shutdown(t *testing.T) {
 	a := cfg.Providers["a"]
 	a.Pacing.MaxWait = 20 * time.Second
 	cfg.Providers["a"] = a
-	g, c := slowedWith(t, cfg, .11)
-	got := make(chan string, 1)
-	go func() {
-		_, body, err := c.ask("sk", "m")
-		got <- fmt.Sprint(errorCode(body), err)
-	}()
-	go func() { _, _, _ = c.ask("sk", "m") }()
+	g, c := slowedWith(t, cfg, 2)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for range 30 {
+		wg.Go(func() { _, _, _ = c.ask("sk", "m") })
+	}
 	pace := g.onlyPace()
-	eventually(t, "they wait", func() bool { return pace.State(time.Now()).Waiting > 0 })
+	eventually(t, "they wait", func() bool { return pace.State(time.Now()).Waiting > 20 })
 	before := time.Now()
 	g.stop()
 	if took := time.Since(before); took > 5*time.Second {
 		t.Errorf("shutting down took %v", took)
 	}
-	<-got
 }
 
 // The vendor's SDK raises its own error of that kind, and comes again as it is told.
@@ -347,10 +351,12 @@ func TestPacing_Concurrency(t *testing.T) {
 	pace := limit.ConcurrencyOptions{Most: 1, Open: true, Gradient: true}
 	c = newPaceClient(t, g)
 	c.mustAsk(t, "sk", "m")
-	held, r := g.onlyPace().Try(time.Now(), &pacing.Terms{Share: 1, Crowds: true, Concurrency: pace}, pacing.Size{})
-	if r.Retry > 0 {
-		t.Fatal("no room")
-	}
+	var held pacing.Turn
+	eventually(t, "there is room", func() bool {
+		var r pacing.Refusal
+		held, r = g.onlyPace().Try(time.Now(), &pacing.Terms{Share: 1, Crowds: true, Concurrency: pace}, pacing.Size{})
+		return r.Retry == 0
+	})
 	if resp, body := c.mustAsk(t, "sk", "m"); resp.StatusCode != 503 || errorCode(body) != "route_saturated" || resp.Header.Get("Retry-After") == "" {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
