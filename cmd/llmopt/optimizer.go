@@ -54,7 +54,7 @@ func (p *plant) Known(now time.Time) (all []optimizer.Known) {
 			_, k.Refused = target.Route().Repeats()
 			s := target.Status(now).State
 			k.Targets = append(k.Targets, optimizer.KnownTarget{
-				Name: t.Name, Available: s == pick.Healthy || s == pick.Full || s == pick.RateLimit, Returning: s == pick.SlowStart, Quality: float64(t.Quality), Price: p.priceOf(&t),
+				Name: t.Name, Available: s == pick.Healthy || s == pick.Paced || s == pick.Full || s == pick.RateLimit, Returning: s == pick.SlowStart, Quality: float64(t.Quality), Price: p.priceOf(&t),
 			})
 		}
 		all = append(all, k)
