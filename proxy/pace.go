@@ -3,7 +3,6 @@ package proxy
 import (
 	"math"
 	"math/rand/v2"
-	"net/http"
 	"time"
 
 	"llm-auto-optimizer/analysis/window"
@@ -169,7 +168,7 @@ func (x *Exchange) waitForRoom(now time.Time) error {
 		x.client.tether.Sleep(delay)
 		took = time.Since(now)
 	}
-	x.pace.turn, x.pace.waited, x.waited = turn, x.pace.waited+took, x.waited+took
+	x.pace.turn, x.pace.waited, x.waited, x.queued = turn, x.pace.waited+took, x.waited+took, x.queued+took
 	m.waitedForRoom(took)
 	switch {
 	case x.client.tether.IsCut():
@@ -229,12 +228,4 @@ func (x *Exchange) dropTurn(now time.Time) {
 	if x.pace.turn.Held() {
 		x.pace.of.End(now, &x.pace.turn, !x.attempt.sent.IsZero(), limit.NoMatter, 0, 0)
 	}
-}
-
-// appendRetryMillis says when to come again more exactly than Retry-After can.
-func (x *Exchange) appendRetryMillis(b []byte, kind *kindOfFailure) []byte {
-	if kind.status != http.StatusTooManyRequests {
-		return b
-	}
-	return appendLength(b, "retry-after-ms", int64((x.retryAfter+time.Millisecond-1)/time.Millisecond))
 }

@@ -66,8 +66,8 @@ func TestPacing_HiddenLimit(t *testing.T) {
 		})
 	}
 	if long {
-		check("headers", &strict{told: true}, false, .97, .0005)
-		check("headers and another target", &strict{told: true}, true, .97, .0005)
+		check("headers", &strict{told: true}, false, .97, .003) // none on a machine that does nothing else
+		check("headers and another target", &strict{told: true}, true, .95, .003)
 		check("no headers", &strict{}, false, .95, .005)
 		check("no headers and another target", &strict{}, true, .95, .005)
 		return

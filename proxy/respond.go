@@ -187,9 +187,10 @@ func (p *Proxy) refuse(ctx *fasthttp.RequestCtx, x *Exchange, err error) {
 		x.out = x.appendRetry(x.appendRefusal(x.out))
 	case kind == &overloaded:
 		x.out = appendLine(x.out, "Retry-After", []byte(retryAfter))
+	case kind == &providerLimited:
+		x.out = x.appendRetry(x.out)
 	case x.retryAfter > 0:
 		x.out = appendLength(x.out, "Retry-After", int64((x.retryAfter+time.Second-1)/time.Second))
-		x.out = x.appendRetryMillis(x.out, kind)
 	}
 	now := time.Now()
 	// What follows on the connection of a bad request can't be trusted.
