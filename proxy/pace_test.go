@@ -405,3 +405,33 @@ func TestPacing_Views(t *testing.T) {
 		}
 	}
 }
+
+// When waiting was in vain the fallbacks for rate limits are tried, without a word from the provider.
+func TestPacing_FallsBack(t *testing.T) {
+	t.Parallel()
+	s := &strict{rate: 1e6}
+	cfg := pacedRoute(newStrict(t, s), newStrict(t, &strict{rate: 1e6}))
+	a, r := cfg.Providers["a"], cfg.Routes["r"]
+	a.Pacing.MaxWait = 20 * time.Millisecond
+	cfg.Providers["a"] = a
+	b := r.Targets["b"]
+	b.Weight = 0
+	r.Targets["b"], r.Fallback.RateLimit, r.Attempts = b, []string{"b"}, 1
+	cfg.Routes["r"] = r
+	g, c := slowedWith(t, cfg, 1)
+	s.begin()
+	by := map[string]int{}
+	for range 20 {
+		resp, body := c.mustAsk(t, "sk", "m")
+		if resp.StatusCode != 200 || resp.Header.Get("x-llmopt-attempts") != "1" {
+			t.Fatalf("%d %s after %s attempts", resp.StatusCode, body, resp.Header.Get("x-llmopt-attempts"))
+		}
+		by[resp.Header.Get("x-llmopt-target")]++
+	}
+	if by["b"] < 15 {
+		t.Errorf("%v", by)
+	}
+	if line := g.lines(21)[20]; line["pick"] != "fallback" || line["target"] != "b" {
+		t.Errorf("log: %v", line)
+	}
+}
