@@ -168,8 +168,11 @@ func (x *Exchange) waitForRoom(now time.Time) error {
 		x.client.tether.Sleep(delay)
 		took = time.Since(now)
 	}
-	x.pace.turn, x.pace.waited, x.waited, x.queued = turn, x.pace.waited+took, x.waited+took, x.queued+took
-	m.waitedForRoom(took)
+	x.pace.turn = turn
+	if refusal.Retry == 0 || took > time.Millisecond { // else it was turned away at once
+		x.pace.waited, x.waited, x.queued = x.pace.waited+took, x.waited+took, x.queued+took
+		m.waitedForRoom(took)
+	}
 	switch {
 	case x.client.tether.IsCut():
 		return x.cutError()

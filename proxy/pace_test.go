@@ -435,3 +435,13 @@ func TestPacing_FallsBack(t *testing.T) {
 		t.Errorf("log: %v", line)
 	}
 }
+
+// Those who follow an answer for which there was no room share that, after one more try: each on its own would ask for room that there is not.
+func TestPacing_FollowersShareTheRefusal(t *testing.T) {
+	t.Parallel()
+	x := newExchange()
+	x.retryAfter = 3 * time.Second
+	if end := x.endForOthers(&providerLimited, nil); end.alone || !end.again || end.retryAfter != 3*time.Second {
+		t.Errorf("%+v", end)
+	}
+}
