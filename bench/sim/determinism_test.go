@@ -2,7 +2,9 @@ package sim
 
 import (
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // everyCall is a request of every kind whose answer can be compared.
@@ -92,5 +94,40 @@ func TestAnswers_IDsAreUniqueUnlessOrdered(t *testing.T) {
 	_, b := s.do("POST", chatPath, plainChat)
 	if a == b {
 		t.Error("two answers have the same id")
+	}
+}
+
+// Answers that change are the same until a multiple of the time has passed, and others then, of every prompt; those that don't are left alone.
+func TestAnswers_ChangeWithTheTime(t *testing.T) {
+	t.Parallel()
+	var passed atomic.Int64
+	s := start(t, Options{Now: func() time.Time { return fixed().Add(time.Duration(passed.Load())) }, Directives: MustDirectives("ids=stable")})
+	text := func(at time.Duration, body string, headers ...string) string {
+		t.Helper()
+		passed.Store(int64(at))
+		_, answer := s.do("POST", chatPath, body, headers...)
+		_, said, _ := strings.Cut(answer, `"message":`)
+		return said
+	}
+	const other = `{"model":"m","messages":[{"role":"user","content":"and this?"}]}`
+	const change = "x-sim: change=20s"
+	for _, body := range []string{plainChat, other} {
+		first := text(0, body, change)
+		if first == "" || text(19*time.Second, body, change) != first {
+			t.Errorf("it changes too soon: %s", first)
+		}
+		second := text(20*time.Second, body, change)
+		if second == first || text(39*time.Second, body, change) != second {
+			t.Errorf("%s became %s", first, second)
+		}
+		if third := text(40*time.Second, body, change); third == second || third == first {
+			t.Errorf("%s became %s", second, third)
+		}
+		if text(0, body) != text(time.Hour, body) {
+			t.Error("it changes by itself")
+		}
+	}
+	if _, err := ParseDirectives("change=often"); err == nil {
+		t.Error("took no duration")
 	}
 }

@@ -3,6 +3,7 @@ package sim
 import (
 	"encoding/binary"
 	"math/bits"
+	"time"
 )
 
 // vocabulary is what simulated models say, one word a token. Some words are there to trip careless readers of
@@ -48,7 +49,7 @@ func mix(a, b uint64) uint64 {
 	return hi ^ lo
 }
 
-// seal fixes what the answer depends on: the seed and the parts of the request that are the prompt. What a proxy may
+// seal fixes what the answer depends on: the seed, the time where answers change, and the parts of the request that are the prompt. What a proxy may
 // change on the way, the model's name, stream_options and cache_control, does not count.
 func (x *exchange) seal(parts ...string) {
 	op := x.op
@@ -56,6 +57,9 @@ func (x *exchange) seal(parts ...string) {
 		op = opGenerate // a stream says the same
 	}
 	h := scramble(x.srv.opt.Seed ^ uint64(x.d.seed.or(0))<<32 ^ uint64(op))
+	if x.d.change > 0 {
+		h = scramble(h ^ uint64(Version(x.now(), x.d.change))) //nolint:gosec // any bits will do
+	}
 	for _, p := range parts {
 		h = fold(h, []byte(p))
 	}
@@ -65,6 +69,9 @@ func (x *exchange) seal(parts ...string) {
 		x.ids = random{x.hash ^ scramble(x.seq)}
 	}
 }
+
+// Version counts up each time that answers change which stay for so long, by the directive change.
+func Version(now time.Time, stays time.Duration) int64 { return now.UnixNano() / int64(stays) }
 
 const (
 	alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
