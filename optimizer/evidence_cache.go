@@ -73,18 +73,28 @@ const (
 // hazardEstimate is what was last made of comparisons: with a hundred routes of three classes it is most of the work.
 type hazardEstimate struct {
 	of                   analysis.Hazard
+	all                  float64 // comparisons in it
 	at                   time.Time
 	change, upper, noise float64
 }
 
-// estimateEvery is how often that is done, where there were new ones.
-const estimateEvery = 5 * time.Minute
+const (
+	// estimateEvery is how often that is done, where there were new ones.
+	estimateEvery = 5 * time.Minute
+	// estimateGrown is by which part they must have become more for it to be done sooner: some eighty times until they are as many as are remembered.
+	estimateGrown = .1
+)
 
 func (e *hazardEstimate) update(now time.Time, h *analysis.Hazard) {
-	if now.Sub(e.at) < estimateEvery && now.After(e.at) || *h == e.of {
+	if *h == e.of {
 		return
 	}
-	e.of, e.at = *h, now
+	all, _ := h.Count()
+	soon := now.After(e.at) && now.Sub(e.at) < estimateEvery
+	if grown := all >= e.all*(1+estimateGrown); soon && !grown && all >= e.all/2 { // fewer: what the answers are about is something else now
+		return
+	}
+	e.of, e.all, e.at = *h, all, now
 	e.change, e.upper, e.noise, _ = h.EstimateNoisy(hazardConfidence)
 	e.change, e.upper = min(e.change, mostHazard), min(e.upper, mostHazard)
 }
