@@ -97,7 +97,7 @@ func TestAnswers_IDsAreUniqueUnlessOrdered(t *testing.T) {
 	}
 }
 
-// Answers that change are the same until a multiple of the time has passed, and others then, of every prompt; those that don't are left alone.
+// Answers that change do so each time that they have stayed long enough, each prompt's at its own moment; those that don't are left alone.
 func TestAnswers_ChangeWithTheTime(t *testing.T) {
 	t.Parallel()
 	var passed atomic.Int64
@@ -111,20 +111,34 @@ func TestAnswers_ChangeWithTheTime(t *testing.T) {
 	}
 	const other = `{"model":"m","messages":[{"role":"user","content":"and this?"}]}`
 	const change = "x-sim: change=20s"
+	moments := map[int]bool{}
 	for _, body := range []string{plainChat, other} {
-		first := text(0, body, change)
-		if first == "" || text(19*time.Second, body, change) != first {
-			t.Errorf("it changes too soon: %s", first)
+		seen, last := map[string]bool{}, ""
+		for at := range 60 {
+			if now := text(time.Duration(at)*time.Second, body, change); now != last {
+				if at > 0 {
+					moments[at%20] = true
+				}
+				if seen[now] {
+					t.Errorf("after %d s it says again: %s", at, now)
+				}
+				seen[now], last = true, now
+			}
 		}
-		second := text(20*time.Second, body, change)
-		if second == first || text(39*time.Second, body, change) != second {
-			t.Errorf("%s became %s", first, second)
-		}
-		if third := text(40*time.Second, body, change); third == second || third == first {
-			t.Errorf("%s became %s", second, third)
+		if len(seen) != 4 {
+			t.Errorf("in a minute it said %d things: %v", len(seen), seen)
 		}
 		if text(0, body) != text(time.Hour, body) {
 			t.Error("it changes by itself")
+		}
+	}
+	if len(moments) != 2 {
+		t.Errorf("two prompts change at %v of twenty seconds, want a moment for each", moments)
+	}
+	for tokens := range 1000 { // the version that is told is the one of the answer
+		now := fixed().Add(time.Duration(tokens) * time.Second)
+		if Version(now.Add(20*time.Second), 20*time.Second, tokens) != Version(now, 20*time.Second, tokens)+1 {
+			t.Fatalf("%d tokens: no next version after its time", tokens)
 		}
 	}
 	if _, err := ParseDirectives("change=often"); err == nil {

@@ -38,7 +38,7 @@
 //	audio=N         output tokens that usage states as audio, beside the text
 //	calls=N         tool calls (1); 0 answers in text
 //	seed=N          say something else
-//	change=D        say something else to every prompt as often as D has passed since 1970, as if the facts had changed
+//	change=D        say something else each time that D has passed, as if the facts had changed; see [Version] for when
 //	ids=stable      make ids functions of the prompt, too; ids=unique undoes that
 //	fault=F+F…      see below; fault=none suffers none, whatever script and rates say
 //	after=N         frames of a stream, or bytes of a plain body, that come before a fault in the middle (half)

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"encoding/binary"
+	"math"
 	"math/bits"
 	"time"
 )
@@ -58,7 +59,11 @@ func (x *exchange) seal(parts ...string) {
 	}
 	h := scramble(x.srv.opt.Seed ^ uint64(x.d.seed.or(0))<<32 ^ uint64(op))
 	if x.d.change > 0 {
-		h = scramble(h ^ uint64(Version(x.now(), x.d.change))) //nolint:gosec // any bits will do
+		size := 0
+		for _, p := range parts {
+			size += len(p)
+		}
+		h = scramble(h ^ uint64(Version(x.now(), x.d.change, countTokens(size)))) //nolint:gosec // any bits will do
 	}
 	for _, p := range parts {
 		h = fold(h, []byte(p))
@@ -70,8 +75,12 @@ func (x *exchange) seal(parts ...string) {
 	}
 }
 
-// Version counts up each time that answers change which stay for so long, by the directive change.
-func Version(now time.Time, stays time.Duration) int64 { return now.UnixNano() / int64(stays) }
+// Version counts up each time that an answer changes which stays for so long, by the directive change. Prompts of other lengths in tokens have other moments for it,
+// spread evenly.
+func Version(now time.Time, stays time.Duration, tokens int) int64 {
+	_, part := math.Modf(float64(tokens) * math.Phi)
+	return (now.UnixNano() + int64(part*float64(stays))) / int64(stays)
+}
 
 const (
 	alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
