@@ -56,7 +56,7 @@ func (c *Cache) fetch(now time.Time, key CacheKey) ([]byte, bool) {
 	if newer, found := c.memory.Peek(now, key); found {
 		return newer.Value, true // it came meanwhile
 	}
-	item := &CacheItem{Value: bytes.Clone(value) /* without the room that reading took */, Idle: time.Duration(h.idle)}
+	item := &CacheItem{Value: bytes.Clone(value) /* without the room that reading took */, Idle: time.Duration(h.idle), Worth: h.worth}
 	if h.expires != 0 {
 		item.TTL = time.Duration(h.expires - now.UnixNano())
 	}
