@@ -107,7 +107,7 @@ func (c *Cache) Delete(ctx context.Context, now time.Time, key CacheKey) error {
 }
 
 // HeldBy is how many bytes a route's entries occupy in memory, overhead included.
-func (c *Cache) HeldBy(route string) int64 { return c.memory.heldBy(tagHash(route)).Load() }
+func (c *Cache) HeldBy(route string) int64 { return c.memory.heldBy(tagHash(route)).all.Load() }
 
 // Stats says how the tiers do.
 func (c *Cache) Stats() CacheStats {
