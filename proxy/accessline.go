@@ -61,6 +61,9 @@ func (l *AccessLog) exchange(x *Exchange, now time.Time, o window.Outcome) {
 	if x.cache.result != cacheOff {
 		b = logText(b, "cache", x.cache.result.String())
 		b = logInt(b, "saved_nanousd", int64(x.cache.saved))
+		if x.cache.age >= 0 {
+			b = logSeconds(b, "cache_age_s", x.cache.age)
+		}
 		if x.cache.key != (cache.Key{}) {
 			b = logHex(b, "cache_key", x.cache.key[:])
 		}

@@ -6,8 +6,8 @@
 //
 // # What it says
 //
-// Answers are functions of the prompt and the seed: the same prompt gets the same text, calls and token counts,
-// streamed or not, with and without a proxy in between. Ids are unique unless ids=stable; times are those of
+// Answers are functions of the prompt and the seed, and of the time where change says so: the same prompt gets the same
+// text, calls and token counts, streamed or not, with and without a proxy in between. Ids are unique unless ids=stable; times are those of
 // Options.Now. Tokens are bytes of the prompt's JSON by four; images, audio and documents have their own tariffs. A
 // prompt prefix that the same key sent before is reported as read from the cache: in blocks of 128 tokens as OpenAI
 // does, or as far as cache_control marks it for Anthropic, with its look-back of 20 blocks, its lifetimes and its rules
@@ -38,6 +38,7 @@
 //	audio=N         output tokens that usage states as audio, beside the text
 //	calls=N         tool calls (1); 0 answers in text
 //	seed=N          say something else
+//	change=D        say something else each time that D has passed, as if the facts had changed; see [Version] for when
 //	ids=stable      make ids functions of the prompt, too; ids=unique undoes that
 //	fault=F+F…      see below; fault=none suffers none, whatever script and rates say
 //	after=N         frames of a stream, or bytes of a plain body, that come before a fault in the middle (half)
