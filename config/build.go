@@ -32,6 +32,10 @@ func (l *loader) build(merged map[string]any) *Config {
 	delete(merged, "flags")
 	routes, _ := merged["routes"].(map[string]any)
 	delete(merged, "routes")
+	callers, _ := merged["callers"].(map[string]any)
+	delete(merged, "callers")
+	limits, _ := merged["limits"].(map[string]any)
+	delete(merged, "limits")
 	webhooks := l.buildWebhooks(merged)
 	l.assign(reflect.ValueOf(&c).Elem(), merged, "")
 	c.Alerts.Webhooks = webhooks
@@ -47,6 +51,7 @@ func (l *loader) build(merged map[string]any) *Config {
 	for _, name := range slices.Sorted(maps.Keys(routes)) {
 		c.Routes[name] = l.buildRoute(name, merged["cache"], merged["route_defaults"], merged["target_defaults"], routes[name])
 	}
+	l.buildLimits(&c, merged, callers, limits)
 	c.FlagSettings = make(map[string]Flag, len(flagNames))
 	for _, name := range flagNames {
 		var f Flag

@@ -24,6 +24,7 @@ var ownPlaces = map[string]string{
 	"route_defaults":    "routes.NAME.",
 	"target_defaults":   "routes.NAME.targets.NAME.",
 	"webhook_defaults":  "alerts.webhooks.NAME.",
+	"caller_defaults":   "callers.NAME.",
 }
 
 // framingHeaders are set by the proxy itself, from base_url and the message it forwards.
@@ -52,7 +53,7 @@ func (l *loader) clean(y *layer, t reflect.Type, values map[string]any, path []s
 				l.reject(where, at, "", "not a table", "")
 			case table == flagType && t.Kind() == reflect.Map && !slices.Contains(flagNames[:], key):
 				l.reject(where, at, "", "unknown flag"+suggest(key, flagNames[:]), strings.Join(flagNames[:], ", "))
-			case t.Kind() == reflect.Map && (table == routeType || table == targetType):
+			case t.Kind() == reflect.Map && (table == routeType || table == targetType || table == callerType || table == limitType):
 				if !isRouteName(key) {
 					l.reject(where, at, "", "not a name", "1 to 64 letters, digits, '_' and '-'")
 					continue
@@ -173,6 +174,8 @@ func isOwn(path []string) bool {
 		return slices.Contains(ownTargetKeys, key)
 	case "webhook_defaults":
 		return slices.Contains(ownWebhookKeys, key)
+	case "caller_defaults":
+		return slices.Contains(ownCallerKeys, key)
 	}
 	return false
 }
@@ -196,6 +199,14 @@ func knownKeys(path string) []string {
 	if rest, ok := strings.CutPrefix(path, "alerts.webhooks."); ok {
 		name, _, _ := strings.Cut(rest, ".")
 		keys = keysOf(keys, webhookType, "alerts.webhooks."+name+".")
+	}
+	if rest, ok := strings.CutPrefix(path, "callers."); ok {
+		name, _, _ := strings.Cut(rest, ".")
+		keys = keysOf(keys, callerType, "callers."+name+".")
+	}
+	if rest, ok := strings.CutPrefix(path, "limits."); ok {
+		name, _, _ := strings.Cut(rest, ".")
+		keys = keysOf(keys, limitType, "limits."+name+".")
 	}
 	if rest, ok := strings.CutPrefix(path, "routes."); ok {
 		name, rest, _ := strings.Cut(rest, ".")

@@ -33,6 +33,11 @@ type Config struct {
 	// Routes by name. The map and its values must not be changed.
 	Routes map[string]Route `koanf:"routes"`
 
+	// Callers by name, and Limits. The maps and their values must not be changed.
+	Callers   map[string]Caller `koanf:"callers"`
+	Limits    map[string]Limit  `koanf:"limits"`
+	Admission Admission         `koanf:"admission"`
+
 	Alerts Alerts `koanf:"alerts"`
 	Budget Budget `koanf:"budget"` // of all traffic
 
@@ -181,6 +186,7 @@ type Provider struct {
 	RequestUsage bool              `koanf:"request_usage"`                                                 // ask streams for usage (stream_options.include_usage)
 	Timeouts     Timeouts          `koanf:"timeouts"`
 	TLS          TLS               `koanf:"tls"`
+	Pacing       Pacing            `koanf:"pacing"`
 	MaxIdle      int               `koanf:"max_idle" allow:"1..65536"`     // idle connections kept
 	IdleTimeout  time.Duration     `koanf:"idle_timeout" allow:"10ms..1h"` // of a kept connection
 }

@@ -34,6 +34,7 @@ var stringKinds = map[string]struct {
 	"hostname":  {"host name, or empty", checkHostname},
 	"namespace": {"letters, digits, '_', '-' and '.', or empty", checkNamespace},
 	"money":     {"US dollars such as \"$2\" or \"$0.25\", or empty", checkMoney},
+	"scope":     {"\"*\" (all together), \"each\" (every one on its own), or a name", checkScope},
 	"provider":  {"name of a provider, or empty", nil},
 	"model":     {"name of a model, or empty", nil},
 	"pattern":   {"a name, with * for any run of characters", checkPattern},
@@ -99,6 +100,13 @@ func checkCron(s string) string {
 }
 
 func checkSink(s string) string {
+	if strings.TrimSpace(s) == "" {
+		return "empty"
+	}
+	return ""
+}
+
+func checkScope(s string) string {
 	if strings.TrimSpace(s) == "" {
 		return "empty"
 	}

@@ -169,6 +169,7 @@ func (l *loader) fileLayer(source string, text []byte, rank int) layer {
 	}
 	y := layer{values: doc.values, rank: rank, source: source, lines: doc.lines}
 	l.nameRoutes(&y)
+	l.nameLimits(&y)
 	return y
 }
 
@@ -189,6 +190,14 @@ func (l *loader) originOf(path string) origin {
 	if rest, ok := strings.CutPrefix(path, "alerts.webhooks."); ok {
 		_, key, _ := strings.Cut(rest, ".")
 		return l.origins["webhook_defaults."+key]
+	}
+	if rest, ok := strings.CutPrefix(path, "callers."); ok {
+		_, key, _ := strings.Cut(rest, ".")
+		return l.origins["caller_defaults."+key]
+	}
+	if rest, ok := strings.CutPrefix(path, "limits."); ok {
+		_, key, _ := strings.Cut(rest, ".")
+		return l.origins["limit_defaults."+key]
 	}
 	if rest, ok := strings.CutPrefix(path, "routes."); ok {
 		_, key, _ := strings.Cut(rest, ".")

@@ -79,6 +79,7 @@ func TestLoad_Defaults(t *testing.T) {
 		Timeouts:    Timeouts{Connect: 10 * time.Second, FirstByte: 10 * time.Minute, Idle: 5 * time.Minute, Total: 30 * time.Minute},
 		MaxIdle:     512,
 		IdleTimeout: time.Minute,
+		Pacing:      Pacing{Enabled: true, Share: .97, MaxWait: 2 * time.Second, Waiters: 1000, Concurrency: "off", MinConcurrent: 2},
 	}
 	openai, anthropic, gemini := provider, provider, provider
 	openai.Name, openai.Dialect, openai.BaseURL, openai.RequestUsage = "openai", "openai", "https://api.openai.com/v1", true
@@ -112,6 +113,9 @@ func TestLoad_Defaults(t *testing.T) {
 		Telemetry: Telemetry{Protocol: "grpc", Service: "llmopt", Traces: true, Sample: 10, Metrics: true, Interval: time.Minute},
 		Providers: map[string]Provider{"openai": openai, "anthropic": anthropic, "gemini": gemini},
 		Routes:    map[string]Route{},
+		Callers:   map[string]Caller{},
+		Limits:    map[string]Limit{},
+		Admission: Admission{MaxWait: 2 * time.Second, Waiters: 1000, Jitter: 20 * time.Millisecond, Lease: 15 * time.Minute, Entries: 10_000},
 		Alerts:    Alerts{Repeat: 4 * time.Hour, Timeout: 10 * time.Second, GiveUp: time.Hour, Queue: 100, Webhooks: map[string]Webhook{}},
 		Budget:    Budget{Period: "month", Timezone: "UTC"},
 	}

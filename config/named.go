@@ -23,6 +23,24 @@ func (l *loader) nameRoutes(y *layer) {
 	}
 }
 
+// nameLimits does the same with the list of limits. They need no name: without one they are called by their place.
+func (l *loader) nameLimits(y *layer) {
+	items, _ := y.values["limits"].([]any)
+	if tables, ok := y.values["limits"].([]map[string]any); ok {
+		for _, item := range tables {
+			items = append(items, item)
+		}
+	}
+	for i, item := range items {
+		if values, ok := item.(map[string]any); ok && values["name"] == nil {
+			values["name"] = "limit-" + strconv.Itoa(i+1)
+		}
+	}
+	if table, ok := l.nameList(y, y.values["limits"], "limits"); ok {
+		y.values["limits"] = table
+	}
+}
+
 // nameList is the table of a list of tables, each with its name; false where the value is no list.
 func (l *loader) nameList(y *layer, value any, path string) (table map[string]any, ok bool) {
 	var items []any

@@ -17,6 +17,8 @@ type settings struct {
 	RouteDefaults    Route    `koanf:"route_defaults"`
 	TargetDefaults   Target   `koanf:"target_defaults"`
 	WebhookDefaults  Webhook  `koanf:"webhook_defaults"`
+	CallerDefaults   Caller   `koanf:"caller_defaults"`
+	LimitDefaults    Limit    `koanf:"limit_defaults"`
 }
 
 var (

@@ -48,6 +48,10 @@ func (l *loader) validate(c *Config) {
 	l.validateAlerts(&c.Alerts)
 	l.validateCache(c)
 	l.validateBudget("budget", &c.Budget)
+	l.validateCallers(c)
+	for _, k := range c.LimitList() {
+		l.validateLimit(c, &k)
+	}
 	for _, r := range c.RouteList() {
 		l.validateBudget("routes."+r.Name+".budget", &r.Budget)
 		l.validateRoute(c, &r)
@@ -89,6 +93,7 @@ func (l *loader) requireCertificates(key, path string) []byte {
 
 func (l *loader) validateProvider(p *Provider) {
 	prefix := "providers." + p.Name
+	l.validatePacing(p)
 	if slices.Contains(reservedNames, p.Name) {
 		l.complain(prefix, "", "a reserved name", "other than "+strings.Join(reservedNames, ", "))
 	}

@@ -107,6 +107,9 @@ func PolicyOf(c *config.Config) policy.Snapshot {
 				Connect: p.Timeouts.Connect, FirstByte: p.Timeouts.FirstByte, Idle: p.Timeouts.Idle, Total: p.Timeouts.Total,
 			},
 			RequestUsage: p.RequestUsage,
+			Pacing: policy.Pacing{
+				Share: p.Pacing.Share, MaxWait: p.Pacing.MaxWait, MinConcurrent: p.Pacing.MinConcurrent, MaxConcurrent: p.Pacing.MaxConcurrent,
+			},
 		}
 	}
 	return s

@@ -23,6 +23,7 @@ var arrows = map[string][]string{
 	"bench":             {"analysis/...", "config", "optimizer/...", "proxy/...", "storage/..."},
 	"config":            {},
 	"proxy":             {"proxy/...", "analysis/...", "config"},
+	"proxy/admission":   {"proxy/limit"},
 	"proxy/cache":       {"proxy/provider", "proxy/sse", "config"},
 	"proxy/ledger":      {},
 	"proxy/limit":       {},

@@ -85,6 +85,54 @@ func TestConcurrency_OnlyWhatIsUsed(t *testing.T) {
 	}
 }
 
+// What is open lets all through until there are signs of a crowd, and goes on from what was under way then.
+func TestConcurrency_Open(t *testing.T) {
+	t.Parallel()
+	c := NewConcurrency(ConcurrencyOptions{Open: true})
+	begin := func(want bool) Start {
+		t.Helper()
+		s, ok := c.Begin()
+		if ok != want {
+			t.Errorf("let through: %v", ok)
+		}
+		return s
+	}
+	all := []Start{}
+	for range 200 {
+		all = append(all, begin(true))
+	}
+	c.End(begin(true), Good, 1)
+	if limit, flying := c.Limit(); limit != 0 || flying != 200 {
+		t.Errorf("%d of %d without a sign", flying, limit)
+	}
+	c.End(all[0], Crowded, 0)
+	if limit, _ := c.Limit(); limit != 180 {
+		t.Errorf("%d after the first", limit)
+	}
+	begin(false)
+	c.Use(ConcurrencyOptions{Open: true, Most: 50})
+	if limit, _ := c.Limit(); limit != 50 {
+		t.Errorf("%d with a bound of 50", limit)
+	}
+
+	c = NewConcurrency(ConcurrencyOptions{Gradient: true, Open: true})
+	var flying []Start
+	for i := range 30_000 { // more and more want in, and there is a queue from 40 on
+		for len(flying) < 1+i/100 {
+			s, ok := c.Begin()
+			if !ok {
+				break
+			}
+			flying = append(flying, s)
+		}
+		c.End(flying[0], Good, max(1, float64(len(flying))/40))
+		flying = flying[1:]
+	}
+	if limit, _ := c.Limit(); limit < 35 || limit > 150 {
+		t.Errorf("the limit is %d where times grow from 40 on", limit)
+	}
+}
+
 // Times that grow with the load keep the limit near where they begin to; nothing has to fail for it.
 func TestConcurrency_Gradient(t *testing.T) {
 	t.Parallel()

@@ -6,10 +6,12 @@ import (
 )
 
 const (
-	// paceShare of a provider's limit is used; the rest is for requests that are counted otherwise than they were here, and for others with the same key.
-	paceShare = .97
+	// DefaultShare of a provider's limit is used; the rest is for requests that are counted otherwise than they were here, and for others with the same key.
+	DefaultShare = .97
 	// burstTime is how long a pacer that nobody used saves up.
 	burstTime = int64(250 * time.Millisecond)
+	// burstLeft of what is left may go at once after a quiet time: spreading is for those who would use up all of it, and an hour's or a day's limit is mostly used in bursts.
+	burstLeft = .5
 	// shortest time over which what is left is spread.
 	shortest = int64(10 * time.Millisecond)
 	// leastLeft units let something through: of a limit of 1, what is used of it is not a whole one.
@@ -77,8 +79,8 @@ func (l *lane) read(at int64, r *Reading, v view, s *Sent, flying int64) {
 // usable tells that the lane is to be followed.
 func (l *lane) usable(at int64) bool { return l.trust.trusted() && !l.use.suspended(at) }
 
-// left is what can be sent before the reset, and how long that is away. sum is what was sent so far.
-func (l *lane) left(at, sum int64) (left, reset float64) {
+// left is what can be sent before the reset, and how long that is away. sum is what was sent so far, and share the part of the limit that is used.
+func (l *lane) left(at, sum int64, share float64) (left, reset float64) {
 	if at >= l.reset { // whole again, whether or not somebody has told
 		l.view = view{at: at, limit: l.limit, remaining: l.limit, reset: at + max(l.span, shortest)}
 		l.sum, l.took = sum, 0
@@ -88,19 +90,31 @@ func (l *lane) left(at, sum int64) (left, reset float64) {
 		left = min(left+float64(l.limit-l.remaining)*float64(at-l.at)/float64(whole), float64(l.limit))
 	}
 	reset = float64(max(l.reset-at, shortest))
-	return left - (1-paceShare)*float64(l.limit)*min(reset/float64(max(l.span, 1)), 1), reset
+	return left - (1-share)*float64(l.limit)*min(reset/float64(max(l.span, 1)), 1), reset
+}
+
+// empty is how long it takes until something is left again; 0: there is.
+func (l *lane) empty(at, sum int64, share float64) time.Duration {
+	left, reset := l.left(at, sum, share)
+	if left >= leastLeft {
+		return 0
+	}
+	if whole := l.reset - l.at; l.style.fills() && whole > 0 && l.limit > l.remaining {
+		reset = min(reset, (leastLeft-left)*float64(whole)/float64(l.limit-l.remaining))
+	}
+	return time.Duration(reset)
 }
 
 // wait is how long n units have to wait: what is left is spread evenly over the time until the reset. Where the limit fills up evenly that settles where as much is sent as comes
 // in, with half of it in reserve.
-func (l *lane) wait(at, sum, n int64) time.Duration {
-	left, reset := l.left(at, sum)
+func (l *lane) wait(at, sum, n int64, share float64) time.Duration {
+	left, reset := l.left(at, sum, share)
 	if left < leastLeft {
 		l.level, l.filled, l.use.held = 0, at, true
 		return time.Duration(min(int64(reset), max(int64(reset)/16, int64(time.Millisecond))))
 	}
 	rate := left / reset
-	burst := max(rate*float64(burstTime), 1)
+	burst := max(rate*float64(burstTime), left*burstLeft, 1)
 	l.level = min(l.level+rate*float64(max(at-l.filled, 0)), burst, left)
 	l.filled = at
 	if need := min(float64(n), burst, left); l.level < need-1e-9 {

@@ -8,7 +8,7 @@ import (
 // maxWait is the longest time until a reset that is taken seriously.
 const maxWait = 32 * 24 * time.Hour
 
-// httpDate is the form of dates in HTTP (RFC 9110, section 5.6.7).
+// httpDate is the form of dates in HTTP (RFC 9110, section 5.6.7), beside two older ones.
 const httpDate = "Mon, 02 Jan 2006 15:04:05 GMT"
 
 // moment reads when a limit is reset: seconds from now, a duration (6m0s, 120ms, 1d2h), a date of HTTP or RFC 3339, or Unix time in seconds, milliseconds, microseconds or
@@ -31,7 +31,7 @@ func until(value []byte, now time.Time) (_ time.Duration, dated, ok bool) {
 	if d, ok := duration(value); ok {
 		return d, false, true
 	}
-	for _, layout := range [...]string{time.RFC3339, httpDate} {
+	for _, layout := range [...]string{time.RFC3339, httpDate, time.RFC850, time.ANSIC} {
 		if t, err := time.Parse(layout, string(value)); err == nil {
 			return t.Sub(now), true, true
 		}

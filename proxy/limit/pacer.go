@@ -1,7 +1,9 @@
 package limit
 
 import (
+	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,6 +17,7 @@ const (
 // Pacer says how fast to send with one key to one model: by the limits that the provider tells of, as far as they make sense, else by trial. It is made by NewPacer.
 type Pacer struct {
 	epoch time.Time
+	share atomic.Uint64 // bits; 0: DefaultShare
 
 	mu     sync.Mutex
 	last   int64 // on the clock of now
@@ -30,6 +33,20 @@ type Pacer struct {
 
 // NewPacer makes a pacer that knows nothing: it lets everything through.
 func NewPacer(now time.Time) *Pacer { return &Pacer{epoch: now} }
+
+// Use says which share of the limits that the provider tells of is used from now on, above 0 and up to 1. It does nothing to what is found by trial.
+func (p *Pacer) Use(share float64) {
+	if bits := math.Float64bits(share); p.share.Load() != bits {
+		p.share.Store(bits)
+	}
+}
+
+func (p *Pacer) shared() float64 {
+	if bits := p.share.Load(); bits != 0 {
+		return math.Float64frombits(bits)
+	}
+	return DefaultShare
+}
 
 // Sent is an attempt that a pacer has let through.
 type Sent struct {
@@ -51,7 +68,7 @@ func (p *Pacer) Take(now time.Time, input, output int64) (s Sent, wait time.Dura
 	for i := range p.n {
 		if l := &p.lanes[i]; l.usable(at) {
 			told = told || l.of == Requests
-			wait = max(wait, l.wait(at, p.sum[l.of], a[l.of]))
+			wait = max(wait, l.wait(at, p.sum[l.of], a[l.of], p.shared()))
 		}
 	}
 	if !told {
@@ -167,24 +184,49 @@ func (p *Pacer) lane(of Dimension, window time.Duration, at int64) *lane {
 	}
 	p.n++
 	l := &p.lanes[p.n-1]
-	*l = lane{of: of, window: window, filled: at - burstTime}
+	*l = lane{of: of, window: window, filled: at, level: math.Inf(1)}
 	return l
+}
+
+// RetryIn is how long a request has to wait now, as far as can be told, where Take only says when to ask again.
+func (p *Pacer) RetryIn(now time.Time) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at := p.at(now)
+	wait, told := max(time.Duration(p.paused-at), 0), false
+	for i := range p.n {
+		if l := &p.lanes[i]; l.usable(at) {
+			told = told || l.of == Requests
+			wait = max(wait, l.empty(at, p.sum[l.of], p.shared()))
+		}
+	}
+	if !told && p.trial.rate > 0 {
+		wait = max(wait, time.Duration((1-p.trial.level)/p.trial.rate*float64(time.Second))-time.Duration(at-p.trial.filled))
+	}
+	return wait
 }
 
 // PacerState is what a pacer knows, to be shown.
 type PacerState struct {
 	Trusted bool          // the provider's own numbers for requests are followed
-	Rate    float64       // requests a second found by trial; 0: no bound was met
+	Rate    float64       // requests a second that are sent at most now, by those numbers or found by trial; 0: no bound was met
 	Paused  time.Duration // that the provider wants to be left alone for
+	Flying  int64         // attempts without an answer yet
 }
 
 // State tells what the pacer knows.
 func (p *Pacer) State(now time.Time) PacerState {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	st := PacerState{Rate: p.trial.rate, Paused: max(time.Duration(p.paused-p.at(now)), 0)}
+	at := p.at(now)
+	st := PacerState{Rate: p.trial.rate, Paused: max(time.Duration(p.paused-at), 0), Flying: p.sum[Requests] - p.done[Requests]}
+	slowest := math.Inf(1)
 	for i := range p.n {
-		st.Trusted = st.Trusted || p.lanes[i].of == Requests && p.lanes[i].usable(p.at(now))
+		if l := &p.lanes[i]; l.of == Requests && l.usable(at) {
+			left, reset := l.left(at, p.sum[l.of], p.shared())
+			slowest = min(slowest, max(left, 0)/reset*float64(time.Second))
+			st.Trusted, st.Rate = true, slowest
+		}
 	}
 	return st
 }

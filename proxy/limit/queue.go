@@ -47,6 +47,7 @@ type Ticket struct {
 	Deadline time.Time     // when it has to be done; zero: whenever
 	Service  time.Duration // the least that it takes once it is let go
 	Draw     float64       // uniform in [0, 1): its place among those that are let go at once
+	For      any           // of the caller's own, for the try of Hand
 }
 
 // Waiter is a request in the queue.

@@ -21,10 +21,11 @@ const maxReadings = 12
 
 // Headers collects what the headers of an answer say of limits. Add takes the headers one by one, in any order; it knows the spellings of OpenAI, Anthropic, Azure, Groq,
 // Mistral, Cerebras, Fireworks, Together and GitHub Models by the words that they are made of (x-ratelimit-remaining-tokens-minute, anthropic-ratelimit-input-tokens-reset), and the
-// fields of the IETF's drafts. A name with a word that it does not know is passed over: it may be the limit of something else. The zero value is empty. It is not
-// safe for concurrent use.
+// fields of the IETF's drafts, and how long to wait before another try. A name with a word that it does not know is passed over: it may be the limit of something else. The
+// zero value is empty. It is not safe for concurrent use.
 type Headers struct {
 	n        int
+	after    retryAfter
 	slots    [maxReadings]slot
 	readings [maxReadings]Reading
 }
@@ -50,7 +51,7 @@ const (
 func (h *Headers) Readings() []Reading { return h.readings[:h.n] }
 
 // Reset empties h.
-func (h *Headers) Reset() { h.n = 0 }
+func (h *Headers) Reset() { h.n, h.after = 0, retryAfter{} }
 
 // at finds or makes the reading of a limit; nil where there are too many.
 func (h *Headers) at(s slot) *Reading {
@@ -72,7 +73,7 @@ const maxName = 64
 
 // Add takes one header; name in any case. now is when the answer came. It tells whether the header is about a limit.
 func (h *Headers) Add(name, value []byte, now time.Time) bool {
-	if len(name) < len("ratelimit") || len(name) > maxName || !mayLimit(name) {
+	if len(name) < len("ratelimit") || len(name) > maxName || !mayLimit(name) && !mayRetry(name) {
 		return false
 	}
 	var room [maxName]byte
@@ -85,6 +86,8 @@ func (h *Headers) Add(name, value []byte, now time.Time) bool {
 	}
 	value = bytes.TrimSpace(value)
 	switch string(lower) {
+	case "retry-after", "retry-after-ms":
+		return h.after.read(lower, value, now)
 	case "ratelimit":
 		return h.fields(value, now)
 	case "ratelimit-policy":

@@ -7,7 +7,8 @@ type Standing struct {
 	Rule                  string
 	Limit                 Limit
 	Observe               bool
-	Caller, Route, Target ID // whose it is, as in Refusal
+	Caller, Route, Target ID   // whose it is, as in Refusal
+	Shared                bool // as in Refusal
 	Left                  int64
 	Reset                 time.Duration // until it is whole again; 0: it is, or nobody can tell
 }
@@ -24,7 +25,7 @@ func (s *Set) Standings(dst []Standing, now time.Time, q *Request) []Standing {
 			st.roll(at, l)
 			dst = append(dst, Standing{
 				Rule: e.rule.Name, Limit: *l, Observe: e.rule.Observe, Left: st.left(l), Reset: st.reset(at, l),
-				Caller: max(e.key.caller, e.rule.Caller.Only), Route: max(e.key.route, e.rule.Route.Only), Target: max(e.key.target, e.rule.Target.Only),
+				Caller: max(e.key.caller, e.rule.Caller.Only), Route: max(e.key.route, e.rule.Route.Only), Target: max(e.key.target, e.rule.Target.Only), Shared: e.table.each && e == e.table.rest,
 			})
 		}
 	}

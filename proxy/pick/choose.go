@@ -18,11 +18,12 @@ const (
 	ByFallback            // the next of a fallback chain
 	LastResort            // nothing better is left: ejected, or rate limited
 	ByHedge               // the first attempt is late
+	ByRoom                // there was no room within the limits of others, or is none anywhere and here first
 
 	Whys = iota // number of steps
 )
 
-var whyNames = [...]string{"share", "exploration", "affinity", "probe", "pin", "fallback", "last_resort", "hedge"}
+var whyNames = [...]string{"share", "exploration", "affinity", "probe", "pin", "fallback", "last_resort", "hedge", "room"}
 
 // String is the step's name in logs and answers.
 func (w Why) String() string {
@@ -112,7 +113,7 @@ func (r *Route) gather(c *candidates, tier []int, now int64, p *plan, q *Query, 
 		}
 		c.capacity += capacity[i]
 		c.limited = c.limited || s == RateLimit
-		if skip.has(i) || s == Full || s == RateLimit && !last {
+		if skip.has(i) || s == Full || (s == RateLimit || s == Paced) && !last {
 			continue
 		}
 		c.share[i] = w

@@ -41,6 +41,10 @@ func (r *Route) Explain(now time.Time, s *policy.Snapshot, q *Query) Explanation
 	}
 	for _, last := range []bool{false, true} {
 		if last {
+			if c, ok := r.soonest(at, p, q, 0); ok {
+				e.Why, e.Candidates[c.Target.index].Probability = ByRoom, 1
+				return e
+			}
 			if e.Fallback = r.fallbackFor(now, s, q, r.refuses(at, p, q)); e.Fallback != nil {
 				e.Why = ByFallback
 				return e
@@ -71,7 +75,7 @@ func (r *Route) fallbackFor(now time.Time, s *policy.Snapshot, q *Query, refusal
 		for _, f := range r.fallback[cause] {
 			at := f.route.at(now)
 			if f.target >= 0 {
-				if t := f.route.targets[f.target]; (q.Dialect == 0 || t.spec.Dialect == q.Dialect) && t.state(at) <= Probation {
+				if t := f.route.targets[f.target]; (q.Dialect == 0 || t.spec.Dialect == q.Dialect) && t.state(at) <= Paced {
 					return t
 				}
 				continue
@@ -147,6 +151,8 @@ func (t *Target) note(at int64, s State, weight float64) (note string) {
 		note = fmt.Sprintf("back from an ejection, has %.0f %% of its share", 100*t.ramp(at))
 	case Probation:
 		note = "was ejected, gets probes"
+	case Paced:
+		note = fmt.Sprintf("has room within its provider's limits in %v", time.Duration(t.paced.Load()-at).Round(time.Millisecond))
 	case RateLimit:
 		note = fmt.Sprintf("left alone for another %v", time.Duration(t.limited.Load()-at).Round(time.Millisecond))
 	case Out:
@@ -161,7 +167,7 @@ func (t *Target) note(at int64, s State, weight float64) (note string) {
 	}
 	if s >= Probation || s == SlowStart {
 		t.mu.Lock()
-		if t.reason != "" && s != RateLimit && s != Full {
+		if t.reason != "" && s != RateLimit && s != Full && s != Paced {
 			note = join(note, t.reason)
 		}
 		t.mu.Unlock()

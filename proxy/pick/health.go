@@ -14,6 +14,7 @@ const (
 	Healthy   State = iota
 	SlowStart       // back from an ejection, with a growing share
 	Probation       // ejected long enough: probes only
+	Paced           // no room within its provider's limits just now
 	Full            // at its max_concurrency
 	RateLimit       // has answered 429
 	Out             // ejected
@@ -21,7 +22,7 @@ const (
 	KeyRefused
 )
 
-var stateNames = [...]string{"healthy", "slow_start", "probation", "full", "rate_limited", "ejected", "drained", "key_refused"}
+var stateNames = [...]string{"healthy", "slow_start", "probation", "paced", "full", "rate_limited", "ejected", "drained", "key_refused"}
 
 // String is the state's name in tables and metrics.
 func (s State) String() string {
@@ -49,6 +50,9 @@ func (t *Target) state(now int64) State {
 		if t.spec.MaxConcurrency > 0 && t.inFlight.Load() >= int64(t.spec.MaxConcurrency) {
 			return Full
 		}
+		if t.paced.Load() > now {
+			return Paced
+		}
 		return Healthy
 	}
 	switch until := t.until.Load(); {
@@ -62,6 +66,8 @@ func (t *Target) state(now int64) State {
 		return RateLimit
 	case t.spec.MaxConcurrency > 0 && t.inFlight.Load() >= int64(t.spec.MaxConcurrency):
 		return Full
+	case t.paced.Load() > now:
+		return Paced
 	case until > 0:
 		return Probation
 	}
@@ -223,6 +229,8 @@ func (t *Target) Status(now time.Time) Status {
 		}
 	case RateLimit:
 		s.For = time.Duration(t.limited.Load() - at)
+	case Paced:
+		s.For = time.Duration(t.paced.Load() - at)
 	}
 	k := streams
 	if t.times[k].expected() == 0 {

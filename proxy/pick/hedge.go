@@ -42,6 +42,12 @@ func (b *hedgeBudget) take(share float64) bool {
 	return true
 }
 
+// giveBack takes back a hedge that was never sent.
+func (b *hedgeBudget) giveBack() {
+	b.credit.Add(wholeHedge)
+	b.made.Add(^uint64(0))
+}
+
 // pay takes in what an exchange has cost.
 func (b *hedgeBudget) pay(total, extra int64) {
 	b.paid.Add(total)

@@ -78,3 +78,4 @@ type set uint64
 
 func (s set) has(i int) bool { return s>>i&1 == 1 }
 func (s *set) add(i int)     { *s |= 1 << i }
+func (s *set) remove(i int)  { *s &^= 1 << i }

@@ -146,6 +146,7 @@ func (t *Target) copy(o *Target) {
 	}
 	t.back.Store(o.back.Load())
 	t.limited.Store(o.limited.Load())
+	t.paced.Store(o.paced.Load())
 	t.drained.Store(o.drained.Load())
 	t.retired.Store(o.retired.Load())
 	t.ejections.Store(o.ejections.Load())

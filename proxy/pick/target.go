@@ -27,6 +27,7 @@ type Target struct {
 	back      atomic.Int64 // when it came back from an ejection; 0: it has its whole share
 	probed    atomic.Int64 // when the last probe was sent
 	limited   atomic.Int64 // rate limited until then
+	paced     atomic.Int64 // no room for another attempt before then
 	drained   atomic.Bool  // by an operator: nothing new is sent
 	retired   atomic.Bool  // its key was refused
 	ejections atomic.Uint64
@@ -132,6 +133,7 @@ type Result struct {
 	Took       time.Duration // to the first content of a stream, to the end of any other answer; 0: not known
 	Input      int64         // uncached input tokens; 0: as estimated
 	RetryAfter time.Duration // of a 429; 0: not said
+	Paced      bool          // whoever keeps to its limits slows down by itself: a 429 that says nothing more is no reason to leave it alone
 }
 
 // Change is what a result has changed of its target.
@@ -180,7 +182,9 @@ func (t *Target) learn(now int64, l *Lease, r *Result) Change {
 	case Neutral:
 		return NoChange
 	case Limited:
-		t.limit(now, l.start, r.RetryAfter)
+		if r.RetryAfter > 0 || !r.Paced {
+			t.limit(now, l.start, r.RetryAfter)
+		}
 		return NoChange
 	case Forbidden:
 		if t.forbidden++; t.forbidden < mostForbidden {

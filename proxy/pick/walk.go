@@ -13,7 +13,9 @@ type Walk struct {
 	home     *Route // whose exchange it is
 	route    *Route // of the current target
 	snapshot *policy.Snapshot
-	tried    set // of route
+	tried    set  // of route
+	passed   set  // of route: there was no room since the last attempt
+	fresh    bool // the current target was not tried before
 	attempts int
 	repeats  int // at the same target
 	current  *Target
@@ -73,6 +75,9 @@ func (w *Walk) First(now time.Time, draw uint64) (Choice, Refusal) {
 	if refusal == NoRefusal {
 		return w.take(now, c), NoRefusal
 	}
+	if c, ok := r.soonest(at, p, &w.q, 0); ok {
+		return w.take(now, c), NoRefusal
+	}
 	for _, cause := range causesOf(refusal) {
 		if c, ok := w.fallBack(now, cause, draw); ok {
 			return w.take(now, c), NoRefusal
@@ -116,6 +121,7 @@ func (w *Walk) Next(now time.Time, draw uint64, f Failure) (c Choice, wait time.
 		return c, 0, false
 	}
 	w.Answered()
+	w.passed = 0
 	if f.Held { // the slot that the attempt leaves is free for the next
 		t := w.current
 		t.inFlight.Add(-1)
@@ -145,6 +151,9 @@ func (w *Walk) next(now time.Time, draw uint64, f Failure) (c Choice, wait time.
 		q.Prefix = Prefix{}
 		if c, refusal := r.choose(at, p, &q, w.tried, false, draw); refusal == NoRefusal {
 			return Choice{c.Target, c.Why, 0}, 0, true
+		}
+		if c, ok := r.soonest(at, p, &q, w.tried); ok {
+			return c, 0, true
 		}
 	}
 	if w.q.Pin == 0 {
@@ -209,7 +218,7 @@ func (w *Walk) fallBack(now time.Time, cause Cause, draw uint64) (Choice, bool) 
 			if w.route == f.route && w.tried.has(f.target) || w.q.Dialect != 0 && t.spec.Dialect != w.q.Dialect {
 				continue
 			}
-			if s := t.state(at); s <= Probation {
+			if s := t.state(at); s <= Paced {
 				w.enter(f.route)
 				return Choice{Target: t, Why: ByFallback}, true
 			}
@@ -221,6 +230,10 @@ func (w *Walk) fallBack(now time.Time, cause Cause, draw uint64) (Choice, bool) 
 			w.enter(f.route)
 			return Choice{Target: c.Target, Why: ByFallback}, true
 		}
+		if c, ok := f.route.soonest(at, f.route.planFor(w.snapshot, w.armAt(f.route)), &q, 0); ok {
+			w.enter(f.route)
+			return Choice{Target: c.Target, Why: ByFallback}, true
+		}
 	}
 	return Choice{}, false
 }
@@ -228,13 +241,13 @@ func (w *Walk) fallBack(now time.Time, cause Cause, draw uint64) (Choice, bool) 
 // enter goes on in another route.
 func (w *Walk) enter(r *Route) {
 	if w.route != r {
-		w.route, w.tried, w.q.Pin = r, 0, 0
+		w.route, w.tried, w.passed, w.q.Pin = r, 0, 0, 0
 	}
 }
 
 func (w *Walk) take(now time.Time, c Choice) Choice {
 	w.attempts++
-	w.current = c.Target
+	w.current, w.fresh = c.Target, !w.tried.has(c.Target.index)
 	w.tried.add(c.Target.index)
 	if w.q.Prefix.n > 0 && w.route.memory != nil {
 		w.route.memory.note(&w.q.Prefix, c.Target.index, w.route.at(now))

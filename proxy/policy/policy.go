@@ -55,6 +55,15 @@ type Target struct {
 type Provider struct {
 	Timeouts     Timeouts `json:"timeouts"`
 	RequestUsage bool     `json:"request_usage"` // ask OpenAI-compatible streams for their usage
+	Pacing       Pacing   `json:"pacing,omitzero"`
+}
+
+// Pacing bounds what the request path finds out of a provider's limits. The zero value leaves all to its own defaults.
+type Pacing struct {
+	Share         float64       `json:"share"`          // of the limits that the provider tells of, which is used
+	MaxWait       time.Duration `json:"max_wait_ns"`    // of a request for room
+	MinConcurrent int           `json:"min_concurrent"` // attempts at a time that a target can come down to
+	MaxConcurrent int           `json:"max_concurrent"` // that it can go up to; 0: no bound
 }
 
 // Timeouts bound the phases of one attempt. Zero means no bound.

@@ -69,7 +69,7 @@ func TestSnapshot_Stored(t *testing.T) {
 		Static:     &Parameters{map[string]Target{"t": {[Classes]float64{1, 1, 1}}}, .1, 0, .03, Cache{}}, Holdback: .02,
 		Canary: &Canary{Parameters{RetryShare: .3}, .05, 7},
 	}}
-	s := &Snapshot{5, map[string]Provider{"a": {Timeouts{1, 2, 3, time.Hour}, true}, "b": {}}, routes}
+	s := &Snapshot{5, map[string]Provider{"a": {Timeouts{1, 2, 3, time.Hour}, true, Pacing{.9, time.Second, 2, 10}}, "b": {}}, routes}
 	b, err := s.MarshalBinary()
 	if err != nil {
 		t.Fatal(err)

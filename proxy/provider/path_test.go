@@ -77,3 +77,23 @@ func FuzzAppendPath(f *testing.F) {
 		}
 	})
 }
+
+func TestRewritePath(t *testing.T) {
+	t.Parallel()
+	check := func(op Operation, path, want string) {
+		t.Helper()
+		got, ok := RewritePath(nil, op, []byte(path), "new model/x")
+		if !ok {
+			got = nil
+		}
+		if string(got) != want {
+			t.Errorf("%s: got %q, want %q", path, got, want)
+		}
+	}
+	check(GenerateContent, "/v1beta/models/gemini-2.5-pro:streamGenerateContent", "/v1beta/models/new%20model%2Fx:streamGenerateContent")
+	check(GenerateContent, "/v1/projects/p/locations/l/publishers/google/models/gemini-2.5-pro:generateContent",
+		"/v1/projects/p/locations/l/publishers/google/models/new%20model%2Fx:generateContent")
+	check(ChatCompletions, "/openai/deployments/gpt-4o/chat/completions", "/openai/deployments/new%20model%2Fx/chat/completions")
+	check(ChatCompletions, "/v1/chat/completions", "")
+	check(Messages, "/v1/messages", "")
+}

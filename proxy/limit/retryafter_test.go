@@ -1,4 +1,4 @@
-package provider
+package limit
 
 import (
 	"testing"
@@ -10,15 +10,11 @@ func TestRetryAfter(t *testing.T) {
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	check := func(want time.Duration, headers ...string) {
 		t.Helper()
-		get := func(name string) []byte {
-			for i := 0; i < len(headers); i += 2 {
-				if headers[i] == name {
-					return []byte(headers[i+1])
-				}
-			}
-			return nil
+		h := Headers{}
+		for i := 0; i < len(headers); i += 2 {
+			h.Add([]byte(headers[i]), []byte(headers[i+1]), now)
 		}
-		if got := RetryAfter(get, now); got != want {
+		if got, _ := h.RetryAfter(now); got != want {
 			t.Errorf("%q: got %v, want %v", headers, got, want)
 		}
 	}
@@ -48,37 +44,13 @@ func FuzzRetryAfter(f *testing.F) {
 	}
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	f.Fuzz(func(t *testing.T, value string) {
-		get := func(name string) []byte {
-			switch name {
-			case "x-ratelimit-remaining":
-				return []byte("0")
-			case "x-ratelimit-reset", "retry-after":
-				return []byte(value)
-			}
-			return nil
+		h := Headers{}
+		h.Add([]byte("x-ratelimit-remaining"), []byte("0"), now)
+		for _, name := range []string{"x-ratelimit-reset", "retry-after"} {
+			h.Add([]byte(name), []byte(value), now)
 		}
-		if d := RetryAfter(get, now); d < 0 || d > maxRetryAfter {
+		if d, _ := h.RetryAfter(now); d < 0 || d > maxRetryAfter {
 			t.Errorf("%q: %v", value, d)
 		}
 	})
-}
-
-func TestRewritePath(t *testing.T) {
-	t.Parallel()
-	check := func(op Operation, path, want string) {
-		t.Helper()
-		got, ok := RewritePath(nil, op, []byte(path), "new model/x")
-		if !ok {
-			got = nil
-		}
-		if string(got) != want {
-			t.Errorf("%s: got %q, want %q", path, got, want)
-		}
-	}
-	check(GenerateContent, "/v1beta/models/gemini-2.5-pro:streamGenerateContent", "/v1beta/models/new%20model%2Fx:streamGenerateContent")
-	check(GenerateContent, "/v1/projects/p/locations/l/publishers/google/models/gemini-2.5-pro:generateContent",
-		"/v1/projects/p/locations/l/publishers/google/models/new%20model%2Fx:generateContent")
-	check(ChatCompletions, "/openai/deployments/gpt-4o/chat/completions", "/openai/deployments/new%20model%2Fx/chat/completions")
-	check(ChatCompletions, "/v1/chat/completions", "")
-	check(Messages, "/v1/messages", "")
 }

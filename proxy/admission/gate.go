@@ -1,0 +1,208 @@
+package admission
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"llm-auto-optimizer/proxy/limit"
+)
+
+// Options say how requests wait.
+type Options struct {
+	MaxWait time.Duration // of a request; 0: none waits
+	Waiters int           // for one limit
+	Work    time.Duration // that may wait for one limit, as far as it can be told; 0: as long as MaxWait
+	Jitter  time.Duration // over which the starts of those are spread that are let in at once
+}
+
+// Gate holds limits and those that wait for room in them. Its methods are safe for concurrent use.
+type Gate struct {
+	set     *limit.Set
+	options atomic.Pointer[Options]
+	ruled   atomic.Uint32 // parts that there are rules for, as bits
+	waiting atomic.Int64
+
+	mu    sync.Mutex
+	rooms map[place]*room
+
+	Waited  atomic.Uint64 // requests that had to wait
+	Late    atomic.Uint64 // those that were refused after it
+	Crowded atomic.Uint64 // those that found too much waiting, or were pushed out
+}
+
+// place is what requests wait for: one limit's entry.
+type place struct {
+	rule                  string
+	caller, route, target limit.ID
+	shared                bool
+}
+
+// Pass is what a request was let in with. The zero value holds nothing. It belongs to one goroutine.
+type Pass struct {
+	lease   limit.Lease
+	request limit.Request
+	ticket  *limit.Ticket // of one that has waited
+	room    *room
+	renewed time.Time
+}
+
+// Held tells whether the pass has to be given back.
+func (p *Pass) Held() bool { return !p.renewed.IsZero() }
+
+// New makes a gate without limits.
+func New(now time.Time, s limit.Options, o Options) *Gate {
+	g := &Gate{set: limit.New(now, s), rooms: map[place]*room{}}
+	g.options.Store(&o)
+	return g
+}
+
+// Configure puts rules in force, as limit.Set does, and says how requests wait from now on.
+func (g *Gate) Configure(now time.Time, rules []limit.Rule, o Options) error {
+	if err := g.set.Configure(now, rules); err != nil {
+		return err
+	}
+	ruled := uint32(0)
+	for i := range rules {
+		if rules[i].Target == (limit.Scope{}) {
+			ruled |= 1 << limit.Exchange
+		} else {
+			ruled |= 1 << limit.Attempt
+		}
+	}
+	g.ruled.Store(ruled)
+	g.options.Store(&o)
+	g.nudge()
+	return nil
+}
+
+// Rules tells whether there are limits for a part.
+func (g *Gate) Rules(part limit.Part) bool { return g.ruled.Load()&(1<<part) != 0 }
+
+// Set is what holds the limits, to be looked at.
+func (g *Gate) Set() *limit.Set { return g.set }
+
+// Waiting is how many requests wait.
+func (g *Gate) Waiting() int64 { return g.waiting.Load() }
+
+// Enter lets a request in, at once or after a wait of as long as the options allow, or refuses it. ctx ends the wait, with an error then. delay is how long the request
+// has to be held back yet: limits space requests out, and those that waited do not all start at once. What was let in has to Leave.
+func (g *Gate) Enter(ctx context.Context, q *limit.Request, priority int) (p Pass, delay time.Duration, refusal limit.Refusal, err error) {
+	p, refusal = g.TryEnter(q)
+	if !refusal.Refused() {
+		return p, p.lease.Delay, refusal, nil
+	}
+	o := g.options.Load()
+	if refusal.Never || o.MaxWait <= 0 || refusal.Retry > o.MaxWait && exact(&refusal) {
+		return p, 0, refusal, nil
+	}
+	return g.wait(ctx, q, priority, o, refusal)
+}
+
+// exact tells that waiting for less than what the refusal says is of no use: what gives room by requests ending is not known so well.
+func exact(r *limit.Refusal) bool { return r.Limit.Of != limit.Concurrent }
+
+// TryEnter lets a request in at once or not at all.
+func (g *Gate) TryEnter(q *limit.Request) (p Pass, refusal limit.Refusal) {
+	now := time.Now()
+	if g.waiting.Load() > 0 {
+		if refusal = g.behind(now, q); refusal.Refused() {
+			return p, refusal
+		}
+	}
+	lease, refusal := g.set.Reserve(now, q)
+	if refusal.Refused() {
+		return p, refusal
+	}
+	return Pass{lease: lease, request: *q, renewed: now}, refusal
+}
+
+// behind is the refusal of those that wait for the same limit already: who comes later must not be served before them.
+func (g *Gate) behind(now time.Time, q *limit.Request) (refusal limit.Refusal) {
+	var room [16]limit.Standing
+	for _, s := range g.set.Standings(room[:0], now, q) {
+		g.mu.Lock()
+		r := g.rooms[place{s.Rule, s.Caller, s.Route, s.Target, s.Shared}]
+		g.mu.Unlock()
+		if r == nil || s.Observe || r.queue.Len() == 0 {
+			continue
+		}
+		r.mu.Lock()
+		if r.last.Limit.Of == s.Limit.Of && r.last.Limit.Per == s.Limit.Per {
+			refusal = r.last
+		}
+		r.mu.Unlock()
+		if refusal.Refused() {
+			return refusal
+		}
+	}
+	return refusal
+}
+
+// Usage is what a request has really taken.
+type Usage = limit.Usage
+
+// Leave gives a pass back: what was used takes the place of what was reserved. It may be called on a pass that holds nothing.
+func (g *Gate) Leave(p *Pass, u Usage) {
+	if !p.Held() {
+		return
+	}
+	now := time.Now()
+	if !g.set.Settle(now, p.lease, u) { // it had lasted too long, and its room is others' meanwhile
+		if p.lease != (limit.Lease{}) {
+			g.set.Charge(now, &p.request, u)
+		}
+	}
+	g.left(p, u.Input+u.Output)
+}
+
+// Charge counts what was used without having been let in.
+func (g *Gate) Charge(q *limit.Request, u Usage) { g.set.Charge(time.Now(), q, u) }
+
+// Cancel gives back a pass of a request that has taken nothing.
+func (g *Gate) Cancel(p *Pass) {
+	if !p.Held() {
+		return
+	}
+	g.set.Cancel(time.Now(), p.lease)
+	g.left(p, 0)
+}
+
+func (g *Gate) left(p *Pass, tokens int64) {
+	if p.room != nil {
+		p.room.queue.Settle(p.ticket, tokens)
+	}
+	*p = Pass{}
+	if g.waiting.Load() > 0 {
+		g.nudge()
+	}
+}
+
+// Renew keeps a pass of a request that goes on. It is cheap where that is not due yet.
+func (g *Gate) Renew(p *Pass, now time.Time, lease time.Duration) {
+	if p.Held() && now.Sub(p.renewed) > lease/4 {
+		p.renewed = now
+		g.set.Renew(now, p.lease)
+	}
+}
+
+// Sweep ends what has leaked, and forgets what nobody uses. It is to be called every second or so.
+func (g *Gate) Sweep(now time.Time) {
+	if ended, _ := g.set.Sweep(now); ended > 0 {
+		g.nudge()
+	}
+}
+
+// nudge has all who wait look again.
+func (g *Gate) nudge() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, r := range g.rooms {
+		r.nudge()
+	}
+}
+
+// draw is uniform in [0, 1).
+func draw() float64 { return rand.Float64() }
