@@ -68,7 +68,7 @@
 //
 // Options.Quota, and POST /sim/quota with the same text while it runs, say how much is let through ("" lifts all limits):
 //
-//	requests=N/P      in each period P: s, m, h, d or a duration
+//	requests=N/P      in each period P: s, m, min, h, d or a duration
 //	tokens=N/P        of prompt and answer together, as OpenAI counts them
 //	input=N/P         of prompts; with Anthropic without what was read from the cache
 //	output=N/P        of answers

@@ -63,7 +63,7 @@ func (q *Quota) limited() bool {
 // String is the text that the quota was made from.
 func (q Quota) String() string { return q.text }
 
-// ParseQuota reads "requests=60/m,input=100000/m,burst=1s". Unknown keys and values are refused.
+// ParseQuota reads "requests=60/m,input=100000/m,burst=1s". Unknown keys and values are refused; what is said twice counts as it was said last.
 func ParseQuota(s string) (Quota, error) {
 	q := Quota{text: s, perKey: true}
 	burst := time.Duration(0)
@@ -126,12 +126,7 @@ func (q *Quota) set(key, value string) error {
 		q.perModel = value == "model" || value == "key+model"
 		return oneOf(value, "key", "all", "model", "key+model")
 	case "headers":
-		switch value {
-		case "mistral":
-			q.spelling = spelledAsMistral
-		case "off":
-			q.spelling = unspelled
-		}
+		q.spelling = map[string]spelling{"mistral": spelledAsMistral, "off": unspelled}[value]
 		return oneOf(value, "on", "off", "mistral")
 	case "retry-after":
 		q.silent = value == "off"
@@ -159,6 +154,8 @@ func (l *quotaLimit) parse(s string) error {
 	switch per {
 	case "d":
 		per = "24h"
+	case "min":
+		per = "1m"
 	case "s", "m", "h":
 		per = "1" + per
 	}

@@ -19,19 +19,20 @@ func (x *exchange) appendQuotaHeaders(b []byte) ([]byte, bool) {
 		b = appendMistralQuota(b, "req", &s[measureRequests])
 		b = appendMistralQuota(b, "tokens", &s[measureTokens])
 	default:
-		b = x.appendOpenAIQuota(b, "requests", &s[measureRequests])
-		b = x.appendOpenAIQuota(b, "tokens", &s[measureTokens])
+		azure := x.azure()
+		b = appendOpenAIQuota(b, "requests", &s[measureRequests], azure)
+		b = appendOpenAIQuota(b, "tokens", &s[measureTokens], azure)
 	}
 	return b, true
 }
 
 // appendOpenAIQuota appends the three headers of a limit: times until a limit is whole again are durations with OpenAI, and seconds with Azure.
-func (x *exchange) appendOpenAIQuota(b []byte, name string, s *standing) []byte {
+func appendOpenAIQuota(b []byte, name string, s *standing, azure bool) []byte {
 	if s.period == 0 {
 		return b
 	}
 	reset := short(s.reset)
-	if x.azure() {
+	if azure {
 		reset = itoa(ceilSeconds(s.reset))
 	}
 	b = appendField(b, "x-ratelimit-limit-"+name, decimal(s.limit))
