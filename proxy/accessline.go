@@ -20,6 +20,9 @@ func (l *AccessLog) exchange(x *Exchange, now time.Time, o window.Outcome) {
 	b = logInt(b, "time", x.start.UnixMilli())
 	b = logText(b, "id", string(x.id[:]))
 	b = logHash(b, "caller", x.caller)
+	if x.known != nil {
+		b = logText(b, "caller_name", x.known.name)
+	}
 	b = logHash(b, "session", x.session)
 	if x.target != nil || x.cache.result.answers() {
 		b = logText(b, "route", x.routeName())
@@ -61,6 +64,12 @@ func (l *AccessLog) exchange(x *Exchange, now time.Time, o window.Outcome) {
 		if x.cache.key != (cache.Key{}) {
 			b = logHex(b, "cache_key", x.cache.key[:])
 		}
+	}
+	if x.queued > 0 {
+		b = logSeconds(b, "queued_s", x.queued)
+	}
+	if x.refusal.Refused() {
+		b = logText(b, "limit", x.refusal.Rule)
 	}
 	if x.kind != nil {
 		b = logText(b, "error", x.kind.code)

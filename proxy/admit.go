@@ -27,6 +27,7 @@ func (p *Proxy) admit(x *Exchange) {
 		x.subject.Caller = binary.LittleEndian.Uint64(x.caller[:])
 		x.who = limit.ID(x.subject.Caller)
 	}
+	x.nameCaller()
 	switch {
 	case len(x.sessionName) > 0:
 		x.session, x.head = p.hasher.hash(x.head, sessionDomain, x.caller[:], x.sessionName)

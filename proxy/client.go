@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"llm-auto-optimizer/proxy/pacing"
 	"llm-auto-optimizer/proxy/socket"
 	"llm-auto-optimizer/proxy/upstream"
 )
@@ -42,6 +43,7 @@ type clientConn struct {
 
 	account accountOf
 	credit  creditOf
+	pace    *pacing.Pace // of the last attempt with the client's own key or model
 
 	tunnelling atomic.Bool // the connection is a tunnel's: its end shows in reading
 	gone       atomic.Bool // nobody takes what is written any more

@@ -20,6 +20,9 @@ func (p *Proxy) dispatch(ctx *fasthttp.RequestCtx, x *Exchange) error {
 	if x.route != nil {
 		return p.walkTargets(ctx, x)
 	}
+	if err := x.findRoomDirect(); err != nil {
+		return err
+	}
 	return p.ask(ctx, x)
 }
 
@@ -42,6 +45,9 @@ func (p *Proxy) ask(ctx *fasthttp.RequestCtx, x *Exchange) error {
 	p.settle(x, time.Now())
 	x.waitedForAnswer()
 	x.askedUsage, x.edited, x.held = false, x.edited[:0], x.held[:0]
+	if err := x.roomAgain(); err != nil {
+		return err
+	}
 	x.prepare()
 	if x.route != nil {
 		x.lease = x.choice.Target.Begin(time.Now(), x.walk.Query())
@@ -55,7 +61,9 @@ func (p *Proxy) attempt(ctx *fasthttp.RequestCtx, x *Exchange) error {
 	if err := x.try(); err != nil {
 		return err
 	}
-	return x.receive()
+	err := x.receive()
+	x.limitsRefused()
+	return err
 }
 
 // usageRefused tells whether the provider has refused the request for the one field that was added to it.

@@ -8,6 +8,7 @@ import (
 
 	"llm-auto-optimizer/analysis/window"
 	"llm-auto-optimizer/config"
+	"llm-auto-optimizer/proxy/admission"
 	"llm-auto-optimizer/proxy/limit"
 	"llm-auto-optimizer/proxy/pick"
 	"llm-auto-optimizer/proxy/policy"
@@ -62,8 +63,15 @@ type Exchange struct {
 	session hashID
 	subject config.Subject // what flags are asked about
 	who     limit.ID       // the caller, as limits and queues tell them apart
+	known   *callerState   // nil: the caller has no name
 
 	cache caching
+
+	// reserve
+	permit  admission.Pass  // what limits have let the exchange in with
+	refusal limit.Refusal   // by the limit that has not
+	queued  time.Duration   // waited for room
+	used    admission.Usage // tokens of all attempts
 
 	// route
 	route        *routeState // nil: straight to the provider that the path names
@@ -101,6 +109,7 @@ type Exchange struct {
 	upload       *upload
 	attempts     int
 	attempt      attempt
+	pace         paced
 	waited       time.Duration // time spent waiting for the client's body and for connections
 
 	// receive, stream

@@ -68,7 +68,7 @@ func (x *Exchange) retryOn() bool {
 
 // resultOf is what an attempt says of its target.
 func (x *Exchange) resultOf(now time.Time, o *window.Observation) pick.Result {
-	r := pick.Result{Outcome: pick.Neutral, Input: o.TokensInput, RetryAfter: x.retryAfter}
+	r := pick.Result{Outcome: pick.Neutral, Input: o.TokensInput, RetryAfter: x.retryAfter, Paced: x.pace.of != nil}
 	if o.Estimated || o.Unpriced {
 		r.Input = 0
 	}

@@ -60,11 +60,14 @@ var embedded = sync.OnceValue(func() *config.PriceTable {
 	return t
 })
 
+// testPacing is as the defaults have it.
+var testPacing = config.Pacing{Enabled: true, Share: .97, MaxWait: 2 * time.Second, Waiters: 1000, Concurrency: "off", MinConcurrent: 2}
+
 // testConfig has the three providers of the defaults, all at one address.
 func testConfig(upstream string) *config.Config {
 	timeouts := config.Timeouts{Connect: 5 * time.Second, FirstByte: 20 * time.Second, Idle: 20 * time.Second, Total: time.Minute}
 	prov := func(name, dialect, path string) config.Provider {
-		return config.Provider{Name: name, Dialect: dialect, BaseURL: upstream + path, Timeouts: timeouts, MaxIdle: 64, IdleTimeout: time.Minute}
+		return config.Provider{Name: name, Dialect: dialect, BaseURL: upstream + path, Timeouts: timeouts, MaxIdle: 64, IdleTimeout: time.Minute, Pacing: testPacing}
 	}
 	openai := prov("openai", "openai", "/v1")
 	openai.RequestUsage = true

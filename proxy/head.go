@@ -77,6 +77,7 @@ func (x *Exchange) appendOwnLines(b []byte, now time.Time) []byte {
 		b = append(append(appendName(b, "x-llmopt-cache"), x.cache.result.String()...), "\r\n"...)
 	}
 	b = appendLength(b, "x-llmopt-overhead-us", x.overheadUntil(now).Microseconds())
+	b = x.appendLimits(b, now)
 	if x.kind == nil && !x.streamed && x.metered() && !x.unpriced {
 		b = append(appendUSD(appendName(b, "x-llmopt-cost-usd"), addNano(x.total, x.cost)), "\r\n"...)
 	}

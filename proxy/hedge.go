@@ -95,10 +95,17 @@ func (r *race) begin() {
 		return
 	}
 	rival := r.x.double()
+	rival.aim(choice)
+	if !rival.hasRoom() { // it is no use to wait for that
+		r.x.walk.Unhedged(choice)
+		rival.discard()
+		r.mu.Unlock()
+		return
+	}
 	r.rival = rival
 	r.mu.Unlock()
 
-	won := r.run(rival, choice)
+	won := r.run(rival)
 	close(r.done)
 	for won && r.wake() {
 		<-time.After(wakeEvery)
@@ -116,14 +123,14 @@ func (r *race) wake() bool {
 }
 
 // run makes the rival's attempt and tells whether it has an answer that serves.
-func (r *race) run(rival *Exchange, choice pick.Choice) (won bool) {
+func (r *race) run(rival *Exchange) (won bool) {
 	defer func() {
 		if v := recover(); v != nil {
 			rival.endWith(&internal, rival.p.recovered(rival, v))
 			r.failed, won = true, false
 		}
 	}()
-	rival.aim(choice)
+	rival.claim(time.Now())
 	err := rival.p.reachContent(r.ctx, rival)
 	if err == nil && rival.upload != nil { // its buffers are not the rival's to keep
 		<-rival.upload.done
@@ -151,7 +158,7 @@ func (x *Exchange) double() *Exchange {
 		p: x.p, settings: x.settings, policy: x.policy, client: &clientConn{}, start: x.start, header: x.header, id: x.id,
 		provider: x.provider, operation: x.operation, method: x.method, path: x.clientPath, query: x.query, credential: x.credential,
 		hasConnection: x.hasConnection, bodyless: x.bodyless, isHead: x.isHead, http10: x.http10, bodyLen: x.bodyLen, request: x.request, class: x.class,
-		caller: x.caller, who: x.who, session: x.session, subject: x.subject, marksRefused: atomic.LoadUint32(&x.marksRefused), route: x.route, arm: x.arm, origin: x.origin, clientPath: x.clientPath, firstByte: x.firstByte,
+		caller: x.caller, who: x.who, known: x.known, session: x.session, subject: x.subject, marksRefused: atomic.LoadUint32(&x.marksRefused), route: x.route, arm: x.arm, origin: x.origin, clientPath: x.clientPath, firstByte: x.firstByte,
 		cache:        caching{keep: x.cache.keep, of: x.cache.of, result: x.cache.result},
 		attemptsLeft: 2, tier: x.tier, walk: pick.Walking(*x.walk.Query()),
 		body: x.body, head: own.head, edited: own.edited, held: own.held, out: own.out, loan: own.loan, meter: own.meter, scrubber: own.scrubber, peek: own.peek,
@@ -213,6 +220,7 @@ func (r *race) adopt(err error, late bool) {
 	x.tale.hedgeWon = true
 	x.lost = x.total - before
 	total := addNano(x.total, rival.total)
+	x.addUsed(rival)
 	swapped := *x // its buffers go back with the rival
 	x.provider, x.limits, x.path, x.newModel, x.choice, x.routeTarget, x.lease = rival.provider, rival.limits, rival.path, rival.newModel, rival.choice, rival.routeTarget, rival.lease
 	x.target, x.series, x.price, x.conn, x.askedUsage, x.prompt, x.attempt = rival.target, rival.series, rival.price, rival.conn, rival.askedUsage, rival.prompt, rival.attempt
@@ -224,6 +232,7 @@ func (r *race) adopt(err error, late bool) {
 	x.cache.header, rival.cache.header = rival.cache.header, x.cache.header
 	x.cache.types, rival.cache.types = rival.cache.types, x.cache.types
 	rival.meter, rival.scrubber, rival.held, rival.out, rival.aimedPath = swapped.meter, swapped.scrubber, swapped.held, swapped.out, swapped.aimedPath
+	x.pace, rival.pace = rival.pace, paced{}
 	rival.conn, rival.lease = nil, pick.Lease{}
 	x.attempts += rival.attempts
 	x.marksRefused |= rival.marksRefused
@@ -249,11 +258,13 @@ func (r *race) end(rival *Exchange) {
 	if rival.attempts > 0 {
 		rival.p.settle(rival, time.Now())
 	}
+	rival.dropTurn(time.Now())
 	rival.lease.Settle(time.Now(), &pick.Result{})
 	x := r.x
 	x.attempts += rival.attempts
 	x.marksRefused |= rival.marksRefused // the next target is to get none either
 	x.total, x.lost = addNano(x.total, rival.total), rival.total
+	x.addUsed(rival)
 	if x.trace != nil { // the first's is not over, and stays the last
 		x.trace.Attempts = slices.Insert(x.trace.Attempts, max(0, len(x.trace.Attempts)-1), rival.trace.Attempts...)
 	}

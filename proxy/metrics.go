@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/VictoriaMetrics/metrics"
 
@@ -59,6 +60,7 @@ type metricSet struct {
 
 	byOutcome    []*metrics.Counter // by window.Outcome
 	overhead     *histogram
+	limitWait    *histogram
 	inFlight     atomic.Int64
 	staleRetries *metrics.Counter
 	panics       *metrics.Counter
@@ -69,7 +71,7 @@ type metricSet struct {
 }
 
 func newMetricSet() *metricSet {
-	m := &metricSet{set: metrics.NewSet(), overhead: newHistogram(metricOverhead, "", overheadBounds)}
+	m := &metricSet{set: metrics.NewSet(), overhead: newHistogram(metricOverhead, "", overheadBounds), limitWait: newHistogram(metricLimitWait, "", waitBounds)}
 	for _, o := range window.Outcomes() {
 		m.byOutcome = append(m.byOutcome, m.set.NewCounter(fmt.Sprintf("%s{outcome=%q}", metricExchanges, o.String())))
 	}
@@ -92,6 +94,7 @@ func (m *metricSet) write(w io.Writer) {
 		t.ttft.write(w)
 		t.tpot.write(w)
 		metrics.WriteCounterFloat64(w, metricCost+"{"+t.labels+"}", float64(t.costNanoUSD.Load())/1e9)
+		metrics.WriteCounterFloat64(w, metricPacingWaited+"{"+t.labels+"}", time.Duration(t.waitedNanos.Load()).Seconds())
 	}
 }
 
@@ -139,6 +142,9 @@ type targetMetrics struct {
 	tokens              [len(tokenTypes)]*metrics.Counter
 	estimated, unpriced *metrics.Counter
 	costNanoUSD         atomic.Int64
+	waits, pacedOut     *metrics.Counter
+	limited             *metrics.Counter
+	waitedNanos         atomic.Int64
 	duration            *histogram
 	ttft, tpot          *histogram
 }
@@ -157,6 +163,9 @@ func (m *metricSet) target(t *target) *targetMetrics {
 		labels:    labels,
 		estimated: m.set.GetOrCreateCounter(metricEstimated + "{" + labels + "}"),
 		unpriced:  m.set.GetOrCreateCounter(metricUnpriced + "{" + labels + "}"),
+		waits:     m.set.GetOrCreateCounter(metricPacingWaits + "{" + labels + "}"),
+		pacedOut:  m.set.GetOrCreateCounter(metricPacingRefused + "{" + labels + "}"),
+		limited:   m.set.GetOrCreateCounter(metricPacingLimited + "{" + labels + "}"),
 		duration:  newHistogram(metricDuration, labels, durationBounds),
 		ttft:      newHistogram(metricTTFT, labels, ttftBounds),
 		tpot:      newHistogram(metricTPOT, labels, tpotBounds),

@@ -6,6 +6,8 @@ import (
 	"sort"
 	"strings"
 
+	"github.com/cespare/xxhash/v2"
+
 	"llm-auto-optimizer/config"
 	"llm-auto-optimizer/proxy/policy"
 	"llm-auto-optimizer/proxy/provider"
@@ -22,6 +24,7 @@ type providerState struct {
 	owner     *owner
 	cacheKey  string // in the keys of answers
 
+	identity   uint64 // of the address with the lines below: what limits are for, but for the client's key
 	hasKey     bool   // the configured key replaces whatever the client sent
 	headerLine []byte // header lines to add to each request, CRLF at each end: credential and extra headers
 	replaced   []string
@@ -66,6 +69,7 @@ func (s *providerState) setHeaders(key string) {
 		fmt.Fprintf(&line, "%s: %s\r\n", name, c.Headers[name].Reveal())
 	}
 	s.headerLine = []byte(line.String())
+	s.identity = xxhash.Sum64String(c.BaseURL + "\n" + line.String())
 }
 
 // withKey is the same provider, with the same connections, for another key.

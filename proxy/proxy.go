@@ -16,7 +16,10 @@ import (
 
 	"llm-auto-optimizer/analysis/window"
 	"llm-auto-optimizer/config"
+	"llm-auto-optimizer/proxy/admission"
 	"llm-auto-optimizer/proxy/ledger"
+	"llm-auto-optimizer/proxy/limit"
+	"llm-auto-optimizer/proxy/pacing"
 	"llm-auto-optimizer/proxy/policy"
 )
 
@@ -47,7 +50,12 @@ type Proxy struct {
 	cache   Cache
 	books   books
 	flights *flights
-	purges  atomic.Uint64 // of the cache
+	gate    *admission.Gate
+	paces   *pacing.Table
+
+	estimates *limit.Estimator
+	said      sync.Pool     // of *limit.Headers
+	purges    atomic.Uint64 // of the cache
 
 	background background
 	log        *AccessLog
@@ -84,6 +92,9 @@ func New(o Options) (*Proxy, error) {
 	p := &Proxy{
 		policy: o.Policy, prices: o.Prices, windows: o.Windows, ledger: o.Ledger, ring: o.Ring, changed: o.Changed, traces: o.Traces, cache: o.Cache, log: o.Access, oplog: o.Log,
 		flights:   newFlights(),
+		paces:     pacing.NewTable(time.Now(), pacing.DefaultSize),
+		estimates: limit.NewEstimator(),
+		said:      sync.Pool{New: func() any { return &limit.Headers{} }},
 		metrics:   newMetricSet(),
 		hasher:    newHasher(c.HashKey.Reveal()),
 		rawIO:     c.RawIO,
@@ -91,14 +102,18 @@ func New(o Options) (*Proxy, error) {
 		requests:  sync.Pool{New: func() any { return &requestBuffers{} }},
 	}
 	p.targets = newTargets(p.metrics, o.Config.Windows.MaxSeries)
-	first, err := newSettings(o.Config, nil, p.rawIO, &p.books)
+	first, err := newSettings(o.Config, nil, p.rawIO, &p.books, &p.hasher)
 	if err != nil {
 		return nil, err
 	}
 	p.settings.Store(first)
+	p.gate = admission.New(time.Now(), limit.Options{Lease: o.Config.Admission.Lease, Entries: o.Config.Admission.Entries}, first.limits.waits)
+	p.configureGate(first)
 	p.books.prompts.install(first.routes.list)
 	first.followCaches()
 	p.metrics.set.RegisterMetricsWriter(p.writeRoutes)
+	p.metrics.set.RegisterMetricsWriter(p.writeLimits)
+	p.metrics.set.RegisterMetricsWriter(p.writePaces)
 	p.metrics.set.RegisterMetricsWriter(p.books.cache.write)
 	p.metrics.set.RegisterMetricsWriter(p.books.prompts.write)
 	p.metrics.set.RegisterMetricsWriter(p.writeGhosts)
@@ -132,9 +147,11 @@ func (p *Proxy) Run(ctx context.Context) {
 		case now := <-glance.C:
 			p.settings.Load().routes.picks.Tick(now, p.targetChanged)
 		case now := <-tick.C:
+			p.gate.Sweep(now)
 			for _, s := range p.settings.Load().providers {
 				s.origin.CloseIdle(now)
 			}
+			p.paces.Sweep(now)
 		case <-ctx.Done():
 			p.closeOrigins()
 			return
@@ -188,7 +205,10 @@ func (p *Proxy) serve(ctx *fasthttp.RequestCtx, x *Exchange) error {
 	if answered, err := p.lookUp(x, r); answered || err != nil {
 		return err
 	}
-	err := p.route(x, r)
+	err := p.reserve(x, r)
+	if err == nil {
+		err = p.route(x, r)
+	}
 	if err == nil {
 		err = p.dispatch(ctx, x)
 	}

@@ -17,6 +17,7 @@ func (p *Proxy) record(x *Exchange) {
 		p.metrics.inFlight.Add(-1)
 		if r := recover(); r != nil {
 			_ = p.recovered(x, r)
+			p.gate.Cancel(&x.permit)
 			x.landFlight(false)
 		}
 	}()
@@ -24,12 +25,14 @@ func (p *Proxy) record(x *Exchange) {
 	if x.attempts > 0 {
 		p.settle(x, now)
 	}
+	x.dropTurn(now)
 	x.lease.Settle(now, &pick.Result{}) // where a bug has kept the attempt from being settled
 	kept := p.store(x, now)
 	x.landFlight(kept)
 	p.refreshed(x, kept, now)
 	p.refresh(x, now)
 	o := x.outcome()
+	p.settleLimits(x, o)
 	if x.cache.result != cacheRefresh { // which is no client's
 		p.metrics.exchange(o)
 		p.metrics.overhead.Update(x.overheadUntil(now).Seconds())
@@ -53,6 +56,7 @@ func (p *Proxy) settle(x *Exchange, now time.Time) {
 	x.settled = true
 	x.account()
 	x.total = addNano(x.total, x.cost)
+	x.use()
 	o := window.Observation{
 		Propensity:       x.choice.Propensity,
 		Outcome:          x.outcome(),
@@ -70,6 +74,8 @@ func (p *Proxy) settle(x *Exchange, now time.Time) {
 	x.series.Record(now, &o)
 	x.target.metrics.observe(&o, &x.usage)
 	x.charge(&o)
+	x.learnSize(&o)
+	x.endTurn(now, &o)
 	x.countPrompt(now)
 	x.settleLease(now, &o)
 	x.traceAttempt(now, &o)

@@ -22,7 +22,7 @@ type tale struct {
 // choseFirst notes the first choice.
 func (t *tale) choseFirst(c *pick.Choice) {
 	t.first = c.Target.Name()
-	t.forced = c.Why == pick.ByPin || c.Why == pick.LastResort || c.Why == pick.ByFallback || c.Why == pick.ByProbe
+	t.forced = c.Why == pick.ByPin || c.Why == pick.LastResort || c.Why == pick.ByFallback || c.Why == pick.ByProbe || c.Why == pick.ByRoom
 }
 
 // report tells whoever follows single exchanges what this one came to.

@@ -29,9 +29,7 @@ func (x *Exchange) receive() error {
 		x.cache.header = cache.AppendHeaders(x.cache.header[:0], head.Get)
 		x.cache.types = appendTypes(x.cache.types[:0], head)
 	}
-	if x.route != nil && head.Status >= 400 {
-		x.retryAfter = provider.RetryAfter(head.Get, x.attempt.answered)
-	}
+	x.hearLimits(head)
 	x.format = provider.FormatOf(x.operation, x.request.Stream, head.ContentType)
 	x.meter.Reset(x.operation, x.format)
 	x.meter.SetEncoding(head.ContentEncoding)
@@ -176,15 +174,22 @@ func (p *Proxy) refuse(ctx *fasthttp.RequestCtx, x *Exchange, err error) {
 	if x.provider != nil {
 		dialect = x.provider.dialect
 	}
-	x.held = provider.AppendError(x.held[:0], dialect, kind.failure())
+	failure := kind.failure()
+	if x.refusal.Refused() {
+		x.explainRefusal(&failure)
+	}
+	x.held = provider.AppendError(x.held[:0], dialect, failure)
 	x.status, x.length, x.streamed, x.cache.body = kind.status, int64(len(x.held)), false, nil
 	x.startHead(kind.status, nil)
 	x.out = appendLine(x.out, "Content-Type", []byte("application/json"))
 	switch {
+	case x.refusal.Refused():
+		x.out = x.appendRetry(x.appendRefusal(x.out))
 	case kind == &overloaded:
 		x.out = appendLine(x.out, "Retry-After", []byte(retryAfter))
 	case x.retryAfter > 0:
 		x.out = appendLength(x.out, "Retry-After", int64((x.retryAfter+time.Second-1)/time.Second))
+		x.out = x.appendRetryMillis(x.out, kind)
 	}
 	now := time.Now()
 	// What follows on the connection of a bad request can't be trusted.

@@ -8,6 +8,7 @@ import (
 
 	"llm-auto-optimizer/analysis/window"
 	"llm-auto-optimizer/config"
+	"llm-auto-optimizer/proxy/limit"
 	"llm-auto-optimizer/proxy/policy"
 )
 
@@ -31,6 +32,7 @@ type owner struct {
 // target is a provider with a model: what an attempt goes to, with what is known of it.
 type target struct {
 	name     string // provider/model, or what the route calls it
+	id       limit.ID
 	route    string
 	provider string
 	model    string
@@ -128,6 +130,7 @@ func (ts *targets) add(o *owner, model string) *target {
 			t.name += "/" + t.model
 		}
 	}
+	t.id = limit.Name(t.name)
 	t.bytesPerToken.Store(math.Float64bits(defaultBytesPerToken))
 	t.metrics = ts.metrics.target(t)
 	next := maps.Clone(known)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"llm-auto-optimizer/config"
+	"llm-auto-optimizer/proxy/limit"
+	"llm-auto-optimizer/proxy/pacing"
 	"llm-auto-optimizer/proxy/pick"
 	"llm-auto-optimizer/proxy/policy"
 	"llm-auto-optimizer/proxy/provider"
@@ -25,6 +27,7 @@ type routes struct {
 // routeState is a route with what a request needs of it. It is immutable but for the state of its targets and what it learns of outputs.
 type routeState struct {
 	name    string
+	id      limit.ID
 	config  config.Route
 	pick    *pick.Route
 	dialect provider.Dialect
@@ -48,7 +51,8 @@ type routeTarget struct {
 	stripped   *providerState // the same without the client's credential; nil where that is replaced anyway
 	keyed      bool           // a configured key is used
 	prices     config.TargetPrice
-	picks      [pick.Whys]atomic.Uint64 // by pick.Why
+	picks      [pick.Whys]atomic.Uint64    // by pick.Why
+	pace       atomic.Pointer[pacing.Pace] // of the last attempt
 }
 
 // glob is a name with * for any run of characters.
@@ -81,6 +85,14 @@ type headerMatch struct {
 	value glob
 }
 
+func headerMatches(all map[string]string) (list []headerMatch) {
+	for name, value := range all {
+		list = append(list, headerMatch{name, glob(value)})
+	}
+	slices.SortFunc(list, func(a, b headerMatch) int { return strings.Compare(a.name, b.name) })
+	return list
+}
+
 // average forgets slowly. Updates that race may get lost.
 type average struct{ bits atomic.Int64 }
 
@@ -100,14 +112,11 @@ func newRoutes(c *config.Config, providers map[string]*providerState, old *route
 	rs := &routes{of: map[*pick.Route]*routeState{}}
 	var specs []pick.Spec
 	for _, r := range c.RouteList() {
-		s := &routeState{name: r.Name, config: r}
+		s := &routeState{name: r.Name, id: limit.Name(r.Name), config: r}
 		for _, m := range r.Match.Model {
 			s.models = append(s.models, glob(m))
 		}
-		for name, value := range r.Match.Header {
-			s.headers = append(s.headers, headerMatch{name, glob(value)})
-		}
-		slices.SortFunc(s.headers, func(a, b headerMatch) int { return strings.Compare(a.name, b.name) })
+		s.headers = headerMatches(r.Match.Header)
 		for _, pattern := range r.RetryOn {
 			for status := range s.retryOn {
 				digits := fmt.Sprintf("%03d", status)
@@ -216,10 +225,8 @@ func (r *routeState) matches(x *Exchange) bool {
 	if len(r.models) > 0 && !slices.ContainsFunc(r.models, func(g glob) bool { return g.matches(x.request.Model) }) {
 		return false
 	}
-	for i := range r.headers {
-		if value := x.peek(r.headers[i].name); value == nil || !r.headers[i].value.matches(value) {
-			return false
-		}
+	if !x.hasHeaders(r.headers) {
+		return false
 	}
 	if len(m.Tag) == 0 {
 		return true

@@ -21,6 +21,8 @@ type settings struct {
 	answerRoom int64           // bytes for the kept answers of all routes
 	policy     policy.Snapshot // what the configuration itself asks for
 	flags      *config.FlagSet
+	callers    callers
+	limits     limits
 
 	maxBody, replayLimit      int
 	bodyTimeout, writeTimeout time.Duration
@@ -28,11 +30,13 @@ type settings struct {
 }
 
 // newSettings takes over from old the providers that have not changed, with their connections. old may be nil.
-func newSettings(c *config.Config, old *settings, rawIO bool, books *books) (*settings, error) {
+func newSettings(c *config.Config, old *settings, rawIO bool, books *books, h *hasher) (*settings, error) {
 	s := &settings{
 		providers:       make(map[string]*providerState, len(c.Providers)),
 		policy:          PolicyOf(c),
 		flags:           c.Flags,
+		callers:         newCallers(c, h),
+		limits:          newLimits(c),
 		maxBody:         int(c.Server.MaxBody),
 		replayLimit:     int(c.Server.ReplayLimit),
 		bodyTimeout:     c.Server.BodyTimeout,
@@ -115,7 +119,7 @@ func (x *Exchange) limitsOf(name string) policy.Provider {
 // changed. One goroutine at a time may call the two.
 func (p *Proxy) Prepare(c *config.Config) (commit func(), err error) {
 	old := p.settings.Load()
-	next, err := newSettings(c, old, p.rawIO, &p.books)
+	next, err := newSettings(c, old, p.rawIO, &p.books, &p.hasher)
 	if err != nil {
 		return nil, err
 	}
@@ -127,6 +131,7 @@ func (p *Proxy) replace(old, next *settings) {
 	defer p.reloading.Unlock()
 	p.publish(old, next)
 	p.settings.Store(next)
+	p.configureGate(next)
 	p.books.prompts.install(next.routes.list)
 	next.followCaches()
 	for name, state := range old.providers {

@@ -89,6 +89,7 @@ func (x *Exchange) scrubbed(piece []byte) []byte {
 func (x *Exchange) observe(piece []byte) {
 	x.meter.Write(piece)
 	x.capture(piece)
+	x.p.gate.Renew(&x.permit, x.lastRead, x.settings.limits.lease)
 	if x.attempt.content.IsZero() && (x.meter.Content() || x.format == provider.Ignored || !x.identity) {
 		x.attempt.content = x.lastRead
 		x.lease.Answered()

@@ -85,10 +85,15 @@ func (p *Proxy) walkTargets(ctx *fasthttp.RequestCtx, x *Exchange) error {
 	if refusal != pick.NoRefusal {
 		return x.refusedBy(refusal)
 	}
-	x.tale.choseFirst(&choice)
 	for {
-		x.aim(choice)
-		err := p.tryHedged(ctx, x)
+		err := x.findRoom(choice)
+		if x.tale.first == "" {
+			x.tale.choseFirst(&x.choice)
+		}
+		if err != nil {
+			return err
+		}
+		err = p.tryHedged(ctx, x)
 		f, failed := x.failureOf(err)
 		if !failed {
 			if err == nil {
@@ -110,14 +115,13 @@ func (p *Proxy) walkTargets(ctx *fasthttp.RequestCtx, x *Exchange) error {
 	}
 }
 
-// aim makes the chosen target the one of the next attempt.
+// aim makes the chosen target the one of the next attempt, which begins with claim.
 func (x *Exchange) aim(c pick.Choice) {
 	r := x.settings.routes.of[c.Target.Route()]
 	if r == nil { // of an older configuration, which the walk began with
 		r = x.route
 	}
 	t := r.targets[c.Target.Index()]
-	t.picks[c.Why].Add(1)
 	x.choice, x.routeTarget = c, t
 	x.provider = t.own
 	if t.stripped != nil && t.own.name != x.origin.name {
@@ -138,8 +142,13 @@ func (x *Exchange) aim(c pick.Choice) {
 	}
 	x.boundFirstByte(x.firstByte)
 	x.aimAt(x.p.targets.find(t.owner, x.upstreamModel()), &t.prices)
+}
+
+// claim begins the attempt at the target that the exchange is aimed at, as far as the route is concerned.
+func (x *Exchange) claim(now time.Time) {
+	x.routeTarget.picks[x.choice.Why].Add(1)
 	x.tried.add(x.target)
-	x.lease = c.Target.Begin(time.Now(), q)
+	x.lease = x.choice.Target.Begin(now, x.walk.Query())
 }
 
 func (x *Exchange) boundFirstByte(d time.Duration) {

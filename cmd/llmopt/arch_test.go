@@ -26,6 +26,7 @@ var arrows = map[string][]string{
 	"proxy/admission":   {"proxy/limit"},
 	"proxy/cache":       {"proxy/provider", "proxy/sse", "config"},
 	"proxy/ledger":      {},
+	"proxy/pacing":      {"proxy/limit"},
 	"proxy/limit":       {},
 	"proxy/policy":      {},
 	"proxy/provider":    {"proxy/sse"},

@@ -48,6 +48,7 @@ type checkReport struct {
 	Prices    *checkPrices     `json:"prices,omitempty"`
 	Providers []checkProvider  `json:"providers,omitempty"`
 	Routes    []checkRoute     `json:"routes,omitempty"`
+	Callers   []checkLimit     `json:"caller_limits,omitempty"`
 	Notes     []string         `json:"notes,omitempty"`
 }
 
@@ -117,8 +118,8 @@ func examine(file string, environ []string) (*checkReport, error) {
 			Upstream:   p.BaseURL,
 			Credential: credential(&p),
 			Timeouts: map[string]string{
-				"connect": limit(p.Timeouts.Connect), "first_byte": limit(p.Timeouts.FirstByte),
-				"idle": limit(p.Timeouts.Idle), "total": limit(p.Timeouts.Total),
+				"connect": deadlineText(p.Timeouts.Connect), "first_byte": deadlineText(p.Timeouts.FirstByte),
+				"idle": deadlineText(p.Timeouts.Idle), "total": deadlineText(p.Timeouts.Total),
 			},
 			PricedAs: hint,
 			Priced:   prices.ModelsOf(hint),
@@ -128,6 +129,9 @@ func examine(file string, environ []string) (*checkReport, error) {
 	}
 	for _, route := range c.RouteList() {
 		r.Routes = append(r.Routes, examineRoute(c, &route, prices))
+	}
+	for _, l := range c.LimitList() {
+		r.Callers = append(r.Callers, examineLimit(&l))
 	}
 	return r, nil
 }
@@ -179,7 +183,7 @@ func notes(c *config.Config, prices *config.PriceTable) (out []string) {
 	}
 	ownKeys, routeNotes := routeNotes(c, prices)
 	keys += ownKeys
-	out = append(out, routeNotes...)
+	out = append(append(out, routeNotes...), limitNotes(c)...)
 	if keys == 0 {
 		note("no provider has a key configured: clients send their own")
 	}
@@ -229,6 +233,7 @@ func (r *checkReport) print(w io.Writer) error {
 			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%.4g\t%d\t%s\n", route.Name, route.Match, x.Name, x.Provider, orDash(x.Model), x.Weight, x.Priority, x.Credential)
 		}
 	}
+	printLimits(t, r.Callers)
 	fmt.Fprintf(t, "\nBase URLs for SDKs:\n")
 	for _, p := range r.Providers {
 		fmt.Fprintf(t, "  %s=%s\n", p.Variable, p.BaseURL)
@@ -253,8 +258,8 @@ func stateOf(c *config.Storage) string {
 	return fmt.Sprintf("%s, at most %v, %v of the disk stay free", c.Dir, c.MaxSize, c.MinFree)
 }
 
-// limit writes a deadline, where zero is none.
-func limit(d time.Duration) string {
+// deadlineText writes a deadline, where zero is none.
+func deadlineText(d time.Duration) string {
 	if d == 0 {
 		return "none"
 	}

@@ -156,6 +156,8 @@ func (c *capture) lines() []string {
 type logLine struct {
 	ID         string   `json:"id"`
 	Caller     string   `json:"caller"`
+	CallerName string   `json:"caller_name"`
+	Limit      string   `json:"limit"`
 	Session    string   `json:"session"`
 	Route      string   `json:"route"`
 	Class      string   `json:"class"`

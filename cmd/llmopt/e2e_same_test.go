@@ -73,6 +73,13 @@ func newClients(t *testing.T, openaiURL, anthropicURL, geminiURL string) *client
 	return c
 }
 
+// anthropicWith makes a client for Anthropic with a key.
+func (c *clients) anthropicWith(key string) *anthropic.Client {
+	a := anthropic.NewClient(
+		anthropicoption.WithBaseURL(c.anthropicURL), anthropicoption.WithAPIKey(key), anthropicoption.WithMaxRetries(0), anthropicoption.WithHTTPClient(c.http))
+	return &a
+}
+
 // geminiWith makes a client for Gemini with a key. It does not retry, as the others don't.
 func (c *clients) geminiWith(key string) *genai.Client {
 	c.t.Helper()

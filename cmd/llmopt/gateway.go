@@ -155,7 +155,7 @@ func newGateway(c *config.Config, o config.Options, stdout, stderr io.Writer) (_
 		Version: buildVersion(), ProxyURL: g.proxyURL, AdminURL: g.adminURL,
 		Token: c.Admin.Token, Host: host, Pprof: c.Admin.Pprof,
 		Providers: func() map[string]config.Provider { return g.reload.current.Load().Providers }, Policy: g.policy, Ready: g.ready,
-		Notices: g.notices, Windows: g.windows, Jobs: g.jobs, State: g.stateAPI(), Routes: routesAPI{g}, Cache: cacheAPI{g}, Optimizer: g.optimizer, Saved: g.saver.since, Mode: g.mode, Metrics: sets, Log: g.logs.of(logAdmin),
+		Notices: g.notices, Windows: g.windows, Jobs: g.jobs, State: g.stateAPI(), Routes: routesAPI{g}, Cache: cacheAPI{g}, Limits: g.listLimits, Optimizer: g.optimizer, Saved: g.saver.since, Mode: g.mode, Metrics: sets, Log: g.logs.of(logAdmin),
 	})
 	return g, nil
 }
@@ -177,6 +177,7 @@ func (g *gateway) start() {
 		g.background.Go(func() { g.otel.run(g.drained) })
 	}
 	if g.durable != nil {
+		g.background.Go(func() { (&balances{g: g}).run() })
 		g.background.Go(func() { g.durable.keeper.Run(g.drained, stateGrace) })
 	}
 	g.background.Go(func() {

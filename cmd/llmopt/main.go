@@ -21,6 +21,7 @@ type cli struct {
 	Demo      demoCmd      `cmd:"" help:"Try it: simulated providers, the proxy, gentle load and a live table. Needs no keys."`
 	Status    statusCmd    `cmd:"" help:"Show the last minutes of a running proxy, per target."`
 	Explain   explainCmd   `cmd:"" help:"Say which target a request would go to now, and why."`
+	Limits    limitsCmd    `cmd:"" help:"Show how the limits of callers, routes and targets stand, and what waits for them."`
 	Targets   targetsCmd   `cmd:"" help:"Show the targets of the routes; drain, eject and restore them."`
 	Cache     cacheCmd     `cmd:"" help:"Show the kept answers of a running proxy, as a whole and one by one; purge them."`
 	Journal   journalCmd   `cmd:"" help:"Show what has changed the policy in force, and why."`

@@ -9,6 +9,7 @@ import (
 
 	"llm-auto-optimizer/config"
 	"llm-auto-optimizer/optimizer"
+	"llm-auto-optimizer/optimizer/control/controlpb"
 	"llm-auto-optimizer/proxy/policy"
 )
 
@@ -45,6 +46,7 @@ type Options struct {
 	Jobs      Jobs                                             // nil: none
 	State     State                                            // nil: nothing is stored
 	Routes    Routes                                           // nil: none
+	Limits    func(most int) *controlpb.ListLimitsResponse     // nil: none
 	Optimizer Optimizer                                        // nil: none
 	Cache     Cache                                            // nil: none
 	Saved     func(ctx context.Context, since time.Time) Saved // what has been saved since then, besides the optimizer's doing; nil: nothing is

@@ -16,6 +16,8 @@ type Options struct {
 	Waiters int           // for one limit
 	Work    time.Duration // that may wait for one limit, as far as it can be told; 0: as long as MaxWait
 	Jitter  time.Duration // over which the starts of those are spread that are let in at once
+
+	Waited func(time.Duration) // is told how long a request has waited, in vain or not; nil: nobody is
 }
 
 // Gate holds limits and those that wait for room in them. Its methods are safe for concurrent use.
@@ -25,11 +27,11 @@ type Gate struct {
 	ruled   atomic.Uint32 // parts that there are rules for, as bits
 	waiting atomic.Int64
 
-	mu    sync.Mutex
-	rooms map[place]*room
+	mu      sync.Mutex
+	rooms   map[place]*room
+	refused map[string]uint64 // requests, by rule
 
-	Waited  atomic.Uint64 // requests that had to wait
-	Late    atomic.Uint64 // those that were refused after it
+	Late    atomic.Uint64 // requests that have waited in vain
 	Crowded atomic.Uint64 // those that found too much waiting, or were pushed out
 }
 
@@ -52,9 +54,12 @@ type Pass struct {
 // Held tells whether the pass has to be given back.
 func (p *Pass) Held() bool { return !p.renewed.IsZero() }
 
+// Delay is how long the request has to be held back yet, by limits that space requests out.
+func (p *Pass) Delay() time.Duration { return p.lease.Delay }
+
 // New makes a gate without limits.
 func New(now time.Time, s limit.Options, o Options) *Gate {
-	g := &Gate{set: limit.New(now, s), rooms: map[place]*room{}}
+	g := &Gate{set: limit.New(now, s), rooms: map[place]*room{}, refused: map[string]uint64{}}
 	g.options.Store(&o)
 	return g
 }
@@ -94,11 +99,22 @@ func (g *Gate) Enter(ctx context.Context, q *limit.Request, priority int) (p Pas
 	if !refusal.Refused() {
 		return p, p.lease.Delay, refusal, nil
 	}
-	o := g.options.Load()
-	if refusal.Never || o.MaxWait <= 0 || refusal.Retry > o.MaxWait && exact(&refusal) {
-		return p, 0, refusal, nil
+	if o := g.options.Load(); !refusal.Never && o.MaxWait > 0 && (refusal.Retry <= o.MaxWait || !exact(&refusal)) {
+		p, delay, refusal, err = g.wait(ctx, q, priority, o, refusal)
 	}
-	return g.wait(ctx, q, priority, o, refusal)
+	if refusal.Refused() {
+		g.mu.Lock()
+		g.refused[refusal.Rule]++
+		g.mu.Unlock()
+	}
+	return p, delay, refusal, err
+}
+
+// Refused is how many requests Enter has refused by a rule.
+func (g *Gate) Refused(rule string) uint64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.refused[rule]
 }
 
 // exact tells that waiting for less than what the refusal says is of no use: what gives room by requests ending is not known so well.

@@ -30,7 +30,9 @@ const longestLook = 250 * time.Millisecond
 
 // wait has a request wait for the limit that has refused it.
 func (g *Gate) wait(ctx context.Context, q *limit.Request, priority int, o *Options, refusal limit.Refusal) (p Pass, delay time.Duration, _ limit.Refusal, err error) {
-	c := &candidate{request: q, refusal: refusal}
+	again := *q
+	again.Again = true
+	c := &candidate{request: &again, refusal: refusal}
 	now := time.Now()
 	ticket := &limit.Ticket{Caller: q.Caller, Priority: priority, Cost: max(q.Input+q.Output, 1), Deadline: now.Add(o.MaxWait), Draw: draw(), For: c}
 	r, w := g.join(now, ticket, &refusal, o)
@@ -38,11 +40,15 @@ func (g *Gate) wait(ctx context.Context, q *limit.Request, priority int, o *Opti
 		g.Crowded.Add(1)
 		return p, 0, refusal, nil
 	}
-	g.Waited.Add(1)
-	defer g.waiting.Add(-1)
+	defer func() {
+		g.waiting.Add(-1)
+		if o.Waited != nil {
+			o.Waited(time.Since(now))
+		}
+	}()
 	timer := time.NewTimer(o.MaxWait)
 	defer timer.Stop()
-	grant := limit.Grant{}
+	var grant limit.Grant
 	select {
 	case grant = <-w.Done():
 	case <-timer.C:

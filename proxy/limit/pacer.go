@@ -18,6 +18,7 @@ const (
 type Pacer struct {
 	epoch time.Time
 	share atomic.Uint64 // bits; 0: DefaultShare
+	sized atomic.Bool   // there are limits of tokens
 
 	mu     sync.Mutex
 	last   int64 // on the clock of now
@@ -47,6 +48,9 @@ func (p *Pacer) shared() float64 {
 	}
 	return DefaultShare
 }
+
+// Sized tells whether the provider tells of limits of tokens. Until it does, sizes of attempts make no difference.
+func (p *Pacer) Sized() bool { return p.sized.Load() }
 
 // Sent is an attempt that a pacer has let through.
 type Sent struct {
@@ -181,6 +185,9 @@ func (p *Pacer) lane(of Dimension, window time.Duration, at int64) *lane {
 	}
 	if p.n == maxLanes {
 		return nil
+	}
+	if of != Requests {
+		p.sized.Store(true)
 	}
 	p.n++
 	l := &p.lanes[p.n-1]

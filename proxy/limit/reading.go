@@ -73,7 +73,7 @@ const maxName = 64
 
 // Add takes one header; name in any case. now is when the answer came. It tells whether the header is about a limit.
 func (h *Headers) Add(name, value []byte, now time.Time) bool {
-	if len(name) < len("ratelimit") || len(name) > maxName || !mayLimit(name) && !mayRetry(name) {
+	if !MayTell(name) {
 		return false
 	}
 	var room [maxName]byte
@@ -269,4 +269,9 @@ func number(value []byte) (float64, bool) {
 		whole = whole*10 + uint64(c-'0')
 	}
 	return float64(whole), len(value) > 0
+}
+
+// MayTell tells in no time whether a header may be one that Add wants.
+func MayTell(name []byte) bool {
+	return len(name) >= len("ratelimit") && len(name) <= maxName && (mayLimit(name) || mayRetry(name))
 }

@@ -30,7 +30,9 @@ func (s *Set) Reserve(now time.Time, q *Request) (Lease, Refusal) {
 	at := s.at(now)
 	lease, refusal := s.reserve(at, q)
 	if refusal.Refused() && s.expire(at) > 0 { // leaks may have been what stood in the way
-		return s.reserve(at, q)
+		again := *q
+		again.Again = true
+		return s.reserve(at, &again)
 	}
 	return lease, refusal
 }
@@ -48,7 +50,7 @@ func (s *Set) reserve(at instant, q *Request) (Lease, Refusal) {
 		return Lease{}, Refusal{}
 	}
 	lock(entries, at, p)
-	refusal, delay := refuse(entries, at, &a)
+	refusal, delay := refuse(entries, at, &a, !q.Again)
 	if refusal.Refused() {
 		unlock(entries)
 		unpin(entries)
@@ -67,7 +69,7 @@ func (s *Set) reserve(at instant, q *Request) (Lease, Refusal) {
 }
 
 // refuse looks for room in all limits. The entries are locked.
-func refuse(entries []*entry, at instant, a *amounts) (r Refusal, delay time.Duration) {
+func refuse(entries []*entry, at instant, a *amounts, count bool) (r Refusal, delay time.Duration) {
 	longest := time.Duration(-1)
 	for _, e := range entries {
 		over := false
@@ -92,7 +94,7 @@ func refuse(entries []*entry, at instant, a *amounts) (r Refusal, delay time.Dur
 				Shared: e.table.each && e == e.table.rest,
 			}
 		}
-		if over {
+		if over && count {
 			e.rule.refused.Add(1)
 		}
 	}

@@ -37,6 +37,9 @@ type ID uint64
 // Name makes the ID of a name.
 func Name(s string) ID { return ID(max(xxhash.Sum64String(s), 1)) }
 
+// NameOf is Name of bytes.
+func NameOf(b []byte) ID { return ID(max(xxhash.Sum64(b), 1)) }
+
 // Limit is one number that may not be exceeded.
 type Limit struct {
 	Of    Dimension

@@ -137,6 +137,7 @@ const (
 type Request struct {
 	Caller, Route, Target ID
 	Part                  Part
+	Again                 bool   // it was refused before, and is not counted anew
 	Owner                 uint64 // of the lease, for whoever looks for leaks
 	Input, Output         int64  // tokens
 	Cost                  int64  // NanoUSD

@@ -1,6 +1,9 @@
 package limit
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Standing is how one limit stands for a request.
 type Standing struct {
@@ -18,18 +21,9 @@ func (s *Set) Standings(dst []Standing, now time.Time, q *Request) []Standing {
 	at, p := s.at(now), s.plan.Load()
 	var room [maxMatched]*entry
 	entries := s.match(room[:0], at, p, q)
-	lock(entries, at, p)
 	for _, e := range entries {
-		for i := range e.states {
-			l, st := &e.rule.Limits[i], &e.states[i]
-			st.roll(at, l)
-			dst = append(dst, Standing{
-				Rule: e.rule.Name, Limit: *l, Observe: e.rule.Observe, Left: st.left(l), Reset: st.reset(at, l),
-				Caller: max(e.key.caller, e.rule.Caller.Only), Route: max(e.key.route, e.rule.Route.Only), Target: max(e.key.target, e.rule.Target.Only), Shared: e.table.each && e == e.table.rest,
-			})
-		}
+		dst = e.standings(dst, at, p)
 	}
-	unlock(entries)
 	unpin(entries)
 	return dst
 }
@@ -37,16 +31,19 @@ func (s *Set) Standings(dst []Standing, now time.Time, q *Request) []Standing {
 // RuleStats is what a rule did so far.
 type RuleStats struct {
 	Rule    string
-	Refused uint64 // requests; of a rule that is only observed those that it would have refused
-	Entries int    // that it keeps apart
-	Spent   int64  // NanoUSD that was settled under its entries that are there; 0 where it has no limit of spend
+	Refused uint64 // requests, by Reserve; of a rule that is only observed those that it would have refused
+	Observe bool
+	Entries int   // that it keeps apart
+	Spends  bool  // it has a limit of spend
+	Spent   int64 // NanoUSD that was settled under its entries that are there
 }
 
 // Stats tells of all rules.
 func (s *Set) Stats() []RuleStats {
 	var all []RuleStats
 	for _, r := range s.plan.Load().rules {
-		st := RuleStats{Rule: r.Name, Refused: r.refused.Load(), Entries: r.table.len(), Spent: r.table.rest.spent()}
+		st := RuleStats{Rule: r.Name, Refused: r.refused.Load(), Observe: r.Observe, Entries: r.table.len(), Spent: r.table.rest.spent()}
+		st.Spends = slices.ContainsFunc(r.Limits, func(l Limit) bool { return l.Of == Spend })
 		for i := range r.table.shards {
 			shard := &r.table.shards[i]
 			shard.mu.Lock()

@@ -73,6 +73,14 @@ func (l *latency) factor(input int64) float64 {
 	return math.Exp(slope * (logSize(input) - math.Log1p(sizeFirst)))
 }
 
+// Relative is how long an answer took as one to a request of usual size would have taken, in seconds.
+func (t *Target) Relative(q *Query, took time.Duration, input int64) float64 {
+	if input <= 0 {
+		input = q.Input
+	}
+	return took.Seconds() / t.times[q.kind()].factor(input)
+}
+
 func logSize(input int64) float64 { return math.Log1p(float64(max(input, 0))) }
 
 // expected is the peak-EWMA for a request of sizeFirst tokens, in seconds; 0 where nothing is known.

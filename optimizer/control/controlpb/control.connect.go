@@ -75,6 +75,8 @@ const (
 	AdminWatchStatusProcedure = "/llmopt.control.v1.Admin/WatchStatus"
 	// AdminExplainProcedure is the fully-qualified name of the Admin's Explain RPC.
 	AdminExplainProcedure = "/llmopt.control.v1.Admin/Explain"
+	// AdminListLimitsProcedure is the fully-qualified name of the Admin's ListLimits RPC.
+	AdminListLimitsProcedure = "/llmopt.control.v1.Admin/ListLimits"
 	// AdminCacheStatsProcedure is the fully-qualified name of the Admin's CacheStats RPC.
 	AdminCacheStatsProcedure = "/llmopt.control.v1.Admin/CacheStats"
 	// AdminCacheCurvesProcedure is the fully-qualified name of the Admin's CacheCurves RPC.
@@ -121,6 +123,8 @@ type AdminClient interface {
 	WatchStatus(context.Context, *WatchStatusRequest) (*connect.ServerStreamForClient[WatchStatusResponse], error)
 	// Explain says which target a request would go to now, and why, without sending anything. INVALID_ARGUMENT for a request that the proxy would refuse.
 	Explain(context.Context, *ExplainRequest) (*ExplainResponse, error)
+	// ListLimits says how the limits stand that are configured, and what waits for room in them.
+	ListLimits(context.Context, *ListLimitsRequest) (*ListLimitsResponse, error)
 	// CacheStats says how the cache of answers does: its tiers, and what it did for each route.
 	CacheStats(context.Context, *CacheStatsRequest) (*CacheStatsResponse, error)
 	// CacheCurves says what caches of other sizes and times to live would have answered, and how often answers change. Routes that keep nothing are left out.
@@ -256,6 +260,13 @@ func NewAdminClient(httpClient connect.HTTPClient, baseURL string, opts ...conne
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		listLimits: connect.NewClient[ListLimitsRequest, ListLimitsResponse](
+			httpClient,
+			baseURL+AdminListLimitsProcedure,
+			connect.WithSchema(adminMethods.ByName("ListLimits")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 		cacheStats: connect.NewClient[CacheStatsRequest, CacheStatsResponse](
 			httpClient,
 			baseURL+AdminCacheStatsProcedure,
@@ -305,6 +316,7 @@ type adminClient struct {
 	watchDecisions *connect.Client[WatchDecisionsRequest, WatchDecisionsResponse]
 	watchStatus    *connect.Client[WatchStatusRequest, WatchStatusResponse]
 	explain        *connect.Client[ExplainRequest, ExplainResponse]
+	listLimits     *connect.Client[ListLimitsRequest, ListLimitsResponse]
 	cacheStats     *connect.Client[CacheStatsRequest, CacheStatsResponse]
 	cacheCurves    *connect.Client[CacheCurvesRequest, CacheCurvesResponse]
 	lookUpCache    *connect.Client[LookUpCacheRequest, LookUpCacheResponse]
@@ -452,6 +464,15 @@ func (c *adminClient) Explain(ctx context.Context, req *ExplainRequest) (*Explai
 	return nil, err
 }
 
+// ListLimits calls llmopt.control.v1.Admin.ListLimits.
+func (c *adminClient) ListLimits(ctx context.Context, req *ListLimitsRequest) (*ListLimitsResponse, error) {
+	response, err := c.listLimits.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // CacheStats calls llmopt.control.v1.Admin.CacheStats.
 func (c *adminClient) CacheStats(ctx context.Context, req *CacheStatsRequest) (*CacheStatsResponse, error) {
 	response, err := c.cacheStats.CallUnary(ctx, connect.NewRequest(req))
@@ -524,6 +545,8 @@ type AdminHandler interface {
 	WatchStatus(context.Context, *WatchStatusRequest, *connect.ServerStream[WatchStatusResponse]) error
 	// Explain says which target a request would go to now, and why, without sending anything. INVALID_ARGUMENT for a request that the proxy would refuse.
 	Explain(context.Context, *ExplainRequest) (*ExplainResponse, error)
+	// ListLimits says how the limits stand that are configured, and what waits for room in them.
+	ListLimits(context.Context, *ListLimitsRequest) (*ListLimitsResponse, error)
 	// CacheStats says how the cache of answers does: its tiers, and what it did for each route.
 	CacheStats(context.Context, *CacheStatsRequest) (*CacheStatsResponse, error)
 	// CacheCurves says what caches of other sizes and times to live would have answered, and how often answers change. Routes that keep nothing are left out.
@@ -655,6 +678,13 @@ func NewAdminHandler(svc AdminHandler, opts ...connect.HandlerOption) (string, h
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	adminListLimitsHandler := connect.NewUnaryHandlerSimple(
+		AdminListLimitsProcedure,
+		svc.ListLimits,
+		connect.WithSchema(adminMethods.ByName("ListLimits")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	adminCacheStatsHandler := connect.NewUnaryHandlerSimple(
 		AdminCacheStatsProcedure,
 		svc.CacheStats,
@@ -718,6 +748,8 @@ func NewAdminHandler(svc AdminHandler, opts ...connect.HandlerOption) (string, h
 			adminWatchStatusHandler.ServeHTTP(w, r)
 		case AdminExplainProcedure:
 			adminExplainHandler.ServeHTTP(w, r)
+		case AdminListLimitsProcedure:
+			adminListLimitsHandler.ServeHTTP(w, r)
 		case AdminCacheStatsProcedure:
 			adminCacheStatsHandler.ServeHTTP(w, r)
 		case AdminCacheCurvesProcedure:
@@ -801,6 +833,10 @@ func (UnimplementedAdminHandler) WatchStatus(context.Context, *WatchStatusReques
 
 func (UnimplementedAdminHandler) Explain(context.Context, *ExplainRequest) (*ExplainResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("llmopt.control.v1.Admin.Explain is not implemented"))
+}
+
+func (UnimplementedAdminHandler) ListLimits(context.Context, *ListLimitsRequest) (*ListLimitsResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("llmopt.control.v1.Admin.ListLimits is not implemented"))
 }
 
 func (UnimplementedAdminHandler) CacheStats(context.Context, *CacheStatsRequest) (*CacheStatsResponse, error) {

@@ -138,7 +138,7 @@ func (x SetTargetRequest_Action) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use SetTargetRequest_Action.Descriptor instead.
 func (SetTargetRequest_Action) EnumDescriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{29, 0}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{33, 0}
 }
 
 type GetVersionRequest struct {
@@ -1870,6 +1870,360 @@ func (x *JournalEntry) GetRecord() *structpb.Struct {
 	return nil
 }
 
+type ListLimitsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Most          int32                  `protobuf:"varint,1,opt,name=most,proto3" json:"most,omitempty"` // standings of one limit; default 20
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListLimitsRequest) Reset() {
+	*x = ListLimitsRequest{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListLimitsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListLimitsRequest) ProtoMessage() {}
+
+func (x *ListLimitsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListLimitsRequest.ProtoReflect.Descriptor instead.
+func (*ListLimitsRequest) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ListLimitsRequest) GetMost() int32 {
+	if x != nil {
+		return x.Most
+	}
+	return 0
+}
+
+type ListLimitsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Limits        []*Limit               `protobuf:"bytes,1,rep,name=limits,proto3" json:"limits,omitempty"`                          // in the order of the configuration
+	Waiting       int64                  `protobuf:"varint,2,opt,name=waiting,proto3" json:"waiting,omitempty"`                       // requests that wait for room
+	Late          uint64                 `protobuf:"varint,3,opt,name=late,proto3" json:"late,omitempty"`                             // requests that have waited in vain
+	Crowded       uint64                 `protobuf:"varint,4,opt,name=crowded,proto3" json:"crowded,omitempty"`                       // requests that found too much waiting
+	Leases        int64                  `protobuf:"varint,5,opt,name=leases,proto3" json:"leases,omitempty"`                         // requests under way that hold something of a limit
+	Leaked        uint64                 `protobuf:"varint,6,opt,name=leaked,proto3" json:"leaked,omitempty"`                         // those of which the end was never seen
+	InputBias     float64                `protobuf:"fixed64,7,opt,name=input_bias,json=inputBias,proto3" json:"input_bias,omitempty"` // by which share of them prompts were thought too long of late
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListLimitsResponse) Reset() {
+	*x = ListLimitsResponse{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListLimitsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListLimitsResponse) ProtoMessage() {}
+
+func (x *ListLimitsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListLimitsResponse.ProtoReflect.Descriptor instead.
+func (*ListLimitsResponse) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ListLimitsResponse) GetLimits() []*Limit {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *ListLimitsResponse) GetWaiting() int64 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+func (x *ListLimitsResponse) GetLate() uint64 {
+	if x != nil {
+		return x.Late
+	}
+	return 0
+}
+
+func (x *ListLimitsResponse) GetCrowded() uint64 {
+	if x != nil {
+		return x.Crowded
+	}
+	return 0
+}
+
+func (x *ListLimitsResponse) GetLeases() int64 {
+	if x != nil {
+		return x.Leases
+	}
+	return 0
+}
+
+func (x *ListLimitsResponse) GetLeaked() uint64 {
+	if x != nil {
+		return x.Leaked
+	}
+	return 0
+}
+
+func (x *ListLimitsResponse) GetInputBias() float64 {
+	if x != nil {
+		return x.InputBias
+	}
+	return 0
+}
+
+// Limit is one entry of [[limits]].
+type Limit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Caller        string                 `protobuf:"bytes,2,opt,name=caller,proto3" json:"caller,omitempty"` // whose, as configured: "*", "each" or a name; so the next two
+	Route         string                 `protobuf:"bytes,3,opt,name=route,proto3" json:"route,omitempty"`
+	Target        string                 `protobuf:"bytes,4,opt,name=target,proto3" json:"target,omitempty"`
+	Observe       bool                   `protobuf:"varint,5,opt,name=observe,proto3" json:"observe,omitempty"`    // counts only
+	Met           uint64                 `protobuf:"varint,6,opt,name=met,proto3" json:"met,omitempty"`            // requests that it stood in the way of
+	Refused       uint64                 `protobuf:"varint,7,opt,name=refused,proto3" json:"refused,omitempty"`    // of them
+	Entries       int64                  `protobuf:"varint,8,opt,name=entries,proto3" json:"entries,omitempty"`    // callers, routes and targets that it keeps apart now
+	Standings     []*LimitStanding       `protobuf:"bytes,9,rep,name=standings,proto3" json:"standings,omitempty"` // those that are used most first
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Limit) Reset() {
+	*x = Limit{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Limit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Limit) ProtoMessage() {}
+
+func (x *Limit) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Limit.ProtoReflect.Descriptor instead.
+func (*Limit) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *Limit) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Limit) GetCaller() string {
+	if x != nil {
+		return x.Caller
+	}
+	return ""
+}
+
+func (x *Limit) GetRoute() string {
+	if x != nil {
+		return x.Route
+	}
+	return ""
+}
+
+func (x *Limit) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *Limit) GetObserve() bool {
+	if x != nil {
+		return x.Observe
+	}
+	return false
+}
+
+func (x *Limit) GetMet() uint64 {
+	if x != nil {
+		return x.Met
+	}
+	return 0
+}
+
+func (x *Limit) GetRefused() uint64 {
+	if x != nil {
+		return x.Refused
+	}
+	return 0
+}
+
+func (x *Limit) GetEntries() int64 {
+	if x != nil {
+		return x.Entries
+	}
+	return 0
+}
+
+func (x *Limit) GetStandings() []*LimitStanding {
+	if x != nil {
+		return x.Standings
+	}
+	return nil
+}
+
+// LimitStanding is how one number of a limit stands for one of those that the limit keeps apart.
+type LimitStanding struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Caller        string                 `protobuf:"bytes,1,opt,name=caller,proto3" json:"caller,omitempty"` // name, or keyed hash of the credential; empty: not kept apart
+	Route         string                 `protobuf:"bytes,2,opt,name=route,proto3" json:"route,omitempty"`
+	Target        string                 `protobuf:"bytes,3,opt,name=target,proto3" json:"target,omitempty"`
+	Shared        bool                   `protobuf:"varint,4,opt,name=shared,proto3" json:"shared,omitempty"` // by those beyond the number that is kept apart
+	Of            string                 `protobuf:"bytes,5,opt,name=of,proto3" json:"of,omitempty"`          // requests, input tokens, output tokens, tokens, concurrent requests, spend
+	Per           string                 `protobuf:"bytes,6,opt,name=per,proto3" json:"per,omitempty"`        // second, minute, hour, day, month; empty: at a time
+	Most          int64                  `protobuf:"varint,7,opt,name=most,proto3" json:"most,omitempty"`     // of spend in billionths of a US dollar, as left
+	Left          int64                  `protobuf:"varint,8,opt,name=left,proto3" json:"left,omitempty"`
+	Reset_        *durationpb.Duration   `protobuf:"bytes,9,opt,name=reset,proto3" json:"reset,omitempty"` // until it is whole again; unset: it is, or nobody can tell
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LimitStanding) Reset() {
+	*x = LimitStanding{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LimitStanding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LimitStanding) ProtoMessage() {}
+
+func (x *LimitStanding) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LimitStanding.ProtoReflect.Descriptor instead.
+func (*LimitStanding) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *LimitStanding) GetCaller() string {
+	if x != nil {
+		return x.Caller
+	}
+	return ""
+}
+
+func (x *LimitStanding) GetRoute() string {
+	if x != nil {
+		return x.Route
+	}
+	return ""
+}
+
+func (x *LimitStanding) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *LimitStanding) GetShared() bool {
+	if x != nil {
+		return x.Shared
+	}
+	return false
+}
+
+func (x *LimitStanding) GetOf() string {
+	if x != nil {
+		return x.Of
+	}
+	return ""
+}
+
+func (x *LimitStanding) GetPer() string {
+	if x != nil {
+		return x.Per
+	}
+	return ""
+}
+
+func (x *LimitStanding) GetMost() int64 {
+	if x != nil {
+		return x.Most
+	}
+	return 0
+}
+
+func (x *LimitStanding) GetLeft() int64 {
+	if x != nil {
+		return x.Left
+	}
+	return 0
+}
+
+func (x *LimitStanding) GetReset_() *durationpb.Duration {
+	if x != nil {
+		return x.Reset_
+	}
+	return nil
+}
+
 type ListRoutesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1878,7 +2232,7 @@ type ListRoutesRequest struct {
 
 func (x *ListRoutesRequest) Reset() {
 	*x = ListRoutesRequest{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[25]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1890,7 +2244,7 @@ func (x *ListRoutesRequest) String() string {
 func (*ListRoutesRequest) ProtoMessage() {}
 
 func (x *ListRoutesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[25]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1903,7 +2257,7 @@ func (x *ListRoutesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoutesRequest.ProtoReflect.Descriptor instead.
 func (*ListRoutesRequest) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{25}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{29}
 }
 
 type ListRoutesResponse struct {
@@ -1915,7 +2269,7 @@ type ListRoutesResponse struct {
 
 func (x *ListRoutesResponse) Reset() {
 	*x = ListRoutesResponse{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[26]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1927,7 +2281,7 @@ func (x *ListRoutesResponse) String() string {
 func (*ListRoutesResponse) ProtoMessage() {}
 
 func (x *ListRoutesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[26]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1940,7 +2294,7 @@ func (x *ListRoutesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoutesResponse.ProtoReflect.Descriptor instead.
 func (*ListRoutesResponse) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{26}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListRoutesResponse) GetRoutes() []*Route {
@@ -1965,7 +2319,7 @@ type Route struct {
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[27]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1977,7 +2331,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[27]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1990,7 +2344,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{27}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Route) GetName() string {
@@ -2064,7 +2418,7 @@ type RouteTarget struct {
 
 func (x *RouteTarget) Reset() {
 	*x = RouteTarget{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[28]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2076,7 +2430,7 @@ func (x *RouteTarget) String() string {
 func (*RouteTarget) ProtoMessage() {}
 
 func (x *RouteTarget) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[28]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2089,7 +2443,7 @@ func (x *RouteTarget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteTarget.ProtoReflect.Descriptor instead.
 func (*RouteTarget) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{28}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RouteTarget) GetName() string {
@@ -2202,7 +2556,7 @@ type SetTargetRequest struct {
 
 func (x *SetTargetRequest) Reset() {
 	*x = SetTargetRequest{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[29]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2214,7 +2568,7 @@ func (x *SetTargetRequest) String() string {
 func (*SetTargetRequest) ProtoMessage() {}
 
 func (x *SetTargetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[29]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2227,7 +2581,7 @@ func (x *SetTargetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTargetRequest.ProtoReflect.Descriptor instead.
 func (*SetTargetRequest) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{29}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SetTargetRequest) GetRoute() string {
@@ -2267,7 +2621,7 @@ type SetTargetResponse struct {
 
 func (x *SetTargetResponse) Reset() {
 	*x = SetTargetResponse{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[30]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2279,7 +2633,7 @@ func (x *SetTargetResponse) String() string {
 func (*SetTargetResponse) ProtoMessage() {}
 
 func (x *SetTargetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[30]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2292,7 +2646,7 @@ func (x *SetTargetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTargetResponse.ProtoReflect.Descriptor instead.
 func (*SetTargetResponse) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{30}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *SetTargetResponse) GetTarget() *RouteTarget {
@@ -2314,7 +2668,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[31]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2326,7 +2680,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[31]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2339,7 +2693,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{31}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ExplainRequest) GetMethod() string {
@@ -2391,7 +2745,7 @@ type ExplainResponse struct {
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[32]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2403,7 +2757,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[32]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2416,7 +2770,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{32}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ExplainResponse) GetProvider() string {
@@ -2523,7 +2877,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[33]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2535,7 +2889,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[33]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2548,7 +2902,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{33}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Candidate) GetTarget() string {
@@ -2596,7 +2950,7 @@ type Chain struct {
 
 func (x *Chain) Reset() {
 	*x = Chain{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[34]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2608,7 +2962,7 @@ func (x *Chain) String() string {
 func (*Chain) ProtoMessage() {}
 
 func (x *Chain) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[34]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2621,7 +2975,7 @@ func (x *Chain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chain.ProtoReflect.Descriptor instead.
 func (*Chain) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{34}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Chain) GetCause() string {
@@ -2646,7 +3000,7 @@ type GetOptimizerRequest struct {
 
 func (x *GetOptimizerRequest) Reset() {
 	*x = GetOptimizerRequest{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[35]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2658,7 +3012,7 @@ func (x *GetOptimizerRequest) String() string {
 func (*GetOptimizerRequest) ProtoMessage() {}
 
 func (x *GetOptimizerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[35]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2671,7 +3025,7 @@ func (x *GetOptimizerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOptimizerRequest.ProtoReflect.Descriptor instead.
 func (*GetOptimizerRequest) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{35}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{39}
 }
 
 type GetOptimizerResponse struct {
@@ -2689,7 +3043,7 @@ type GetOptimizerResponse struct {
 
 func (x *GetOptimizerResponse) Reset() {
 	*x = GetOptimizerResponse{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[36]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2701,7 +3055,7 @@ func (x *GetOptimizerResponse) String() string {
 func (*GetOptimizerResponse) ProtoMessage() {}
 
 func (x *GetOptimizerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[36]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2714,7 +3068,7 @@ func (x *GetOptimizerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOptimizerResponse.ProtoReflect.Descriptor instead.
 func (*GetOptimizerResponse) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{36}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *GetOptimizerResponse) GetEnabled() bool {
@@ -2780,7 +3134,7 @@ type OptimizedRoute struct {
 
 func (x *OptimizedRoute) Reset() {
 	*x = OptimizedRoute{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[37]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2792,7 +3146,7 @@ func (x *OptimizedRoute) String() string {
 func (*OptimizedRoute) ProtoMessage() {}
 
 func (x *OptimizedRoute) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[37]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2805,7 +3159,7 @@ func (x *OptimizedRoute) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OptimizedRoute.ProtoReflect.Descriptor instead.
 func (*OptimizedRoute) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{37}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *OptimizedRoute) GetName() string {
@@ -2869,7 +3223,7 @@ type Trial struct {
 
 func (x *Trial) Reset() {
 	*x = Trial{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[38]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2881,7 +3235,7 @@ func (x *Trial) String() string {
 func (*Trial) ProtoMessage() {}
 
 func (x *Trial) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[38]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2894,7 +3248,7 @@ func (x *Trial) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trial.ProtoReflect.Descriptor instead.
 func (*Trial) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{38}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Trial) GetDecision() string {
@@ -2984,7 +3338,7 @@ type Standing struct {
 
 func (x *Standing) Reset() {
 	*x = Standing{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[39]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2996,7 +3350,7 @@ func (x *Standing) String() string {
 func (*Standing) ProtoMessage() {}
 
 func (x *Standing) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[39]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3009,7 +3363,7 @@ func (x *Standing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Standing.ProtoReflect.Descriptor instead.
 func (*Standing) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{39}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Standing) GetRoute() string {
@@ -3079,7 +3433,7 @@ type Fence struct {
 
 func (x *Fence) Reset() {
 	*x = Fence{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[40]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3091,7 +3445,7 @@ func (x *Fence) String() string {
 func (*Fence) ProtoMessage() {}
 
 func (x *Fence) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[40]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3104,7 +3458,7 @@ func (x *Fence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fence.ProtoReflect.Descriptor instead.
 func (*Fence) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{40}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Fence) GetTuner() string {
@@ -3153,7 +3507,7 @@ type Decision struct {
 
 func (x *Decision) Reset() {
 	*x = Decision{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[41]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3165,7 +3519,7 @@ func (x *Decision) String() string {
 func (*Decision) ProtoMessage() {}
 
 func (x *Decision) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[41]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3178,7 +3532,7 @@ func (x *Decision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decision.ProtoReflect.Descriptor instead.
 func (*Decision) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{41}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Decision) GetId() string {
@@ -3304,7 +3658,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[42]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3316,7 +3670,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[42]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3329,7 +3683,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{42}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Change) GetParameter() string {
@@ -3371,7 +3725,7 @@ type OrderOptimizerRequest struct {
 
 func (x *OrderOptimizerRequest) Reset() {
 	*x = OrderOptimizerRequest{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[43]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3383,7 +3737,7 @@ func (x *OrderOptimizerRequest) String() string {
 func (*OrderOptimizerRequest) ProtoMessage() {}
 
 func (x *OrderOptimizerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[43]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3396,7 +3750,7 @@ func (x *OrderOptimizerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrderOptimizerRequest.ProtoReflect.Descriptor instead.
 func (*OrderOptimizerRequest) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{43}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *OrderOptimizerRequest) GetAction() string {
@@ -3478,7 +3832,7 @@ type OrderOptimizerResponse struct {
 
 func (x *OrderOptimizerResponse) Reset() {
 	*x = OrderOptimizerResponse{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[44]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3490,7 +3844,7 @@ func (x *OrderOptimizerResponse) String() string {
 func (*OrderOptimizerResponse) ProtoMessage() {}
 
 func (x *OrderOptimizerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[44]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3503,7 +3857,7 @@ func (x *OrderOptimizerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrderOptimizerResponse.ProtoReflect.Descriptor instead.
 func (*OrderOptimizerResponse) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{44}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *OrderOptimizerResponse) GetDecision() *Decision {
@@ -3521,7 +3875,7 @@ type RunCycleRequest struct {
 
 func (x *RunCycleRequest) Reset() {
 	*x = RunCycleRequest{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[45]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3533,7 +3887,7 @@ func (x *RunCycleRequest) String() string {
 func (*RunCycleRequest) ProtoMessage() {}
 
 func (x *RunCycleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[45]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3546,7 +3900,7 @@ func (x *RunCycleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunCycleRequest.ProtoReflect.Descriptor instead.
 func (*RunCycleRequest) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{45}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{49}
 }
 
 type RunCycleResponse struct {
@@ -3558,7 +3912,7 @@ type RunCycleResponse struct {
 
 func (x *RunCycleResponse) Reset() {
 	*x = RunCycleResponse{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[46]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3570,7 +3924,7 @@ func (x *RunCycleResponse) String() string {
 func (*RunCycleResponse) ProtoMessage() {}
 
 func (x *RunCycleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[46]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3583,7 +3937,7 @@ func (x *RunCycleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunCycleResponse.ProtoReflect.Descriptor instead.
 func (*RunCycleResponse) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{46}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *RunCycleResponse) GetDecision() *Decision {
@@ -3602,7 +3956,7 @@ type WatchDecisionsRequest struct {
 
 func (x *WatchDecisionsRequest) Reset() {
 	*x = WatchDecisionsRequest{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[47]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3614,7 +3968,7 @@ func (x *WatchDecisionsRequest) String() string {
 func (*WatchDecisionsRequest) ProtoMessage() {}
 
 func (x *WatchDecisionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[47]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3627,7 +3981,7 @@ func (x *WatchDecisionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchDecisionsRequest.ProtoReflect.Descriptor instead.
 func (*WatchDecisionsRequest) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{47}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *WatchDecisionsRequest) GetHolds() bool {
@@ -3646,7 +4000,7 @@ type WatchDecisionsResponse struct {
 
 func (x *WatchDecisionsResponse) Reset() {
 	*x = WatchDecisionsResponse{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[48]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3658,7 +4012,7 @@ func (x *WatchDecisionsResponse) String() string {
 func (*WatchDecisionsResponse) ProtoMessage() {}
 
 func (x *WatchDecisionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[48]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3671,7 +4025,7 @@ func (x *WatchDecisionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchDecisionsResponse.ProtoReflect.Descriptor instead.
 func (*WatchDecisionsResponse) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{48}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *WatchDecisionsResponse) GetDecision() *Decision {
@@ -3691,7 +4045,7 @@ type WatchStatusRequest struct {
 
 func (x *WatchStatusRequest) Reset() {
 	*x = WatchStatusRequest{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[49]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3703,7 +4057,7 @@ func (x *WatchStatusRequest) String() string {
 func (*WatchStatusRequest) ProtoMessage() {}
 
 func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[49]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3716,7 +4070,7 @@ func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusRequest.ProtoReflect.Descriptor instead.
 func (*WatchStatusRequest) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{49}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *WatchStatusRequest) GetSpan() *durationpb.Duration {
@@ -3742,7 +4096,7 @@ type WatchStatusResponse struct {
 
 func (x *WatchStatusResponse) Reset() {
 	*x = WatchStatusResponse{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[50]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3754,7 +4108,7 @@ func (x *WatchStatusResponse) String() string {
 func (*WatchStatusResponse) ProtoMessage() {}
 
 func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[50]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3767,7 +4121,7 @@ func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusResponse.ProtoReflect.Descriptor instead.
 func (*WatchStatusResponse) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{50}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *WatchStatusResponse) GetStatus() *GetStatusResponse {
@@ -3786,7 +4140,7 @@ type GetSavingsRequest struct {
 
 func (x *GetSavingsRequest) Reset() {
 	*x = GetSavingsRequest{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[51]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3798,7 +4152,7 @@ func (x *GetSavingsRequest) String() string {
 func (*GetSavingsRequest) ProtoMessage() {}
 
 func (x *GetSavingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[51]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3811,7 +4165,7 @@ func (x *GetSavingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSavingsRequest.ProtoReflect.Descriptor instead.
 func (*GetSavingsRequest) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{51}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *GetSavingsRequest) GetSpan() *durationpb.Duration {
@@ -3831,7 +4185,7 @@ type GetSavingsResponse struct {
 
 func (x *GetSavingsResponse) Reset() {
 	*x = GetSavingsResponse{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[52]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3843,7 +4197,7 @@ func (x *GetSavingsResponse) String() string {
 func (*GetSavingsResponse) ProtoMessage() {}
 
 func (x *GetSavingsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[52]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3856,7 +4210,7 @@ func (x *GetSavingsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSavingsResponse.ProtoReflect.Descriptor instead.
 func (*GetSavingsResponse) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{52}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *GetSavingsResponse) GetSavings() *structpb.Struct {
@@ -3881,7 +4235,7 @@ type CacheStatsRequest struct {
 
 func (x *CacheStatsRequest) Reset() {
 	*x = CacheStatsRequest{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[53]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3893,7 +4247,7 @@ func (x *CacheStatsRequest) String() string {
 func (*CacheStatsRequest) ProtoMessage() {}
 
 func (x *CacheStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[53]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3906,7 +4260,7 @@ func (x *CacheStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CacheStatsRequest.ProtoReflect.Descriptor instead.
 func (*CacheStatsRequest) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{53}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{57}
 }
 
 type CacheStatsResponse struct {
@@ -3921,7 +4275,7 @@ type CacheStatsResponse struct {
 
 func (x *CacheStatsResponse) Reset() {
 	*x = CacheStatsResponse{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[54]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3933,7 +4287,7 @@ func (x *CacheStatsResponse) String() string {
 func (*CacheStatsResponse) ProtoMessage() {}
 
 func (x *CacheStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[54]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3946,7 +4300,7 @@ func (x *CacheStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CacheStatsResponse.ProtoReflect.Descriptor instead.
 func (*CacheStatsResponse) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{54}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *CacheStatsResponse) GetEnabled() bool {
@@ -3994,7 +4348,7 @@ type CacheTier struct {
 
 func (x *CacheTier) Reset() {
 	*x = CacheTier{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[55]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4006,7 +4360,7 @@ func (x *CacheTier) String() string {
 func (*CacheTier) ProtoMessage() {}
 
 func (x *CacheTier) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[55]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4019,7 +4373,7 @@ func (x *CacheTier) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CacheTier.ProtoReflect.Descriptor instead.
 func (*CacheTier) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{55}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *CacheTier) GetEntries() int64 {
@@ -4092,7 +4446,7 @@ type CacheDisk struct {
 
 func (x *CacheDisk) Reset() {
 	*x = CacheDisk{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[56]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4104,7 +4458,7 @@ func (x *CacheDisk) String() string {
 func (*CacheDisk) ProtoMessage() {}
 
 func (x *CacheDisk) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[56]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4117,7 +4471,7 @@ func (x *CacheDisk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CacheDisk.ProtoReflect.Descriptor instead.
 func (*CacheDisk) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{56}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *CacheDisk) GetTier() *CacheTier {
@@ -4181,7 +4535,7 @@ type RouteCache struct {
 
 func (x *RouteCache) Reset() {
 	*x = RouteCache{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[57]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4193,7 +4547,7 @@ func (x *RouteCache) String() string {
 func (*RouteCache) ProtoMessage() {}
 
 func (x *RouteCache) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[57]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4206,7 +4560,7 @@ func (x *RouteCache) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteCache.ProtoReflect.Descriptor instead.
 func (*RouteCache) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{57}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *RouteCache) GetRoute() string {
@@ -4294,7 +4648,7 @@ type ClassCache struct {
 
 func (x *ClassCache) Reset() {
 	*x = ClassCache{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[58]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4306,7 +4660,7 @@ func (x *ClassCache) String() string {
 func (*ClassCache) ProtoMessage() {}
 
 func (x *ClassCache) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[58]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4319,7 +4673,7 @@ func (x *ClassCache) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClassCache.ProtoReflect.Descriptor instead.
 func (*ClassCache) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{58}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *ClassCache) GetClass() string {
@@ -4372,7 +4726,7 @@ type CacheCurvesRequest struct {
 
 func (x *CacheCurvesRequest) Reset() {
 	*x = CacheCurvesRequest{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[59]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4384,7 +4738,7 @@ func (x *CacheCurvesRequest) String() string {
 func (*CacheCurvesRequest) ProtoMessage() {}
 
 func (x *CacheCurvesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[59]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4397,7 +4751,7 @@ func (x *CacheCurvesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CacheCurvesRequest.ProtoReflect.Descriptor instead.
 func (*CacheCurvesRequest) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{59}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{63}
 }
 
 type CacheCurvesResponse struct {
@@ -4409,7 +4763,7 @@ type CacheCurvesResponse struct {
 
 func (x *CacheCurvesResponse) Reset() {
 	*x = CacheCurvesResponse{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[60]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4421,7 +4775,7 @@ func (x *CacheCurvesResponse) String() string {
 func (*CacheCurvesResponse) ProtoMessage() {}
 
 func (x *CacheCurvesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[60]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4434,7 +4788,7 @@ func (x *CacheCurvesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CacheCurvesResponse.ProtoReflect.Descriptor instead.
 func (*CacheCurvesResponse) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{60}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *CacheCurvesResponse) GetRoutes() []*RouteCurves {
@@ -4458,7 +4812,7 @@ type RouteCurves struct {
 
 func (x *RouteCurves) Reset() {
 	*x = RouteCurves{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[61]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4470,7 +4824,7 @@ func (x *RouteCurves) String() string {
 func (*RouteCurves) ProtoMessage() {}
 
 func (x *RouteCurves) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[61]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4483,7 +4837,7 @@ func (x *RouteCurves) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteCurves.ProtoReflect.Descriptor instead.
 func (*RouteCurves) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{61}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *RouteCurves) GetRoute() string {
@@ -4537,7 +4891,7 @@ type ClassCurve struct {
 
 func (x *ClassCurve) Reset() {
 	*x = ClassCurve{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[62]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4549,7 +4903,7 @@ func (x *ClassCurve) String() string {
 func (*ClassCurve) ProtoMessage() {}
 
 func (x *ClassCurve) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[62]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4562,7 +4916,7 @@ func (x *ClassCurve) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClassCurve.ProtoReflect.Descriptor instead.
 func (*ClassCurve) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{62}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *ClassCurve) GetClass() string {
@@ -4628,7 +4982,7 @@ type CachePoint struct {
 
 func (x *CachePoint) Reset() {
 	*x = CachePoint{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[63]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4640,7 +4994,7 @@ func (x *CachePoint) String() string {
 func (*CachePoint) ProtoMessage() {}
 
 func (x *CachePoint) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[63]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4653,7 +5007,7 @@ func (x *CachePoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CachePoint.ProtoReflect.Descriptor instead.
 func (*CachePoint) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{63}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *CachePoint) GetSizeBytes() int64 {
@@ -4701,7 +5055,7 @@ type LookUpCacheRequest struct {
 
 func (x *LookUpCacheRequest) Reset() {
 	*x = LookUpCacheRequest{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[64]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4713,7 +5067,7 @@ func (x *LookUpCacheRequest) String() string {
 func (*LookUpCacheRequest) ProtoMessage() {}
 
 func (x *LookUpCacheRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[64]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4726,7 +5080,7 @@ func (x *LookUpCacheRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LookUpCacheRequest.ProtoReflect.Descriptor instead.
 func (*LookUpCacheRequest) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{64}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *LookUpCacheRequest) GetKey() string {
@@ -4780,7 +5134,7 @@ type LookUpCacheResponse struct {
 
 func (x *LookUpCacheResponse) Reset() {
 	*x = LookUpCacheResponse{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[65]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4792,7 +5146,7 @@ func (x *LookUpCacheResponse) String() string {
 func (*LookUpCacheResponse) ProtoMessage() {}
 
 func (x *LookUpCacheResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[65]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4805,7 +5159,7 @@ func (x *LookUpCacheResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LookUpCacheResponse.ProtoReflect.Descriptor instead.
 func (*LookUpCacheResponse) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{65}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *LookUpCacheResponse) GetKey() string {
@@ -5028,7 +5382,7 @@ type PurgeCacheRequest struct {
 
 func (x *PurgeCacheRequest) Reset() {
 	*x = PurgeCacheRequest{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[66]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5040,7 +5394,7 @@ func (x *PurgeCacheRequest) String() string {
 func (*PurgeCacheRequest) ProtoMessage() {}
 
 func (x *PurgeCacheRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[66]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5053,7 +5407,7 @@ func (x *PurgeCacheRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeCacheRequest.ProtoReflect.Descriptor instead.
 func (*PurgeCacheRequest) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{66}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *PurgeCacheRequest) GetKey() string {
@@ -5128,7 +5482,7 @@ type PurgeCacheResponse struct {
 
 func (x *PurgeCacheResponse) Reset() {
 	*x = PurgeCacheResponse{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[67]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5140,7 +5494,7 @@ func (x *PurgeCacheResponse) String() string {
 func (*PurgeCacheResponse) ProtoMessage() {}
 
 func (x *PurgeCacheResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[67]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5153,7 +5507,7 @@ func (x *PurgeCacheResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeCacheResponse.ProtoReflect.Descriptor instead.
 func (*PurgeCacheResponse) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{67}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *PurgeCacheResponse) GetMemoryEntries() int64 {
@@ -5333,7 +5687,38 @@ const file_optimizer_control_controlpb_control_proto_rawDesc = "" +
 	"\x02to\x18\x06 \x01(\x04R\x02to\x12\x18\n" +
 	"\achanged\x18\a \x03(\tR\achanged\x127\n" +
 	"\bdecision\x18\b \x01(\v2\x1b.llmopt.control.v1.DecisionR\bdecision\x12/\n" +
-	"\x06record\x18\t \x01(\v2\x17.google.protobuf.StructR\x06record\"\x13\n" +
+	"\x06record\x18\t \x01(\v2\x17.google.protobuf.StructR\x06record\"'\n" +
+	"\x11ListLimitsRequest\x12\x12\n" +
+	"\x04most\x18\x01 \x01(\x05R\x04most\"\xdd\x01\n" +
+	"\x12ListLimitsResponse\x120\n" +
+	"\x06limits\x18\x01 \x03(\v2\x18.llmopt.control.v1.LimitR\x06limits\x12\x18\n" +
+	"\awaiting\x18\x02 \x01(\x03R\awaiting\x12\x12\n" +
+	"\x04late\x18\x03 \x01(\x04R\x04late\x12\x18\n" +
+	"\acrowded\x18\x04 \x01(\x04R\acrowded\x12\x16\n" +
+	"\x06leases\x18\x05 \x01(\x03R\x06leases\x12\x16\n" +
+	"\x06leaked\x18\x06 \x01(\x04R\x06leaked\x12\x1d\n" +
+	"\n" +
+	"input_bias\x18\a \x01(\x01R\tinputBias\"\x81\x02\n" +
+	"\x05Limit\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06caller\x18\x02 \x01(\tR\x06caller\x12\x14\n" +
+	"\x05route\x18\x03 \x01(\tR\x05route\x12\x16\n" +
+	"\x06target\x18\x04 \x01(\tR\x06target\x12\x18\n" +
+	"\aobserve\x18\x05 \x01(\bR\aobserve\x12\x10\n" +
+	"\x03met\x18\x06 \x01(\x04R\x03met\x12\x18\n" +
+	"\arefused\x18\a \x01(\x04R\arefused\x12\x18\n" +
+	"\aentries\x18\b \x01(\x03R\aentries\x12>\n" +
+	"\tstandings\x18\t \x03(\v2 .llmopt.control.v1.LimitStandingR\tstandings\"\xe8\x01\n" +
+	"\rLimitStanding\x12\x16\n" +
+	"\x06caller\x18\x01 \x01(\tR\x06caller\x12\x14\n" +
+	"\x05route\x18\x02 \x01(\tR\x05route\x12\x16\n" +
+	"\x06target\x18\x03 \x01(\tR\x06target\x12\x16\n" +
+	"\x06shared\x18\x04 \x01(\bR\x06shared\x12\x0e\n" +
+	"\x02of\x18\x05 \x01(\tR\x02of\x12\x10\n" +
+	"\x03per\x18\x06 \x01(\tR\x03per\x12\x12\n" +
+	"\x04most\x18\a \x01(\x03R\x04most\x12\x12\n" +
+	"\x04left\x18\b \x01(\x03R\x04left\x12/\n" +
+	"\x05reset\x18\t \x01(\v2\x19.google.protobuf.DurationR\x05reset\"\x13\n" +
 	"\x11ListRoutesRequest\"F\n" +
 	"\x12ListRoutesResponse\x120\n" +
 	"\x06routes\x18\x01 \x03(\v2\x18.llmopt.control.v1.RouteR\x06routes\"\xf8\x01\n" +
@@ -5648,7 +6033,7 @@ const file_optimizer_control_controlpb_control_proto_rawDesc = "" +
 	"\fMODE_OBSERVE\x10\x01\x12\x12\n" +
 	"\x0eMODE_RECOMMEND\x10\x02\x12\x0f\n" +
 	"\vMODE_CANARY\x10\x03\x12\r\n" +
-	"\tMODE_AUTO\x10\x042\xc5\x0f\n" +
+	"\tMODE_AUTO\x10\x042\xa5\x10\n" +
 	"\x05Admin\x12^\n" +
 	"\n" +
 	"GetVersion\x12$.llmopt.control.v1.GetVersionRequest\x1a%.llmopt.control.v1.GetVersionResponse\"\x03\x90\x02\x01\x12[\n" +
@@ -5671,6 +6056,8 @@ const file_optimizer_control_controlpb_control_proto_rawDesc = "" +
 	"\vWatchStatus\x12%.llmopt.control.v1.WatchStatusRequest\x1a&.llmopt.control.v1.WatchStatusResponse0\x01\x12U\n" +
 	"\aExplain\x12!.llmopt.control.v1.ExplainRequest\x1a\".llmopt.control.v1.ExplainResponse\"\x03\x90\x02\x01\x12^\n" +
 	"\n" +
+	"ListLimits\x12$.llmopt.control.v1.ListLimitsRequest\x1a%.llmopt.control.v1.ListLimitsResponse\"\x03\x90\x02\x01\x12^\n" +
+	"\n" +
 	"CacheStats\x12$.llmopt.control.v1.CacheStatsRequest\x1a%.llmopt.control.v1.CacheStatsResponse\"\x03\x90\x02\x01\x12a\n" +
 	"\vCacheCurves\x12%.llmopt.control.v1.CacheCurvesRequest\x1a&.llmopt.control.v1.CacheCurvesResponse\"\x03\x90\x02\x01\x12a\n" +
 	"\vLookUpCache\x12%.llmopt.control.v1.LookUpCacheRequest\x1a&.llmopt.control.v1.LookUpCacheResponse\"\x03\x90\x02\x01\x12Y\n" +
@@ -5690,7 +6077,7 @@ func file_optimizer_control_controlpb_control_proto_rawDescGZIP() []byte {
 }
 
 var file_optimizer_control_controlpb_control_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_optimizer_control_controlpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 74)
+var file_optimizer_control_controlpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 78)
 var file_optimizer_control_controlpb_control_proto_goTypes = []any{
 	(Mode)(0),                      // 0: llmopt.control.v1.Mode
 	(SetTargetRequest_Action)(0),   // 1: llmopt.control.v1.SetTargetRequest.Action
@@ -5719,193 +6106,202 @@ var file_optimizer_control_controlpb_control_proto_goTypes = []any{
 	(*ListJournalRequest)(nil),     // 24: llmopt.control.v1.ListJournalRequest
 	(*ListJournalResponse)(nil),    // 25: llmopt.control.v1.ListJournalResponse
 	(*JournalEntry)(nil),           // 26: llmopt.control.v1.JournalEntry
-	(*ListRoutesRequest)(nil),      // 27: llmopt.control.v1.ListRoutesRequest
-	(*ListRoutesResponse)(nil),     // 28: llmopt.control.v1.ListRoutesResponse
-	(*Route)(nil),                  // 29: llmopt.control.v1.Route
-	(*RouteTarget)(nil),            // 30: llmopt.control.v1.RouteTarget
-	(*SetTargetRequest)(nil),       // 31: llmopt.control.v1.SetTargetRequest
-	(*SetTargetResponse)(nil),      // 32: llmopt.control.v1.SetTargetResponse
-	(*ExplainRequest)(nil),         // 33: llmopt.control.v1.ExplainRequest
-	(*ExplainResponse)(nil),        // 34: llmopt.control.v1.ExplainResponse
-	(*Candidate)(nil),              // 35: llmopt.control.v1.Candidate
-	(*Chain)(nil),                  // 36: llmopt.control.v1.Chain
-	(*GetOptimizerRequest)(nil),    // 37: llmopt.control.v1.GetOptimizerRequest
-	(*GetOptimizerResponse)(nil),   // 38: llmopt.control.v1.GetOptimizerResponse
-	(*OptimizedRoute)(nil),         // 39: llmopt.control.v1.OptimizedRoute
-	(*Trial)(nil),                  // 40: llmopt.control.v1.Trial
-	(*Standing)(nil),               // 41: llmopt.control.v1.Standing
-	(*Fence)(nil),                  // 42: llmopt.control.v1.Fence
-	(*Decision)(nil),               // 43: llmopt.control.v1.Decision
-	(*Change)(nil),                 // 44: llmopt.control.v1.Change
-	(*OrderOptimizerRequest)(nil),  // 45: llmopt.control.v1.OrderOptimizerRequest
-	(*OrderOptimizerResponse)(nil), // 46: llmopt.control.v1.OrderOptimizerResponse
-	(*RunCycleRequest)(nil),        // 47: llmopt.control.v1.RunCycleRequest
-	(*RunCycleResponse)(nil),       // 48: llmopt.control.v1.RunCycleResponse
-	(*WatchDecisionsRequest)(nil),  // 49: llmopt.control.v1.WatchDecisionsRequest
-	(*WatchDecisionsResponse)(nil), // 50: llmopt.control.v1.WatchDecisionsResponse
-	(*WatchStatusRequest)(nil),     // 51: llmopt.control.v1.WatchStatusRequest
-	(*WatchStatusResponse)(nil),    // 52: llmopt.control.v1.WatchStatusResponse
-	(*GetSavingsRequest)(nil),      // 53: llmopt.control.v1.GetSavingsRequest
-	(*GetSavingsResponse)(nil),     // 54: llmopt.control.v1.GetSavingsResponse
-	(*CacheStatsRequest)(nil),      // 55: llmopt.control.v1.CacheStatsRequest
-	(*CacheStatsResponse)(nil),     // 56: llmopt.control.v1.CacheStatsResponse
-	(*CacheTier)(nil),              // 57: llmopt.control.v1.CacheTier
-	(*CacheDisk)(nil),              // 58: llmopt.control.v1.CacheDisk
-	(*RouteCache)(nil),             // 59: llmopt.control.v1.RouteCache
-	(*ClassCache)(nil),             // 60: llmopt.control.v1.ClassCache
-	(*CacheCurvesRequest)(nil),     // 61: llmopt.control.v1.CacheCurvesRequest
-	(*CacheCurvesResponse)(nil),    // 62: llmopt.control.v1.CacheCurvesResponse
-	(*RouteCurves)(nil),            // 63: llmopt.control.v1.RouteCurves
-	(*ClassCurve)(nil),             // 64: llmopt.control.v1.ClassCurve
-	(*CachePoint)(nil),             // 65: llmopt.control.v1.CachePoint
-	(*LookUpCacheRequest)(nil),     // 66: llmopt.control.v1.LookUpCacheRequest
-	(*LookUpCacheResponse)(nil),    // 67: llmopt.control.v1.LookUpCacheResponse
-	(*PurgeCacheRequest)(nil),      // 68: llmopt.control.v1.PurgeCacheRequest
-	(*PurgeCacheResponse)(nil),     // 69: llmopt.control.v1.PurgeCacheResponse
-	nil,                            // 70: llmopt.control.v1.Summary.OutcomesEntry
-	nil,                            // 71: llmopt.control.v1.ExplainRequest.HeadersEntry
-	nil,                            // 72: llmopt.control.v1.OptimizedRoute.ModesEntry
-	nil,                            // 73: llmopt.control.v1.RouteCache.RequestsEntry
-	nil,                            // 74: llmopt.control.v1.RouteCache.RefusedEntry
-	nil,                            // 75: llmopt.control.v1.ClassCache.RequestsEntry
-	(*durationpb.Duration)(nil),    // 76: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),  // 77: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),        // 78: google.protobuf.Struct
+	(*ListLimitsRequest)(nil),      // 27: llmopt.control.v1.ListLimitsRequest
+	(*ListLimitsResponse)(nil),     // 28: llmopt.control.v1.ListLimitsResponse
+	(*Limit)(nil),                  // 29: llmopt.control.v1.Limit
+	(*LimitStanding)(nil),          // 30: llmopt.control.v1.LimitStanding
+	(*ListRoutesRequest)(nil),      // 31: llmopt.control.v1.ListRoutesRequest
+	(*ListRoutesResponse)(nil),     // 32: llmopt.control.v1.ListRoutesResponse
+	(*Route)(nil),                  // 33: llmopt.control.v1.Route
+	(*RouteTarget)(nil),            // 34: llmopt.control.v1.RouteTarget
+	(*SetTargetRequest)(nil),       // 35: llmopt.control.v1.SetTargetRequest
+	(*SetTargetResponse)(nil),      // 36: llmopt.control.v1.SetTargetResponse
+	(*ExplainRequest)(nil),         // 37: llmopt.control.v1.ExplainRequest
+	(*ExplainResponse)(nil),        // 38: llmopt.control.v1.ExplainResponse
+	(*Candidate)(nil),              // 39: llmopt.control.v1.Candidate
+	(*Chain)(nil),                  // 40: llmopt.control.v1.Chain
+	(*GetOptimizerRequest)(nil),    // 41: llmopt.control.v1.GetOptimizerRequest
+	(*GetOptimizerResponse)(nil),   // 42: llmopt.control.v1.GetOptimizerResponse
+	(*OptimizedRoute)(nil),         // 43: llmopt.control.v1.OptimizedRoute
+	(*Trial)(nil),                  // 44: llmopt.control.v1.Trial
+	(*Standing)(nil),               // 45: llmopt.control.v1.Standing
+	(*Fence)(nil),                  // 46: llmopt.control.v1.Fence
+	(*Decision)(nil),               // 47: llmopt.control.v1.Decision
+	(*Change)(nil),                 // 48: llmopt.control.v1.Change
+	(*OrderOptimizerRequest)(nil),  // 49: llmopt.control.v1.OrderOptimizerRequest
+	(*OrderOptimizerResponse)(nil), // 50: llmopt.control.v1.OrderOptimizerResponse
+	(*RunCycleRequest)(nil),        // 51: llmopt.control.v1.RunCycleRequest
+	(*RunCycleResponse)(nil),       // 52: llmopt.control.v1.RunCycleResponse
+	(*WatchDecisionsRequest)(nil),  // 53: llmopt.control.v1.WatchDecisionsRequest
+	(*WatchDecisionsResponse)(nil), // 54: llmopt.control.v1.WatchDecisionsResponse
+	(*WatchStatusRequest)(nil),     // 55: llmopt.control.v1.WatchStatusRequest
+	(*WatchStatusResponse)(nil),    // 56: llmopt.control.v1.WatchStatusResponse
+	(*GetSavingsRequest)(nil),      // 57: llmopt.control.v1.GetSavingsRequest
+	(*GetSavingsResponse)(nil),     // 58: llmopt.control.v1.GetSavingsResponse
+	(*CacheStatsRequest)(nil),      // 59: llmopt.control.v1.CacheStatsRequest
+	(*CacheStatsResponse)(nil),     // 60: llmopt.control.v1.CacheStatsResponse
+	(*CacheTier)(nil),              // 61: llmopt.control.v1.CacheTier
+	(*CacheDisk)(nil),              // 62: llmopt.control.v1.CacheDisk
+	(*RouteCache)(nil),             // 63: llmopt.control.v1.RouteCache
+	(*ClassCache)(nil),             // 64: llmopt.control.v1.ClassCache
+	(*CacheCurvesRequest)(nil),     // 65: llmopt.control.v1.CacheCurvesRequest
+	(*CacheCurvesResponse)(nil),    // 66: llmopt.control.v1.CacheCurvesResponse
+	(*RouteCurves)(nil),            // 67: llmopt.control.v1.RouteCurves
+	(*ClassCurve)(nil),             // 68: llmopt.control.v1.ClassCurve
+	(*CachePoint)(nil),             // 69: llmopt.control.v1.CachePoint
+	(*LookUpCacheRequest)(nil),     // 70: llmopt.control.v1.LookUpCacheRequest
+	(*LookUpCacheResponse)(nil),    // 71: llmopt.control.v1.LookUpCacheResponse
+	(*PurgeCacheRequest)(nil),      // 72: llmopt.control.v1.PurgeCacheRequest
+	(*PurgeCacheResponse)(nil),     // 73: llmopt.control.v1.PurgeCacheResponse
+	nil,                            // 74: llmopt.control.v1.Summary.OutcomesEntry
+	nil,                            // 75: llmopt.control.v1.ExplainRequest.HeadersEntry
+	nil,                            // 76: llmopt.control.v1.OptimizedRoute.ModesEntry
+	nil,                            // 77: llmopt.control.v1.RouteCache.RequestsEntry
+	nil,                            // 78: llmopt.control.v1.RouteCache.RefusedEntry
+	nil,                            // 79: llmopt.control.v1.ClassCache.RequestsEntry
+	(*durationpb.Duration)(nil),    // 80: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),  // 81: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),        // 82: google.protobuf.Struct
 }
 var file_optimizer_control_controlpb_control_proto_depIdxs = []int32{
 	4,   // 0: llmopt.control.v1.GetVersionResponse.version:type_name -> llmopt.control.v1.Version
-	76,  // 1: llmopt.control.v1.GetStatusRequest.span:type_name -> google.protobuf.Duration
+	80,  // 1: llmopt.control.v1.GetStatusRequest.span:type_name -> google.protobuf.Duration
 	4,   // 2: llmopt.control.v1.GetStatusResponse.version:type_name -> llmopt.control.v1.Version
-	77,  // 3: llmopt.control.v1.GetStatusResponse.now:type_name -> google.protobuf.Timestamp
-	77,  // 4: llmopt.control.v1.GetStatusResponse.started:type_name -> google.protobuf.Timestamp
+	81,  // 3: llmopt.control.v1.GetStatusResponse.now:type_name -> google.protobuf.Timestamp
+	81,  // 4: llmopt.control.v1.GetStatusResponse.started:type_name -> google.protobuf.Timestamp
 	0,   // 5: llmopt.control.v1.GetStatusResponse.mode:type_name -> llmopt.control.v1.Mode
 	7,   // 6: llmopt.control.v1.GetStatusResponse.providers:type_name -> llmopt.control.v1.Provider
-	76,  // 7: llmopt.control.v1.GetStatusResponse.span:type_name -> google.protobuf.Duration
+	80,  // 7: llmopt.control.v1.GetStatusResponse.span:type_name -> google.protobuf.Duration
 	8,   // 8: llmopt.control.v1.GetStatusResponse.targets:type_name -> llmopt.control.v1.TargetStatus
 	9,   // 9: llmopt.control.v1.GetStatusResponse.total:type_name -> llmopt.control.v1.Summary
-	29,  // 10: llmopt.control.v1.GetStatusResponse.routes:type_name -> llmopt.control.v1.Route
+	33,  // 10: llmopt.control.v1.GetStatusResponse.routes:type_name -> llmopt.control.v1.Route
 	9,   // 11: llmopt.control.v1.TargetStatus.summary:type_name -> llmopt.control.v1.Summary
-	70,  // 12: llmopt.control.v1.Summary.outcomes:type_name -> llmopt.control.v1.Summary.OutcomesEntry
+	74,  // 12: llmopt.control.v1.Summary.outcomes:type_name -> llmopt.control.v1.Summary.OutcomesEntry
 	10,  // 13: llmopt.control.v1.Summary.ttft_seconds:type_name -> llmopt.control.v1.Quantiles
 	10,  // 14: llmopt.control.v1.Summary.duration_seconds:type_name -> llmopt.control.v1.Quantiles
 	10,  // 15: llmopt.control.v1.Summary.time_per_output_token_seconds:type_name -> llmopt.control.v1.Quantiles
-	76,  // 16: llmopt.control.v1.GetSeriesRequest.span:type_name -> google.protobuf.Duration
-	76,  // 17: llmopt.control.v1.GetSeriesRequest.step:type_name -> google.protobuf.Duration
-	76,  // 18: llmopt.control.v1.GetSeriesResponse.step:type_name -> google.protobuf.Duration
+	80,  // 16: llmopt.control.v1.GetSeriesRequest.span:type_name -> google.protobuf.Duration
+	80,  // 17: llmopt.control.v1.GetSeriesRequest.step:type_name -> google.protobuf.Duration
+	80,  // 18: llmopt.control.v1.GetSeriesResponse.step:type_name -> google.protobuf.Duration
 	13,  // 19: llmopt.control.v1.GetSeriesResponse.points:type_name -> llmopt.control.v1.Point
-	77,  // 20: llmopt.control.v1.Point.start:type_name -> google.protobuf.Timestamp
-	77,  // 21: llmopt.control.v1.Point.end:type_name -> google.protobuf.Timestamp
+	81,  // 20: llmopt.control.v1.Point.start:type_name -> google.protobuf.Timestamp
+	81,  // 21: llmopt.control.v1.Point.end:type_name -> google.protobuf.Timestamp
 	9,   // 22: llmopt.control.v1.Point.summary:type_name -> llmopt.control.v1.Summary
 	16,  // 23: llmopt.control.v1.ListJobsResponse.jobs:type_name -> llmopt.control.v1.Job
-	77,  // 24: llmopt.control.v1.Job.next:type_name -> google.protobuf.Timestamp
-	77,  // 25: llmopt.control.v1.Job.last:type_name -> google.protobuf.Timestamp
-	76,  // 26: llmopt.control.v1.Job.took:type_name -> google.protobuf.Duration
-	76,  // 27: llmopt.control.v1.RunJobResponse.took:type_name -> google.protobuf.Duration
+	81,  // 24: llmopt.control.v1.Job.next:type_name -> google.protobuf.Timestamp
+	81,  // 25: llmopt.control.v1.Job.last:type_name -> google.protobuf.Timestamp
+	80,  // 26: llmopt.control.v1.Job.took:type_name -> google.protobuf.Duration
+	80,  // 27: llmopt.control.v1.RunJobResponse.took:type_name -> google.protobuf.Duration
 	21,  // 28: llmopt.control.v1.GetStateResponse.spaces:type_name -> llmopt.control.v1.StateSpace
-	77,  // 29: llmopt.control.v1.ListJournalRequest.since:type_name -> google.protobuf.Timestamp
+	81,  // 29: llmopt.control.v1.ListJournalRequest.since:type_name -> google.protobuf.Timestamp
 	26,  // 30: llmopt.control.v1.ListJournalResponse.entries:type_name -> llmopt.control.v1.JournalEntry
-	77,  // 31: llmopt.control.v1.JournalEntry.at:type_name -> google.protobuf.Timestamp
-	43,  // 32: llmopt.control.v1.JournalEntry.decision:type_name -> llmopt.control.v1.Decision
-	78,  // 33: llmopt.control.v1.JournalEntry.record:type_name -> google.protobuf.Struct
-	29,  // 34: llmopt.control.v1.ListRoutesResponse.routes:type_name -> llmopt.control.v1.Route
-	30,  // 35: llmopt.control.v1.Route.targets:type_name -> llmopt.control.v1.RouteTarget
-	76,  // 36: llmopt.control.v1.RouteTarget.for:type_name -> google.protobuf.Duration
-	1,   // 37: llmopt.control.v1.SetTargetRequest.action:type_name -> llmopt.control.v1.SetTargetRequest.Action
-	30,  // 38: llmopt.control.v1.SetTargetResponse.target:type_name -> llmopt.control.v1.RouteTarget
-	71,  // 39: llmopt.control.v1.ExplainRequest.headers:type_name -> llmopt.control.v1.ExplainRequest.HeadersEntry
-	35,  // 40: llmopt.control.v1.ExplainResponse.candidates:type_name -> llmopt.control.v1.Candidate
-	36,  // 41: llmopt.control.v1.ExplainResponse.fallbacks:type_name -> llmopt.control.v1.Chain
-	39,  // 42: llmopt.control.v1.GetOptimizerResponse.routes:type_name -> llmopt.control.v1.OptimizedRoute
-	41,  // 43: llmopt.control.v1.GetOptimizerResponse.frozen:type_name -> llmopt.control.v1.Standing
-	41,  // 44: llmopt.control.v1.GetOptimizerResponse.pins:type_name -> llmopt.control.v1.Standing
-	41,  // 45: llmopt.control.v1.GetOptimizerResponse.modes:type_name -> llmopt.control.v1.Standing
-	43,  // 46: llmopt.control.v1.GetOptimizerResponse.pending:type_name -> llmopt.control.v1.Decision
-	42,  // 47: llmopt.control.v1.GetOptimizerResponse.fences:type_name -> llmopt.control.v1.Fence
-	72,  // 48: llmopt.control.v1.OptimizedRoute.modes:type_name -> llmopt.control.v1.OptimizedRoute.ModesEntry
-	40,  // 49: llmopt.control.v1.OptimizedRoute.trial:type_name -> llmopt.control.v1.Trial
-	44,  // 50: llmopt.control.v1.OptimizedRoute.changes:type_name -> llmopt.control.v1.Change
-	0,   // 51: llmopt.control.v1.Standing.mode:type_name -> llmopt.control.v1.Mode
-	77,  // 52: llmopt.control.v1.Standing.until:type_name -> google.protobuf.Timestamp
-	77,  // 53: llmopt.control.v1.Fence.until:type_name -> google.protobuf.Timestamp
-	77,  // 54: llmopt.control.v1.Decision.at:type_name -> google.protobuf.Timestamp
-	0,   // 55: llmopt.control.v1.Decision.mode:type_name -> llmopt.control.v1.Mode
-	77,  // 56: llmopt.control.v1.Decision.expires:type_name -> google.protobuf.Timestamp
-	44,  // 57: llmopt.control.v1.Decision.changes:type_name -> llmopt.control.v1.Change
-	40,  // 58: llmopt.control.v1.Decision.trial:type_name -> llmopt.control.v1.Trial
-	0,   // 59: llmopt.control.v1.OrderOptimizerRequest.mode:type_name -> llmopt.control.v1.Mode
-	76,  // 60: llmopt.control.v1.OrderOptimizerRequest.for:type_name -> google.protobuf.Duration
-	43,  // 61: llmopt.control.v1.OrderOptimizerResponse.decision:type_name -> llmopt.control.v1.Decision
-	43,  // 62: llmopt.control.v1.RunCycleResponse.decision:type_name -> llmopt.control.v1.Decision
-	43,  // 63: llmopt.control.v1.WatchDecisionsResponse.decision:type_name -> llmopt.control.v1.Decision
-	76,  // 64: llmopt.control.v1.WatchStatusRequest.span:type_name -> google.protobuf.Duration
-	76,  // 65: llmopt.control.v1.WatchStatusRequest.every:type_name -> google.protobuf.Duration
-	6,   // 66: llmopt.control.v1.WatchStatusResponse.status:type_name -> llmopt.control.v1.GetStatusResponse
-	76,  // 67: llmopt.control.v1.GetSavingsRequest.span:type_name -> google.protobuf.Duration
-	78,  // 68: llmopt.control.v1.GetSavingsResponse.savings:type_name -> google.protobuf.Struct
-	57,  // 69: llmopt.control.v1.CacheStatsResponse.memory:type_name -> llmopt.control.v1.CacheTier
-	58,  // 70: llmopt.control.v1.CacheStatsResponse.disk:type_name -> llmopt.control.v1.CacheDisk
-	59,  // 71: llmopt.control.v1.CacheStatsResponse.routes:type_name -> llmopt.control.v1.RouteCache
-	57,  // 72: llmopt.control.v1.CacheDisk.tier:type_name -> llmopt.control.v1.CacheTier
-	73,  // 73: llmopt.control.v1.RouteCache.requests:type_name -> llmopt.control.v1.RouteCache.RequestsEntry
-	74,  // 74: llmopt.control.v1.RouteCache.refused:type_name -> llmopt.control.v1.RouteCache.RefusedEntry
-	60,  // 75: llmopt.control.v1.RouteCache.classes:type_name -> llmopt.control.v1.ClassCache
-	75,  // 76: llmopt.control.v1.ClassCache.requests:type_name -> llmopt.control.v1.ClassCache.RequestsEntry
-	63,  // 77: llmopt.control.v1.CacheCurvesResponse.routes:type_name -> llmopt.control.v1.RouteCurves
-	65,  // 78: llmopt.control.v1.RouteCurves.sizes:type_name -> llmopt.control.v1.CachePoint
-	64,  // 79: llmopt.control.v1.RouteCurves.classes:type_name -> llmopt.control.v1.ClassCurve
-	65,  // 80: llmopt.control.v1.ClassCurve.ttls:type_name -> llmopt.control.v1.CachePoint
-	77,  // 81: llmopt.control.v1.LookUpCacheResponse.created:type_name -> google.protobuf.Timestamp
-	77,  // 82: llmopt.control.v1.LookUpCacheResponse.expires:type_name -> google.protobuf.Timestamp
-	77,  // 83: llmopt.control.v1.LookUpCacheResponse.kept_until:type_name -> google.protobuf.Timestamp
-	77,  // 84: llmopt.control.v1.LookUpCacheResponse.last_hit:type_name -> google.protobuf.Timestamp
-	0,   // 85: llmopt.control.v1.OptimizedRoute.ModesEntry.value:type_name -> llmopt.control.v1.Mode
-	2,   // 86: llmopt.control.v1.Admin.GetVersion:input_type -> llmopt.control.v1.GetVersionRequest
-	5,   // 87: llmopt.control.v1.Admin.GetStatus:input_type -> llmopt.control.v1.GetStatusRequest
-	11,  // 88: llmopt.control.v1.Admin.GetSeries:input_type -> llmopt.control.v1.GetSeriesRequest
-	14,  // 89: llmopt.control.v1.Admin.ListJobs:input_type -> llmopt.control.v1.ListJobsRequest
-	17,  // 90: llmopt.control.v1.Admin.RunJob:input_type -> llmopt.control.v1.RunJobRequest
-	19,  // 91: llmopt.control.v1.Admin.GetState:input_type -> llmopt.control.v1.GetStateRequest
-	22,  // 92: llmopt.control.v1.Admin.CompactState:input_type -> llmopt.control.v1.CompactStateRequest
-	24,  // 93: llmopt.control.v1.Admin.ListJournal:input_type -> llmopt.control.v1.ListJournalRequest
-	27,  // 94: llmopt.control.v1.Admin.ListRoutes:input_type -> llmopt.control.v1.ListRoutesRequest
-	31,  // 95: llmopt.control.v1.Admin.SetTarget:input_type -> llmopt.control.v1.SetTargetRequest
-	37,  // 96: llmopt.control.v1.Admin.GetOptimizer:input_type -> llmopt.control.v1.GetOptimizerRequest
-	45,  // 97: llmopt.control.v1.Admin.OrderOptimizer:input_type -> llmopt.control.v1.OrderOptimizerRequest
-	53,  // 98: llmopt.control.v1.Admin.GetSavings:input_type -> llmopt.control.v1.GetSavingsRequest
-	47,  // 99: llmopt.control.v1.Admin.RunCycle:input_type -> llmopt.control.v1.RunCycleRequest
-	49,  // 100: llmopt.control.v1.Admin.WatchDecisions:input_type -> llmopt.control.v1.WatchDecisionsRequest
-	51,  // 101: llmopt.control.v1.Admin.WatchStatus:input_type -> llmopt.control.v1.WatchStatusRequest
-	33,  // 102: llmopt.control.v1.Admin.Explain:input_type -> llmopt.control.v1.ExplainRequest
-	55,  // 103: llmopt.control.v1.Admin.CacheStats:input_type -> llmopt.control.v1.CacheStatsRequest
-	61,  // 104: llmopt.control.v1.Admin.CacheCurves:input_type -> llmopt.control.v1.CacheCurvesRequest
-	66,  // 105: llmopt.control.v1.Admin.LookUpCache:input_type -> llmopt.control.v1.LookUpCacheRequest
-	68,  // 106: llmopt.control.v1.Admin.PurgeCache:input_type -> llmopt.control.v1.PurgeCacheRequest
-	3,   // 107: llmopt.control.v1.Admin.GetVersion:output_type -> llmopt.control.v1.GetVersionResponse
-	6,   // 108: llmopt.control.v1.Admin.GetStatus:output_type -> llmopt.control.v1.GetStatusResponse
-	12,  // 109: llmopt.control.v1.Admin.GetSeries:output_type -> llmopt.control.v1.GetSeriesResponse
-	15,  // 110: llmopt.control.v1.Admin.ListJobs:output_type -> llmopt.control.v1.ListJobsResponse
-	18,  // 111: llmopt.control.v1.Admin.RunJob:output_type -> llmopt.control.v1.RunJobResponse
-	20,  // 112: llmopt.control.v1.Admin.GetState:output_type -> llmopt.control.v1.GetStateResponse
-	23,  // 113: llmopt.control.v1.Admin.CompactState:output_type -> llmopt.control.v1.CompactStateResponse
-	25,  // 114: llmopt.control.v1.Admin.ListJournal:output_type -> llmopt.control.v1.ListJournalResponse
-	28,  // 115: llmopt.control.v1.Admin.ListRoutes:output_type -> llmopt.control.v1.ListRoutesResponse
-	32,  // 116: llmopt.control.v1.Admin.SetTarget:output_type -> llmopt.control.v1.SetTargetResponse
-	38,  // 117: llmopt.control.v1.Admin.GetOptimizer:output_type -> llmopt.control.v1.GetOptimizerResponse
-	46,  // 118: llmopt.control.v1.Admin.OrderOptimizer:output_type -> llmopt.control.v1.OrderOptimizerResponse
-	54,  // 119: llmopt.control.v1.Admin.GetSavings:output_type -> llmopt.control.v1.GetSavingsResponse
-	48,  // 120: llmopt.control.v1.Admin.RunCycle:output_type -> llmopt.control.v1.RunCycleResponse
-	50,  // 121: llmopt.control.v1.Admin.WatchDecisions:output_type -> llmopt.control.v1.WatchDecisionsResponse
-	52,  // 122: llmopt.control.v1.Admin.WatchStatus:output_type -> llmopt.control.v1.WatchStatusResponse
-	34,  // 123: llmopt.control.v1.Admin.Explain:output_type -> llmopt.control.v1.ExplainResponse
-	56,  // 124: llmopt.control.v1.Admin.CacheStats:output_type -> llmopt.control.v1.CacheStatsResponse
-	62,  // 125: llmopt.control.v1.Admin.CacheCurves:output_type -> llmopt.control.v1.CacheCurvesResponse
-	67,  // 126: llmopt.control.v1.Admin.LookUpCache:output_type -> llmopt.control.v1.LookUpCacheResponse
-	69,  // 127: llmopt.control.v1.Admin.PurgeCache:output_type -> llmopt.control.v1.PurgeCacheResponse
-	107, // [107:128] is the sub-list for method output_type
-	86,  // [86:107] is the sub-list for method input_type
-	86,  // [86:86] is the sub-list for extension type_name
-	86,  // [86:86] is the sub-list for extension extendee
-	0,   // [0:86] is the sub-list for field type_name
+	81,  // 31: llmopt.control.v1.JournalEntry.at:type_name -> google.protobuf.Timestamp
+	47,  // 32: llmopt.control.v1.JournalEntry.decision:type_name -> llmopt.control.v1.Decision
+	82,  // 33: llmopt.control.v1.JournalEntry.record:type_name -> google.protobuf.Struct
+	29,  // 34: llmopt.control.v1.ListLimitsResponse.limits:type_name -> llmopt.control.v1.Limit
+	30,  // 35: llmopt.control.v1.Limit.standings:type_name -> llmopt.control.v1.LimitStanding
+	80,  // 36: llmopt.control.v1.LimitStanding.reset:type_name -> google.protobuf.Duration
+	33,  // 37: llmopt.control.v1.ListRoutesResponse.routes:type_name -> llmopt.control.v1.Route
+	34,  // 38: llmopt.control.v1.Route.targets:type_name -> llmopt.control.v1.RouteTarget
+	80,  // 39: llmopt.control.v1.RouteTarget.for:type_name -> google.protobuf.Duration
+	1,   // 40: llmopt.control.v1.SetTargetRequest.action:type_name -> llmopt.control.v1.SetTargetRequest.Action
+	34,  // 41: llmopt.control.v1.SetTargetResponse.target:type_name -> llmopt.control.v1.RouteTarget
+	75,  // 42: llmopt.control.v1.ExplainRequest.headers:type_name -> llmopt.control.v1.ExplainRequest.HeadersEntry
+	39,  // 43: llmopt.control.v1.ExplainResponse.candidates:type_name -> llmopt.control.v1.Candidate
+	40,  // 44: llmopt.control.v1.ExplainResponse.fallbacks:type_name -> llmopt.control.v1.Chain
+	43,  // 45: llmopt.control.v1.GetOptimizerResponse.routes:type_name -> llmopt.control.v1.OptimizedRoute
+	45,  // 46: llmopt.control.v1.GetOptimizerResponse.frozen:type_name -> llmopt.control.v1.Standing
+	45,  // 47: llmopt.control.v1.GetOptimizerResponse.pins:type_name -> llmopt.control.v1.Standing
+	45,  // 48: llmopt.control.v1.GetOptimizerResponse.modes:type_name -> llmopt.control.v1.Standing
+	47,  // 49: llmopt.control.v1.GetOptimizerResponse.pending:type_name -> llmopt.control.v1.Decision
+	46,  // 50: llmopt.control.v1.GetOptimizerResponse.fences:type_name -> llmopt.control.v1.Fence
+	76,  // 51: llmopt.control.v1.OptimizedRoute.modes:type_name -> llmopt.control.v1.OptimizedRoute.ModesEntry
+	44,  // 52: llmopt.control.v1.OptimizedRoute.trial:type_name -> llmopt.control.v1.Trial
+	48,  // 53: llmopt.control.v1.OptimizedRoute.changes:type_name -> llmopt.control.v1.Change
+	0,   // 54: llmopt.control.v1.Standing.mode:type_name -> llmopt.control.v1.Mode
+	81,  // 55: llmopt.control.v1.Standing.until:type_name -> google.protobuf.Timestamp
+	81,  // 56: llmopt.control.v1.Fence.until:type_name -> google.protobuf.Timestamp
+	81,  // 57: llmopt.control.v1.Decision.at:type_name -> google.protobuf.Timestamp
+	0,   // 58: llmopt.control.v1.Decision.mode:type_name -> llmopt.control.v1.Mode
+	81,  // 59: llmopt.control.v1.Decision.expires:type_name -> google.protobuf.Timestamp
+	48,  // 60: llmopt.control.v1.Decision.changes:type_name -> llmopt.control.v1.Change
+	44,  // 61: llmopt.control.v1.Decision.trial:type_name -> llmopt.control.v1.Trial
+	0,   // 62: llmopt.control.v1.OrderOptimizerRequest.mode:type_name -> llmopt.control.v1.Mode
+	80,  // 63: llmopt.control.v1.OrderOptimizerRequest.for:type_name -> google.protobuf.Duration
+	47,  // 64: llmopt.control.v1.OrderOptimizerResponse.decision:type_name -> llmopt.control.v1.Decision
+	47,  // 65: llmopt.control.v1.RunCycleResponse.decision:type_name -> llmopt.control.v1.Decision
+	47,  // 66: llmopt.control.v1.WatchDecisionsResponse.decision:type_name -> llmopt.control.v1.Decision
+	80,  // 67: llmopt.control.v1.WatchStatusRequest.span:type_name -> google.protobuf.Duration
+	80,  // 68: llmopt.control.v1.WatchStatusRequest.every:type_name -> google.protobuf.Duration
+	6,   // 69: llmopt.control.v1.WatchStatusResponse.status:type_name -> llmopt.control.v1.GetStatusResponse
+	80,  // 70: llmopt.control.v1.GetSavingsRequest.span:type_name -> google.protobuf.Duration
+	82,  // 71: llmopt.control.v1.GetSavingsResponse.savings:type_name -> google.protobuf.Struct
+	61,  // 72: llmopt.control.v1.CacheStatsResponse.memory:type_name -> llmopt.control.v1.CacheTier
+	62,  // 73: llmopt.control.v1.CacheStatsResponse.disk:type_name -> llmopt.control.v1.CacheDisk
+	63,  // 74: llmopt.control.v1.CacheStatsResponse.routes:type_name -> llmopt.control.v1.RouteCache
+	61,  // 75: llmopt.control.v1.CacheDisk.tier:type_name -> llmopt.control.v1.CacheTier
+	77,  // 76: llmopt.control.v1.RouteCache.requests:type_name -> llmopt.control.v1.RouteCache.RequestsEntry
+	78,  // 77: llmopt.control.v1.RouteCache.refused:type_name -> llmopt.control.v1.RouteCache.RefusedEntry
+	64,  // 78: llmopt.control.v1.RouteCache.classes:type_name -> llmopt.control.v1.ClassCache
+	79,  // 79: llmopt.control.v1.ClassCache.requests:type_name -> llmopt.control.v1.ClassCache.RequestsEntry
+	67,  // 80: llmopt.control.v1.CacheCurvesResponse.routes:type_name -> llmopt.control.v1.RouteCurves
+	69,  // 81: llmopt.control.v1.RouteCurves.sizes:type_name -> llmopt.control.v1.CachePoint
+	68,  // 82: llmopt.control.v1.RouteCurves.classes:type_name -> llmopt.control.v1.ClassCurve
+	69,  // 83: llmopt.control.v1.ClassCurve.ttls:type_name -> llmopt.control.v1.CachePoint
+	81,  // 84: llmopt.control.v1.LookUpCacheResponse.created:type_name -> google.protobuf.Timestamp
+	81,  // 85: llmopt.control.v1.LookUpCacheResponse.expires:type_name -> google.protobuf.Timestamp
+	81,  // 86: llmopt.control.v1.LookUpCacheResponse.kept_until:type_name -> google.protobuf.Timestamp
+	81,  // 87: llmopt.control.v1.LookUpCacheResponse.last_hit:type_name -> google.protobuf.Timestamp
+	0,   // 88: llmopt.control.v1.OptimizedRoute.ModesEntry.value:type_name -> llmopt.control.v1.Mode
+	2,   // 89: llmopt.control.v1.Admin.GetVersion:input_type -> llmopt.control.v1.GetVersionRequest
+	5,   // 90: llmopt.control.v1.Admin.GetStatus:input_type -> llmopt.control.v1.GetStatusRequest
+	11,  // 91: llmopt.control.v1.Admin.GetSeries:input_type -> llmopt.control.v1.GetSeriesRequest
+	14,  // 92: llmopt.control.v1.Admin.ListJobs:input_type -> llmopt.control.v1.ListJobsRequest
+	17,  // 93: llmopt.control.v1.Admin.RunJob:input_type -> llmopt.control.v1.RunJobRequest
+	19,  // 94: llmopt.control.v1.Admin.GetState:input_type -> llmopt.control.v1.GetStateRequest
+	22,  // 95: llmopt.control.v1.Admin.CompactState:input_type -> llmopt.control.v1.CompactStateRequest
+	24,  // 96: llmopt.control.v1.Admin.ListJournal:input_type -> llmopt.control.v1.ListJournalRequest
+	31,  // 97: llmopt.control.v1.Admin.ListRoutes:input_type -> llmopt.control.v1.ListRoutesRequest
+	35,  // 98: llmopt.control.v1.Admin.SetTarget:input_type -> llmopt.control.v1.SetTargetRequest
+	41,  // 99: llmopt.control.v1.Admin.GetOptimizer:input_type -> llmopt.control.v1.GetOptimizerRequest
+	49,  // 100: llmopt.control.v1.Admin.OrderOptimizer:input_type -> llmopt.control.v1.OrderOptimizerRequest
+	57,  // 101: llmopt.control.v1.Admin.GetSavings:input_type -> llmopt.control.v1.GetSavingsRequest
+	51,  // 102: llmopt.control.v1.Admin.RunCycle:input_type -> llmopt.control.v1.RunCycleRequest
+	53,  // 103: llmopt.control.v1.Admin.WatchDecisions:input_type -> llmopt.control.v1.WatchDecisionsRequest
+	55,  // 104: llmopt.control.v1.Admin.WatchStatus:input_type -> llmopt.control.v1.WatchStatusRequest
+	37,  // 105: llmopt.control.v1.Admin.Explain:input_type -> llmopt.control.v1.ExplainRequest
+	27,  // 106: llmopt.control.v1.Admin.ListLimits:input_type -> llmopt.control.v1.ListLimitsRequest
+	59,  // 107: llmopt.control.v1.Admin.CacheStats:input_type -> llmopt.control.v1.CacheStatsRequest
+	65,  // 108: llmopt.control.v1.Admin.CacheCurves:input_type -> llmopt.control.v1.CacheCurvesRequest
+	70,  // 109: llmopt.control.v1.Admin.LookUpCache:input_type -> llmopt.control.v1.LookUpCacheRequest
+	72,  // 110: llmopt.control.v1.Admin.PurgeCache:input_type -> llmopt.control.v1.PurgeCacheRequest
+	3,   // 111: llmopt.control.v1.Admin.GetVersion:output_type -> llmopt.control.v1.GetVersionResponse
+	6,   // 112: llmopt.control.v1.Admin.GetStatus:output_type -> llmopt.control.v1.GetStatusResponse
+	12,  // 113: llmopt.control.v1.Admin.GetSeries:output_type -> llmopt.control.v1.GetSeriesResponse
+	15,  // 114: llmopt.control.v1.Admin.ListJobs:output_type -> llmopt.control.v1.ListJobsResponse
+	18,  // 115: llmopt.control.v1.Admin.RunJob:output_type -> llmopt.control.v1.RunJobResponse
+	20,  // 116: llmopt.control.v1.Admin.GetState:output_type -> llmopt.control.v1.GetStateResponse
+	23,  // 117: llmopt.control.v1.Admin.CompactState:output_type -> llmopt.control.v1.CompactStateResponse
+	25,  // 118: llmopt.control.v1.Admin.ListJournal:output_type -> llmopt.control.v1.ListJournalResponse
+	32,  // 119: llmopt.control.v1.Admin.ListRoutes:output_type -> llmopt.control.v1.ListRoutesResponse
+	36,  // 120: llmopt.control.v1.Admin.SetTarget:output_type -> llmopt.control.v1.SetTargetResponse
+	42,  // 121: llmopt.control.v1.Admin.GetOptimizer:output_type -> llmopt.control.v1.GetOptimizerResponse
+	50,  // 122: llmopt.control.v1.Admin.OrderOptimizer:output_type -> llmopt.control.v1.OrderOptimizerResponse
+	58,  // 123: llmopt.control.v1.Admin.GetSavings:output_type -> llmopt.control.v1.GetSavingsResponse
+	52,  // 124: llmopt.control.v1.Admin.RunCycle:output_type -> llmopt.control.v1.RunCycleResponse
+	54,  // 125: llmopt.control.v1.Admin.WatchDecisions:output_type -> llmopt.control.v1.WatchDecisionsResponse
+	56,  // 126: llmopt.control.v1.Admin.WatchStatus:output_type -> llmopt.control.v1.WatchStatusResponse
+	38,  // 127: llmopt.control.v1.Admin.Explain:output_type -> llmopt.control.v1.ExplainResponse
+	28,  // 128: llmopt.control.v1.Admin.ListLimits:output_type -> llmopt.control.v1.ListLimitsResponse
+	60,  // 129: llmopt.control.v1.Admin.CacheStats:output_type -> llmopt.control.v1.CacheStatsResponse
+	66,  // 130: llmopt.control.v1.Admin.CacheCurves:output_type -> llmopt.control.v1.CacheCurvesResponse
+	71,  // 131: llmopt.control.v1.Admin.LookUpCache:output_type -> llmopt.control.v1.LookUpCacheResponse
+	73,  // 132: llmopt.control.v1.Admin.PurgeCache:output_type -> llmopt.control.v1.PurgeCacheResponse
+	111, // [111:133] is the sub-list for method output_type
+	89,  // [89:111] is the sub-list for method input_type
+	89,  // [89:89] is the sub-list for extension type_name
+	89,  // [89:89] is the sub-list for extension extendee
+	0,   // [0:89] is the sub-list for field type_name
 }
 
 func init() { file_optimizer_control_controlpb_control_proto_init() }
@@ -5919,7 +6315,7 @@ func file_optimizer_control_controlpb_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_optimizer_control_controlpb_control_proto_rawDesc), len(file_optimizer_control_controlpb_control_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   74,
+			NumMessages:   78,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,240 @@
+package proxy
+
+import (
+	"math"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"llm-auto-optimizer/analysis/window"
+	"llm-auto-optimizer/proxy/admission"
+	"llm-auto-optimizer/proxy/limit"
+	"llm-auto-optimizer/proxy/pacing"
+	"llm-auto-optimizer/proxy/pick"
+)
+
+// paced is what keeps an exchange to the limits of its providers.
+type paced struct {
+	of     *pacing.Pace // of the attempt; nil: nothing does
+	turn   pacing.Turn
+	pass   admission.Pass // of the limits of the target
+	heard  *limit.Headers // of a 429 whose body has yet to tell what it means
+	waited time.Duration  // for room, at all targets
+}
+
+// refreshPriority is that of what no client waits for.
+const refreshPriority = math.MinInt32
+
+// paceFor is what is known of the limits for the attempt's key and model; nil: they are not kept to.
+func (x *Exchange) paceFor(now time.Time) *pacing.Pace {
+	if !x.provider.config.Pacing.Enabled || !x.metered() || x.upgrade {
+		return nil
+	}
+	model, who, identity := x.upstreamModel(), x.caller, x.provider.identity
+	if len(model) > maxModelName {
+		model = []byte(otherModel)
+	}
+	if x.provider.hasKey {
+		who = hashID{}
+	}
+	if t := x.routeTarget; t != nil && x.provider.hasKey {
+		if p := t.pace.Load(); p.Is(identity, who, model) {
+			return p
+		}
+		p := x.p.paces.Find(now, identity, who, model)
+		t.pace.Store(p)
+		return p
+	}
+	if !x.client.pace.Is(identity, who, model) {
+		x.client.pace = x.p.paces.Find(now, identity, who, model)
+	}
+	return x.client.pace
+}
+
+// terms are what the attempt obeys.
+func (x *Exchange) terms() pacing.Terms {
+	l, c := &x.limits.Pacing, &x.provider.config.Pacing
+	return pacing.Terms{
+		Share: l.Share, MaxWait: l.MaxWait, Waiters: c.Waiters, Crowds: c.Concurrency == "aimd" || c.Concurrency == "gradient",
+		Concurrency: limit.ConcurrencyOptions{Least: l.MinConcurrent, Most: l.MaxConcurrent, Open: true, Gradient: c.Concurrency == "gradient"},
+	}
+}
+
+// size is what the attempt is thought to take.
+func (x *Exchange) size() pacing.Size {
+	input, output := x.thought(x.routeID())
+	return pacing.Size{Input: input, Output: output}
+}
+
+// takeRoom lets the attempt through if there is room for it now; else the refusal has a time to retry.
+func (x *Exchange) takeRoom(now time.Time) (r pacing.Refusal) {
+	x.pace.of = x.paceFor(now)
+	if r.Retry = x.enterTarget(); r.Retry > 0 {
+		return r
+	}
+	if x.pace.of == nil {
+		return r
+	}
+	var size pacing.Size
+	if x.pace.of.Sized() {
+		size = x.size()
+	}
+	terms := x.terms()
+	if x.pace.turn, r = x.pace.of.Try(now, &terms, size); r.Retry > 0 {
+		x.p.gate.Cancel(&x.pace.pass)
+	}
+	return r
+}
+
+// hasRoom is takeRoom for attempts that do not wait.
+func (x *Exchange) hasRoom() bool { return x.takeRoom(time.Now()).Retry == 0 }
+
+// findRoom begins an attempt at the chosen target of the route, or, where that has no room, at another one, after a wait where none has.
+func (x *Exchange) findRoom(choice pick.Choice) error {
+	for {
+		x.aim(choice)
+		now := time.Now()
+		r := x.takeRoom(now)
+		if r.Retry == 0 {
+			x.claim(now)
+			return nil
+		}
+		if !x.refusal.Refused() { // limits of ours may be for this caller alone
+			choice.Target.PacedUntil(now.Add(r.Retry))
+		}
+		next, waits := x.walk.Divert(now, pick.Draw())
+		if !waits {
+			choice = next
+			continue
+		}
+		if next.Target != choice.Target {
+			x.aim(next)
+			x.pace.of = x.paceFor(now)
+		}
+		err := x.waitForRoom(now)
+		if err == nil {
+			x.claim(time.Now())
+			return nil
+		}
+		if x.client.tether.IsCut() {
+			return err
+		}
+		var ok bool
+		if choice, ok = x.walk.Refused(now, pick.Draw()); !ok {
+			return err
+		}
+	}
+}
+
+// findRoomDirect is findRoom for what goes straight to a provider.
+func (x *Exchange) findRoomDirect() error {
+	now := time.Now()
+	if x.takeRoom(now).Retry == 0 {
+		return nil
+	}
+	return x.waitForRoom(now)
+}
+
+// roomAgain is for the same request once more at the same target.
+func (x *Exchange) roomAgain() error {
+	now := time.Now()
+	if x.takeRoom(now).Retry == 0 {
+		return nil
+	}
+	return x.waitForRoom(now)
+}
+
+// waitForRoom waits until the attempt is let through, in turn with those of other callers, and no longer than that is allowed.
+func (x *Exchange) waitForRoom(now time.Time) error {
+	if err := x.waitForTarget(); err != nil {
+		return err
+	}
+	if x.pace.pass.Held() { // which may have taken a while
+		now = time.Now()
+	}
+	pace, m := x.pace.of, x.target.metrics
+	if pace == nil { // it has come out of use meanwhile
+		return nil
+	}
+	ask := pacing.Ask{Terms: x.terms(), Size: x.size(), Caller: x.who, Priority: x.priority(), Draw: rand.Float64()}
+	if x.cache.result == cacheRefresh {
+		ask.Priority = refreshPriority
+	}
+	ask.MaxWait = ask.Terms.MaxWait - x.pace.waited
+	ctx, release := x.client.tether.Attend(time.Time{})
+	turn, delay, refusal := pace.Wait(ctx, now, &ask)
+	release()
+	took := time.Since(now)
+	if refusal.Retry == 0 && delay > 0 {
+		x.client.tether.Sleep(delay)
+		took = time.Since(now)
+	}
+	x.pace.turn, x.pace.waited, x.waited = turn, x.pace.waited+took, x.waited+took
+	m.waitedForRoom(took)
+	switch {
+	case x.client.tether.IsCut():
+		return x.cutError()
+	case refusal.Retry == 0:
+		return nil
+	}
+	x.p.gate.Cancel(&x.pace.pass)
+	m.pacedOut.Inc()
+	x.retryAfter = refusal.Retry
+	if refusal.Full {
+		return fail(&routeSaturated, nil)
+	}
+	return fail(&providerLimited, nil)
+}
+
+// endTurn ends the attempt's turn.
+func (x *Exchange) endTurn(now time.Time, o *window.Observation) {
+	x.forgetHeard()
+	x.leaveTarget(o)
+	if !x.pace.turn.Held() {
+		return
+	}
+	tokens := int64(0)
+	if !o.Estimated {
+		tokens = x.usage.InputTotal() + x.usage.OutputTotal()
+	}
+	sign, ttft := x.crowding(o)
+	x.pace.of.End(now, &x.pace.turn, !x.attempt.sent.IsZero(), sign, ttft, tokens)
+}
+
+// crowding is what the attempt says of the load of its target.
+func (x *Exchange) crowding(o *window.Observation) (limit.Sign, float64) {
+	switch o.Outcome {
+	case window.RateLimited:
+		if x.unpaid() {
+			return limit.NoMatter, 0
+		}
+		return limit.Crowded, 0
+	case window.OK:
+	default:
+		return limit.NoMatter, 0
+	}
+	if o.TTFT == 0 || x.route == nil {
+		return limit.Good, o.TTFT.Seconds()
+	}
+	if slo := x.route.config.Objective.TTFTp95; slo > 0 && o.TTFT > slo {
+		return limit.Crowded, 0
+	}
+	return limit.Good, x.choice.Target.Relative(x.walk.Query(), o.TTFT, o.TokensInput)
+}
+
+// dropTurn gives the turn of an attempt back that has come to nothing.
+func (x *Exchange) dropTurn(now time.Time) {
+	x.forgetHeard()
+	x.p.gate.Cancel(&x.pace.pass)
+	if x.pace.turn.Held() {
+		x.pace.of.End(now, &x.pace.turn, !x.attempt.sent.IsZero(), limit.NoMatter, 0, 0)
+	}
+}
+
+// appendRetryMillis says when to come again more exactly than Retry-After can.
+func (x *Exchange) appendRetryMillis(b []byte, kind *kindOfFailure) []byte {
+	if kind.status != http.StatusTooManyRequests {
+		return b
+	}
+	return appendLength(b, "retry-after-ms", int64((x.retryAfter+time.Millisecond-1)/time.Millisecond))
+}

@@ -1,0 +1,155 @@
+package proxy
+
+import (
+	"time"
+
+	"llm-auto-optimizer/analysis/window"
+	"llm-auto-optimizer/config"
+	"llm-auto-optimizer/proxy/admission"
+	"llm-auto-optimizer/proxy/limit"
+	"llm-auto-optimizer/proxy/provider"
+)
+
+// reserve takes what the exchange is thought to need from the limits that it is under, after a wait where that helps. It comes behind the cache: what that answers
+// takes nothing.
+func (p *Proxy) reserve(x *Exchange, r *routeState) error {
+	if !p.gate.Rules(limit.Exchange) {
+		return nil
+	}
+	q := x.need(r)
+	pass, refusal := p.gate.TryEnter(&q)
+	delay := pass.Delay()
+	if refusal.Refused() {
+		q.Again = true
+		var err error
+		if pass, delay, refusal, err = p.queue(x, q); err != nil {
+			return x.cutError()
+		}
+	}
+	if refusal.Refused() {
+		x.refusal, x.retryAfter = refusal, refusal.Retry
+		return fail(kindOfRefusal(&refusal), nil)
+	}
+	x.permit = pass
+	if delay > 0 {
+		cut := x.client.tether.Sleep(delay)
+		x.waited, x.queued = x.waited+delay, x.queued+delay
+		if cut {
+			return x.cutError()
+		}
+	}
+	return nil
+}
+
+// queue has the exchange wait for room.
+func (p *Proxy) queue(x *Exchange, q limit.Request) (pass admission.Pass, delay time.Duration, refusal limit.Refusal, err error) {
+	start := time.Now()
+	ctx, release := x.client.tether.Attend(time.Time{})
+	defer release()
+	pass, delay, refusal, err = p.gate.Enter(ctx, &q, x.priority())
+	took := time.Since(start)
+	x.waited, x.queued = x.waited+took, x.queued+took
+	return pass, delay, refusal, err
+}
+
+// need is what the exchange is thought to take.
+func (x *Exchange) need(r *routeState) limit.Request {
+	q := limit.Request{Caller: x.who, Route: directID, Part: limit.Exchange}
+	if r != nil {
+		x.classify(r)
+		q.Route = r.id
+	}
+	q.Input, q.Output = x.thought(q.Route)
+	if x.settings.limits.spend && x.metered() {
+		q.Cost = int64(x.dearest(r, q.Input, q.Output))
+	}
+	return q
+}
+
+// thought is how many tokens the request is thought to have, and its answer not to exceed.
+func (x *Exchange) thought(route limit.ID) (input, output int64) {
+	if !x.metered() {
+		return 0, 0
+	}
+	input = x.p.estimates.Input(limit.NameOf(x.request.Model), int64(x.bodyLen))
+	if x.operation != provider.Embeddings {
+		output = x.p.estimates.Output(route, int(x.class), x.request.MaxOutput)
+	}
+	return input, output
+}
+
+// routeID is the exchange's route as limits know it.
+func (x *Exchange) routeID() limit.ID {
+	if x.route == nil {
+		return directID
+	}
+	return x.route.id
+}
+
+var directID = limit.Name(directRoute)
+
+// dearest is what so many tokens cost at the dearest of the targets that may serve the exchange: a budget is rather reserved too much of than too little.
+func (x *Exchange) dearest(r *routeState, input, output int64) (most config.NanoUSD) {
+	u, tier, table := provider.Usage{Input: input, Output: output}, config.ParseTier(x.request.ServiceTier), x.p.prices()
+	price := func(p *config.Price) {
+		if p != nil {
+			rates := p.Rates(tier, input)
+			most = max(most, costOf(&u, &rates))
+		}
+	}
+	if r == nil {
+		listed, _ := table.Lookup(x.provider.priceHint, x.request.Model)
+		price(listed)
+		return most
+	}
+	for _, t := range r.targets {
+		model := t.modelBytes
+		if len(model) == 0 {
+			model = x.request.Model
+		}
+		listed, _ := table.Lookup(t.own.priceHint, model)
+		if t.prices != (config.TargetPrice{}) {
+			if own := t.prices.Override(listed); own != nil {
+				listed = own
+			}
+		}
+		price(listed)
+	}
+	return most
+}
+
+// learnSize takes in how long the attempt's prompt and answer were.
+func (x *Exchange) learnSize(o *window.Observation) {
+	if o.Outcome != window.OK || o.Estimated || !x.metered() {
+		return
+	}
+	x.p.estimates.LearnInput(limit.NameOf(x.request.Model), int64(x.bodyLen), x.usage.InputTotal())
+	if x.operation != provider.Embeddings {
+		x.p.estimates.LearnOutput(x.routeID(), int(x.class), x.usage.OutputTotal())
+	}
+}
+
+// settleLimits puts what the exchange has taken in the place of what was reserved for it; where it has come to nothing, all of that is free again.
+func (p *Proxy) settleLimits(x *Exchange, o window.Outcome) {
+	u := admission.Usage{Input: x.used.Input, Output: x.used.Output, Cost: int64(x.total)}
+	switch {
+	case x.permit.Held() && o != window.OK && u == (admission.Usage{}):
+		p.gate.Cancel(&x.permit)
+	case x.permit.Held():
+		p.gate.Leave(&x.permit, u)
+	case x.attempts > 0 && u.Cost > 0 && p.gate.Rules(limit.Exchange): // the cache's own fetching: nobody waits for it, but it is paid for
+		p.gate.Charge(&limit.Request{Caller: x.who, Route: x.routeID(), Part: limit.Exchange}, u)
+	}
+}
+
+// addUsed adds what a rival has taken.
+func (x *Exchange) addUsed(rival *Exchange) {
+	x.used.Input += rival.used.Input
+	x.used.Output += rival.used.Output
+}
+
+// use adds what an attempt has taken.
+func (x *Exchange) use() {
+	x.used.Input += x.usage.InputTotal()
+	x.used.Output += x.usage.OutputTotal()
+}
