@@ -179,7 +179,8 @@ type productionWalk struct {
 	turns  [2]turn       // likewise
 	hedged pick.Choice   // the hedge's
 	pass   pass
-	chosen int // the first target, from 1
+	paced  time.Duration // that it has waited for limits of providers
+	chosen int           // the first target, from 1
 	forced bool
 	arm    policy.Arm
 }

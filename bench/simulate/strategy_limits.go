@@ -85,18 +85,23 @@ func (x *productionWalk) room(e *exchange, target int) {
 		e.current = e.try(target, false)
 		return
 	}
-	p.wait(x.waiting(e), w.Route.Wait-e.waited, func(t turn) {
-		e.waited += w.now - since
+	p.wait(x.waiting(e), w.Route.Wait-x.paced, func(t turn) {
+		x.waited(e, w.now-since)
 		x.turns[0] = t
 		e.current = e.try(target, false)
 	}, func() {
-		e.waited += w.now - since
+		x.waited(e, w.now-since)
 		if c, ok := x.walk.Refused(w.time(), w.luck.Uint64()); ok {
 			x.room(e, c.Target.Index())
 			return
 		}
 		x.turnAway(e)
 	})
+}
+
+// waited notes a wait for a provider's limits.
+func (x *productionWalk) waited(e *exchange, took time.Duration) {
+	x.paced, e.waited = x.paced+took, e.waited+took
 }
 
 // spare implements limiter.
