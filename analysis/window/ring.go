@@ -46,6 +46,14 @@ type Limited struct {
 	Refused  Refusal       // it was
 }
 
+// Bits of Limited.Met and Limited.Lacked for which it matters how long answers are.
+const (
+	MetOutput uint8 = 1 << (iota + 2) // output tokens
+	MetTokens                         // input and output tokens together
+	_                                 // at a time
+	MetSpend                          // money
+)
+
 // Refusal is who had no room for an exchange that was refused.
 type Refusal uint8
 
