@@ -107,6 +107,7 @@ func TestLoad_Defaults(t *testing.T) {
 			Enabled: true, Holdback: .02, Deadline: 5 * time.Second, MaxStep: .2, MaxMove: 1, MinMove: .02, CoolDown: time.Minute, PerHour: 6,
 			Routing:  RoutingTuner{Mode: "canary", MinShare: .001, MaxShare: .999, MinSaving: .01, Confidence: .8, MinCount: 20},
 			Timeouts: TimeoutsTuner{Mode: "recommend"}, Budget: BudgetTuner{Mode: "recommend"},
+			Limits:  LimitsTuner{Mode: "recommend"},
 			Caching: CachingTuner{Mode: "recommend", MinTTL: 30 * time.Second, MaxTTL: 7 * 24 * time.Hour, MaxStale: .01, StaleCost: 10},
 			Canary:  OptimizerCanary{Time: 2 * time.Minute, Requests: 300, Longest: 24 * time.Hour, Failures: .003, Violations: .005},
 		},

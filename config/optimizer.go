@@ -16,6 +16,7 @@ type Optimizer struct {
 	Timeouts TimeoutsTuner   `koanf:"timeouts"`
 	Budget   BudgetTuner     `koanf:"budget"`
 	Caching  CachingTuner    `koanf:"caching"`
+	Limits   LimitsTuner     `koanf:"limits"`
 	Canary   OptimizerCanary `koanf:"canary"`
 }
 
@@ -48,6 +49,11 @@ type CachingTuner struct {
 	StaleCost float64       `koanf:"stale_cost" allow:"0..1000"`    // of a stale hit, in answers
 }
 
+// LimitsTuner is the tuner of how limits are kept to.
+type LimitsTuner struct {
+	Mode string `koanf:"mode" allow:"observe, recommend, auto"`
+}
+
 // OptimizerCanary is how changes are tried.
 type OptimizerCanary struct {
 	Time       time.Duration `koanf:"min_time" allow:"10s..24h"`          // of a stage
@@ -63,4 +69,5 @@ type RouteOptimizer struct {
 	Timeouts string `koanf:"timeouts" allow:"\"\", observe, recommend, canary, auto"`
 	Budget   string `koanf:"budget" allow:"\"\", observe, recommend, canary, auto"`
 	Caching  string `koanf:"caching" allow:"\"\", observe, recommend, auto"`
+	Limits   string `koanf:"limits" allow:"\"\", observe, recommend, auto"`
 }

@@ -23,6 +23,7 @@ type routeSums struct {
 	classes [classes]loadSums
 	targets map[string]*targetSums
 	hazards [classes]hazardEstimate
+	limits  limitSums
 	attempts
 }
 
@@ -44,6 +45,7 @@ type targetSums struct {
 	slow     int       // looks at which it has been slow
 	judged   time.Time // the last look
 	away     time.Time
+	pacing   paceSums
 	price    Price   // that was stated when last looked at
 	watch    *watch  // nil: there are too many
 	regime   *Regime // the last change; nil: none
@@ -68,6 +70,7 @@ func (c *Collector) Observe(x *window.Exchange) {
 	class := min(int(x.Class), classes-1)
 	input, output := float64(max(x.Input, 0)), float64(max(x.Output, 0))
 	r.classes[class].add(x.At, 1, input, output)
+	r.limits.observe(x)
 	if policy.Arm(x.Arm) == policy.Treated {
 		r.attempts.observe(x)
 	}
@@ -94,6 +97,9 @@ func (c *Collector) Observe(x *window.Exchange) {
 		cell.bad++
 	}
 }
+
+// ObserveRefused takes in an exchange that limits of the gateway have refused: no target has a part in it.
+func (c *Collector) ObserveRefused(x *window.Exchange) { c.route(x.Route).limits.observe(x) }
 
 // isAway tells whether the target is out, or has just come back.
 func (t *targetSums) isAway(at time.Time) bool {
@@ -195,6 +201,7 @@ type KnownTarget struct {
 	Returning bool    // it does again, little by little
 	Quality   float64 // as the operator judges it; 0: not known
 	Price     Price   // that is stated
+	Paced     KnownPace
 }
 
 const (
@@ -217,6 +224,7 @@ func (c *Collector) Evidence(now time.Time, known *Known) RouteEvidence {
 	r := c.route(known.Name)
 	e := RouteEvidence{Name: known.Name, Objective: known.Objective, InForce: known.InForce, Static: known.Static}
 	e.Cache = known.Cache.evidence(now, &known.InForce, &r.hazards)
+	e.Limits = r.limits.evidence(now, &known.InForce)
 	e.Attempts = r.attempts.evidence(now, known, &c.tallies)
 	for class := range e.Classes {
 		e.Classes[class] = r.classes[class].load(now)
@@ -232,6 +240,7 @@ func (c *Collector) Evidence(now time.Time, known *Known) RouteEvidence {
 			t.perToken = t.usual // what it was like meanwhile says nothing of its capacity
 		}
 		te := TargetEvidence{Name: k.Name, Available: k.Available, Usual: k.Available && (t.away.IsZero() || now.Sub(t.away) > settleDown), Rate: t.sent.load(now).Rate, Quality: k.Quality}
+		te.Pace = t.pacing.evidence(now, k.Paced, known.InForce.Targets[k.Name].Pace)
 		if t.seen > tokenMemory && t.usual > 0 {
 			te.Slowness = t.perToken / t.usual
 		}

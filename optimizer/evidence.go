@@ -23,7 +23,8 @@ type RouteEvidence struct {
 	Classes   [classes]Load     `json:"classes"`
 	Targets   []TargetEvidence  `json:"targets"` // in the order of the configuration
 	Attempts  Attempts          `json:"attempts"`
-	Cache     *CacheEvidence    `json:"cache,omitempty"` // nil: the route keeps no answers
+	Cache     *CacheEvidence    `json:"cache,omitempty"`  // nil: the route keeps no answers
+	Limits    *LimitEvidence    `json:"limits,omitempty"` // nil: there are none to keep to
 }
 
 const classes = policy.Classes
@@ -54,6 +55,7 @@ type TargetEvidence struct {
 	Quality   float64       `json:"quality,omitempty"` // as the operator judges it; 0: not known
 	Cells     [classes]Cell `json:"cells"`
 	Regime    *Regime       `json:"regime,omitempty"` // last change of how it serves, where that is new
+	Pace      PaceEvidence  `json:"pace,omitzero"`
 }
 
 // Cell is what is known of exchanges of a class that were sent to a target first.

@@ -66,8 +66,10 @@ func impossible(in, static *policy.Parameters, p *Proposal) (why string) {
 			return fmt.Sprintf("%s would be %v", c.Name, c.To)
 		case from != c.From:
 			return fmt.Sprintf("%s is %v and not %v any more", c.Name, from, c.From)
-		case isTTL(c.Name) && c.To == 0:
+		case notNone(c.Name) && c.To == 0:
 			return fmt.Sprintf("%s would be none", c.Name)
+		case c.To > mostOf(c.Name):
+			return fmt.Sprintf("%s would be %v, %v is the most", c.Name, c.To, mostOf(c.Name))
 		case isWeight(c.Name) && own == 0:
 			return fmt.Sprintf("%s is 0, and stays so", c.Name)
 		}

@@ -113,6 +113,10 @@ func (l *Loop) Change(s Settings, tuners ...Tuner) {
 
 // Observe takes an exchange in.
 func (l *Loop) Observe(x *window.Exchange) {
+	if x.Limited.Refused == window.ByGateway {
+		l.Collector.ObserveRefused(x)
+		return
+	}
 	if x.Target != "" { // else none was left
 		l.Collector.Observe(x)
 	}
@@ -375,5 +379,6 @@ func (e *RouteEvidence) clone() *RouteEvidence {
 	c.InForce.Targets, c.Static.Targets = maps.Clone(e.InForce.Targets), maps.Clone(e.Static.Targets)
 	c.Targets = append([]TargetEvidence(nil), e.Targets...)
 	c.Cache = e.Cache.clone()
+	c.Limits = e.Limits.clone()
 	return &c
 }

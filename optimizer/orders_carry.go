@@ -221,8 +221,13 @@ func (l *Loop) orderParameters(now time.Time, o *Order, d *Decision) error {
 		if !finite(o.Value) || o.Value < 0 {
 			return fmt.Errorf("%w: %s = %v: want a number that is not below 0", ErrOrder, o.Parameter, o.Value)
 		}
-		if o.Value == 0 && isTTL(o.Parameter) {
+		switch most := mostOf(o.Parameter); {
+		case o.Value == 0 && isSeconds(o.Parameter):
 			return fmt.Errorf("%w: %s = 0: want a number of seconds above 0", ErrOrder, o.Parameter)
+		case o.Value == 0 && notNone(o.Parameter):
+			return fmt.Errorf("%w: %s = 0: want a number above 0", ErrOrder, o.Parameter)
+		case o.Value > most:
+			return fmt.Errorf("%w: %s = %v: want at most %v", ErrOrder, o.Parameter, o.Value, most)
 		}
 		d.Changes = []Change{{o.Parameter, from, o.Value}}
 		next, err := apply(c.next, d.Changes)

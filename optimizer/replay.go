@@ -13,6 +13,7 @@ var registered = map[string]func(settings []byte) (Tuner, error){
 	Timeouts{}.Name(): read[Timeouts],
 	Budget{}.Name():   read[Budget],
 	Caching{}.Name():  read[Caching],
+	Limits{}.Name():   read[Limits],
 }
 
 func read[T Tuner](settings []byte) (Tuner, error) {

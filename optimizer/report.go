@@ -27,6 +27,7 @@ func Report(became []Decision, zone *time.Location) string {
 	r.why()
 	r.evidence()
 	r.cache()
+	r.limits()
 	r.changes()
 	r.guard()
 	r.end()
@@ -133,7 +134,7 @@ func (r *report) why() {
 // evidence is what was known of each target and class, with its share of the class before and after.
 func (r *report) evidence() {
 	e := r.whole.Evidence
-	if e == nil || r.whole.Tuner == (Caching{}).Name() {
+	if e == nil || r.whole.Tuner == (Caching{}).Name() || r.whole.Tuner == (Limits{}).Name() {
 		return
 	}
 	next, err := apply(e.InForce, r.whole.Changes)

@@ -67,6 +67,7 @@ func (d *Decision) Sentence() string {
 func past(action string) (done string, known bool) {
 	verb, rest, _ := strings.Cut(action, " ")
 	done, known = map[string]string{
+		"reserve": "now reserves", "use": "now uses", "have": "now has",
 		"move": "moved", "begin": "began", "hedge": "now hedges", "give": "now gives", "repeat": "now repeats", "back": "went back", "keep": "now keeps", "leave": "now leaves",
 	}[verb]
 	return done + " " + rest, known

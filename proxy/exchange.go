@@ -72,6 +72,7 @@ type Exchange struct {
 	refusal limit.Refusal   // by the limit that has not
 	queued  time.Duration   // waited for room
 	used    admission.Usage // tokens of all attempts
+	limited limited
 
 	// route
 	route        *routeState // nil: straight to the provider that the path names

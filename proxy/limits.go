@@ -13,6 +13,7 @@ type limits struct {
 	rules []limit.Rule
 	named map[string]*config.Limit // by the name of the rule
 	spend bool                     // some are in money
+	sized bool                     // the length of answers makes a difference to some
 	waits admission.Options
 	lease time.Duration
 }
@@ -26,7 +27,9 @@ func newLimits(c *config.Config) limits {
 		r := ruleOf(&l)
 		all.rules, all.named[l.Name] = append(all.rules, r), &l
 		for i := range r.Limits {
-			all.spend = all.spend || r.Limits[i].Of == limit.Spend
+			of := r.Limits[i].Of
+			all.spend = all.spend || of == limit.Spend
+			all.sized = all.sized || of == limit.Spend || of == limit.Tokens || of == limit.OutputTokens
 		}
 	}
 	return all

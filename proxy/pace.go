@@ -77,6 +77,7 @@ func (x *Exchange) takeRoom(now time.Time) (r pacing.Refusal) {
 	var size pacing.Size
 	if x.pace.of.Sized() {
 		size = x.size()
+		x.limited.reserved = size.Output
 	}
 	terms := x.terms()
 	if x.pace.turn, r = x.pace.of.Try(now, &terms, size); r.Retry > 0 {
@@ -110,6 +111,7 @@ func (x *Exchange) findRoom(choice pick.Choice) error {
 			x.aim(next)
 			x.pace.of = x.paceFor(now)
 		}
+		x.limited.lacks(&r)
 		err := x.waitForRoom(now)
 		if err == nil {
 			x.claim(time.Now())
@@ -122,6 +124,7 @@ func (x *Exchange) findRoom(choice pick.Choice) error {
 		if choice, ok = x.walk.Refused(now, pick.Draw()); !ok {
 			return err
 		}
+		x.limited.refused = window.NotRefused // not yet
 	}
 }
 
@@ -155,6 +158,7 @@ func (x *Exchange) waitForRoom(now time.Time) error {
 	if pace == nil { // it has come out of use meanwhile
 		return nil
 	}
+	x.countHeld(now)
 	ask := pacing.Ask{Terms: x.terms(), Size: x.size(), Caller: x.who, Priority: x.priority(), Draw: rand.Float64()}
 	if x.cache.result == cacheRefresh {
 		ask.Priority = refreshPriority
@@ -182,6 +186,7 @@ func (x *Exchange) waitForRoom(now time.Time) error {
 	x.p.gate.Cancel(&x.pace.pass)
 	m.pacedOut.Inc()
 	x.retryAfter = refusal.Retry
+	x.limited.refuse(window.ByProvider, refusal.Retry)
 	if refusal.Full {
 		return fail(&routeSaturated, nil)
 	}
@@ -198,6 +203,9 @@ func (x *Exchange) endTurn(now time.Time, o *window.Observation) {
 	tokens := int64(0)
 	if !o.Estimated {
 		tokens = x.usage.InputTotal() + x.usage.OutputTotal()
+	}
+	if !x.attempt.sent.IsZero() {
+		x.countPaced()
 	}
 	sign, ttft := x.crowding(o)
 	x.pace.of.End(now, &x.pace.turn, !x.attempt.sent.IsZero(), sign, ttft, tokens)

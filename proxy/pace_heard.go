@@ -66,6 +66,7 @@ func (x *Exchange) limitsRefused() {
 	if !x.unpaid() {
 		verdict = limit.Limited
 		x.target.metrics.limited.Inc()
+		x.countLimited(now)
 		said := false
 		if h != nil {
 			after, said = h.RetryAfter(now)

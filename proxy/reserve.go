@@ -20,6 +20,7 @@ func (p *Proxy) reserve(x *Exchange, r *routeState) error {
 	pass, refusal := p.gate.TryEnter(&q)
 	delay := pass.Delay()
 	if refusal.Refused() {
+		x.limited.met(&refusal)
 		q.Again = true
 		var err error
 		if pass, delay, refusal, err = p.queue(x, q); err != nil {
@@ -27,6 +28,8 @@ func (p *Proxy) reserve(x *Exchange, r *routeState) error {
 		}
 	}
 	if refusal.Refused() {
+		x.limited.refuse(window.ByGateway, refusal.Retry)
+		x.limited.route = r
 		x.refusal, x.retryAfter = refusal, refusal.Retry
 		return fail(kindOfRefusal(&refusal), nil)
 	}
@@ -46,7 +49,7 @@ func (p *Proxy) queue(x *Exchange, q limit.Request) (pass admission.Pass, delay 
 	start := time.Now()
 	ctx, release := x.client.tether.Attend(time.Time{})
 	defer release()
-	pass, delay, refusal, err = p.gate.Enter(ctx, &q, x.priority())
+	pass, delay, refusal, err = p.gate.EnterWithin(ctx, &q, x.priority(), secondsOr(x.limited.tuned.Wait, 0))
 	took := time.Since(start)
 	x.waited, x.queued = x.waited+took, x.queued+took
 	return pass, delay, refusal, err
@@ -60,6 +63,9 @@ func (x *Exchange) need(r *routeState) limit.Request {
 		q.Route = r.id
 	}
 	q.Input, q.Output = x.thought(q.Route)
+	if x.settings.limits.sized {
+		x.limited.reserved = q.Output
+	}
 	if x.settings.limits.spend && x.metered() {
 		q.Cost = int64(x.dearest(r, q.Input, q.Output))
 	}
@@ -73,7 +79,7 @@ func (x *Exchange) thought(route limit.ID) (input, output int64) {
 	}
 	input = x.p.estimates.Input(limit.NameOf(x.request.Model), int64(x.bodyLen))
 	if x.operation != provider.Embeddings {
-		output = x.p.estimates.Output(route, int(x.class), x.request.MaxOutput)
+		output = x.scaled(x.p.estimates.Output(route, int(x.class), x.request.MaxOutput))
 	}
 	return input, output
 }

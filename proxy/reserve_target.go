@@ -14,6 +14,9 @@ import (
 func (x *Exchange) targetNeed() limit.Request {
 	q := limit.Request{Caller: x.who, Route: x.routeID(), Target: x.target.id, Part: limit.Attempt}
 	q.Input, q.Output = x.thought(q.Route)
+	if x.settings.limits.sized {
+		x.limited.reserved = q.Output
+	}
 	if x.settings.limits.spend && x.price != nil {
 		rates := x.price.Rates(x.tier, q.Input)
 		q.Cost = int64(costOf(&provider.Usage{Input: q.Input, Output: q.Output}, &rates))
@@ -46,6 +49,9 @@ func (x *Exchange) waitForTarget() error {
 	if !x.p.gate.Rules(limit.Attempt) || x.pace.pass.Held() {
 		return nil
 	}
+	if x.refusal.Refused() {
+		x.limited.met(&x.refusal)
+	}
 	pass, delay, refusal, err := x.p.queue(x, x.targetNeed())
 	x.refusal = refusal
 	switch {
@@ -53,6 +59,7 @@ func (x *Exchange) waitForTarget() error {
 		return x.cutError()
 	case refusal.Refused():
 		x.retryAfter = refusal.Retry
+		x.limited.refuse(window.ByTarget, refusal.Retry)
 		return fail(kindOfRefusal(&refusal), nil)
 	}
 	x.pace.pass = pass

@@ -53,6 +53,7 @@ type routeTarget struct {
 	prices     config.TargetPrice
 	picks      [pick.Whys]atomic.Uint64    // by pick.Why
 	pace       atomic.Pointer[pacing.Pace] // of the last attempt
+	paced      pacedCounts
 }
 
 // glob is a name with * for any run of characters.
@@ -280,8 +281,9 @@ func routePolicies(c *config.Config) map[string]policy.Route {
 			}
 		}
 		for target, t := range r.Targets {
-			p.Targets[target] = policy.Target{Weights: [policy.Classes]float64{t.Weight, t.Weight, t.Weight}}
+			p.Targets[target] = policy.Target{Weights: [policy.Classes]float64{t.Weight, t.Weight, t.Weight}, Pace: paceShareOf(c, &t)}
 		}
+		p.Limits = limitsPolicy(c, &r)
 		out[name] = policy.Route{Parameters: p}
 	}
 	return out

@@ -44,7 +44,9 @@ func (x *Exchange) classify(r *routeState) {
 	}
 	x.classified = true
 	x.class = r.classOf(int64(x.bodyLen)/defaultBytesPerToken, x.request.MaxOutput)
-	x.arm = x.armOf(x.policy.Routes[r.name])
+	tuned := x.policy.Routes[r.name]
+	x.arm = x.armOf(tuned)
+	x.limited.tuned = tuned.Of(x.arm).Limits
 }
 
 // queryFor is what the choice of a target depends on.
@@ -136,8 +138,10 @@ func (x *Exchange) aim(c pick.Choice) {
 		}
 	}
 	x.limits = x.limitsOf(x.provider.name)
-	q := x.walk.Query()
-	if learned := c.Target.FirstByte(q, x.paramsOf(r.name).FirstByteFactor); learned > 0 {
+	q, params := x.walk.Query(), x.paramsOf(r.name)
+	x.limits.Pacing.Share = orElse(params.Targets[c.Target.Name()].Pace, x.limits.Pacing.Share)
+	x.limits.Pacing.MaxWait = secondsOr(x.limited.tuned.PaceWait, x.limits.Pacing.MaxWait)
+	if learned := c.Target.FirstByte(q, params.FirstByteFactor); learned > 0 {
 		x.boundFirstByte(learned)
 	}
 	x.boundFirstByte(x.firstByte)

@@ -32,7 +32,38 @@ type Exchange struct {
 	LostNanoUSD   int64         // of it, for attempts that lost against another one beside them
 	Wait          time.Duration // from the exchange's start to its first content, or to the answer's end where that was no stream; 0: there was none
 	PerToken      time.Duration // time per output token of the attempt that served, where that was the first; 0: not known
+	Limited       Limited
 }
+
+// Limited is what limits have done to an exchange.
+type Limited struct {
+	Queued   time.Duration // waited for room in limits of the gateway, where it had Met one
+	Paced    time.Duration // waited for room in those of providers
+	Short    time.Duration // one that was refused might have had room after so much longer; 0: not known
+	Reserved int32         // output tokens that were reserved for an answer that is whole; 0: none were
+	Met      uint8         // what there was no room for at first in limits of the gateway, as bits in the order of limit.Dimension
+	Lacked   uint8         // the same of providers
+	Refused  Refusal       // it was
+}
+
+// Bits of Limited.Met and Limited.Lacked for which it matters how long answers are.
+const (
+	MetOutput uint8 = 1 << (iota + 2) // output tokens
+	MetTokens                         // input and output tokens together
+	_                                 // at a time
+	MetSpend                          // money
+)
+
+// Refusal is who had no room for an exchange that was refused.
+type Refusal uint8
+
+// The refusals.
+const (
+	NotRefused Refusal = iota
+	ByGateway          // before anything was chosen: no target has a part in it
+	ByTarget           // by a limit of the gateway for its target
+	ByProvider         // by what is known of its provider's limits
+)
 
 // Ring is a bounded buffer of exchanges that loses what nobody fetches in time, and never makes a writer wait. It is safe for concurrent use.
 type Ring struct {
@@ -42,7 +73,7 @@ type Ring struct {
 
 const (
 	ringShards = 4
-	// ringSlots is what a shard holds: together 8,192 exchanges, 1.3 MB, and as much again while they are fetched.
+	// ringSlots is what a shard holds: together 8,192 exchanges, 1.4 MB, and as much again while they are fetched.
 	ringSlots = 2048
 )
 

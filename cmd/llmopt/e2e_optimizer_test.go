@@ -118,7 +118,7 @@ func TestE2E_OptimizerTunesAndRemembers(t *testing.T) {
 		t.Fatalf("%d exchanges failed", bad)
 	}
 	want(t, "run", g.cli(0, "optimizer", "run"), `d1 +\d\d:\d\d:\d\d chat moved \d+ % of the light exchanges from b to a: the cheapest mix within the objective \(part of the cost that is saved 0\.\d+ > 0\.01\); expected cost −\d+ %`)
-	want(t, "status", g.cli(0, "optimizer"), `chat +budget recommend, caching recommend, routing auto, timeouts recommend +20 % +weights/a/light 1 → 1\.5`)
+	want(t, "status", g.cli(0, "optimizer"), `chat +budget recommend, caching recommend, limits recommend, routing auto, timeouts recommend +20 % +weights/a/light 1 → 1\.5`)
 	if bad := g.converse(160); bad > 0 {
 		t.Fatalf("%d exchanges failed", bad)
 	}

@@ -54,12 +54,19 @@ func (p *plant) Known(now time.Time) (all []optimizer.Known) {
 			_, k.Refused = target.Route().Repeats()
 			s := target.Status(now).State
 			k.Targets = append(k.Targets, optimizer.KnownTarget{
-				Name: t.Name, Available: s == pick.Healthy || s == pick.Paced || s == pick.Full || s == pick.RateLimit, Returning: s == pick.SlowStart, Quality: float64(t.Quality), Price: p.priceOf(&t),
+				Paced: p.paced(r.Name, t.Name),
+				Name:  t.Name, Available: s == pick.Healthy || s == pick.Paced || s == pick.Full || s == pick.RateLimit, Returning: s == pick.SlowStart, Quality: float64(t.Quality), Price: p.priceOf(&t),
 			})
 		}
 		all = append(all, k)
 	}
 	return all
+}
+
+// paced is how attempts at a target have fared with its provider's limits.
+func (p *plant) paced(route, target string) optimizer.KnownPace {
+	c, _ := p.g.proxy.Paced(route, target)
+	return optimizer.KnownPace(c)
 }
 
 // priceOf is what settings and price list state of a target's price. It is none where clients name the model.
@@ -254,16 +261,16 @@ func optimizerOf(c *config.Config) runner.Config {
 		MinShare: float64(o.Routing.MinShare), MaxShare: float64(o.Routing.MaxShare), Confidence: float64(o.Routing.Confidence),
 		MinCount: float64(o.Routing.MinCount), MinSaving: float64(o.Routing.MinSaving),
 	}
-	timeouts, budget, caching := optimizer.DefaultTimeouts, optimizer.DefaultBudget, optimizer.DefaultCaching
+	timeouts, budget, caching, limits := optimizer.DefaultTimeouts, optimizer.DefaultBudget, optimizer.DefaultCaching, optimizer.DefaultLimits
 	caching.MinTTL, caching.MaxTTL = o.Caching.MinTTL, o.Caching.MaxTTL
 	caching.MaxStale, caching.StaleCost = float64(o.Caching.MaxStale), o.Caching.StaleCost
 	r := runner.Config{
-		Enabled: o.Enabled, Deadline: o.Deadline, Tuners: []optimizer.Tuner{routing, timeouts, budget, caching},
+		Enabled: o.Enabled, Deadline: o.Deadline, Tuners: []optimizer.Tuner{routing, timeouts, budget, caching, limits},
 		Settings: optimizer.Settings{
 			Bounds: bounds, Trials: trials, Holdback: float64(o.Holdback),
 			Modes: map[string]optimizer.Mode{
 				routing.Name(): modeOf(o.Routing.Mode), timeouts.Name(): modeOf(o.Timeouts.Mode), budget.Name(): modeOf(o.Budget.Mode),
-				caching.Name(): modeOf(o.Caching.Mode),
+				caching.Name(): modeOf(o.Caching.Mode), limits.Name(): modeOf(o.Limits.Mode),
 			},
 			Routes: map[string]map[string]optimizer.Mode{},
 		},
@@ -272,7 +279,7 @@ func optimizerOf(c *config.Config) runner.Config {
 		own := map[string]optimizer.Mode{}
 		for tuner, mode := range map[string]string{
 			routing.Name(): route.Optimizer.Routing, timeouts.Name(): route.Optimizer.Timeouts, budget.Name(): route.Optimizer.Budget,
-			caching.Name(): route.Optimizer.Caching,
+			caching.Name(): route.Optimizer.Caching, limits.Name(): route.Optimizer.Limits,
 		} {
 			if mode != "" {
 				own[tuner] = modeOf(mode)

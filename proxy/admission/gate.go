@@ -95,12 +95,21 @@ func (g *Gate) Waiting() int64 { return g.waiting.Load() }
 // Enter lets a request in, at once or after a wait of as long as the options allow, or refuses it. ctx ends the wait, with an error then. delay is how long the request
 // has to be held back yet: limits space requests out, and those that waited do not all start at once. What was let in has to Leave.
 func (g *Gate) Enter(ctx context.Context, q *limit.Request, priority int) (p Pass, delay time.Duration, refusal limit.Refusal, err error) {
+	return g.EnterWithin(ctx, q, priority, 0)
+}
+
+// EnterWithin is Enter for a request that may wait for so long; 0: as long as the options allow. Where these have nobody wait, it does not either.
+func (g *Gate) EnterWithin(ctx context.Context, q *limit.Request, priority int, most time.Duration) (p Pass, delay time.Duration, refusal limit.Refusal, err error) {
 	p, refusal = g.TryEnter(q)
 	if !refusal.Refused() {
 		return p, p.lease.Delay, refusal, nil
 	}
-	if o := g.options.Load(); !refusal.Never && o.MaxWait > 0 && (refusal.Retry <= o.MaxWait || !exact(&refusal)) {
-		p, delay, refusal, err = g.wait(ctx, q, priority, o, refusal)
+	o := g.options.Load()
+	if most <= 0 || o.MaxWait <= 0 {
+		most = o.MaxWait
+	}
+	if !refusal.Never && most > 0 && (refusal.Retry <= most || !exact(&refusal)) {
+		p, delay, refusal, err = g.wait(ctx, q, priority, most, refusal)
 	}
 	if refusal.Refused() {
 		g.mu.Lock()

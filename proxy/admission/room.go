@@ -29,13 +29,14 @@ type candidate struct {
 const longestLook = 250 * time.Millisecond
 
 // wait has a request wait for the limit that has refused it.
-func (g *Gate) wait(ctx context.Context, q *limit.Request, priority int, o *Options, refusal limit.Refusal) (p Pass, delay time.Duration, _ limit.Refusal, err error) {
+func (g *Gate) wait(ctx context.Context, q *limit.Request, priority int, most time.Duration, refusal limit.Refusal) (p Pass, delay time.Duration, _ limit.Refusal, err error) {
+	o := g.options.Load()
 	again := *q
 	again.Again = true
 	c := &candidate{request: &again, refusal: refusal}
 	now := time.Now()
-	ticket := &limit.Ticket{Caller: q.Caller, Priority: priority, Cost: max(q.Input+q.Output, 1), Deadline: now.Add(o.MaxWait), Draw: draw(), For: c}
-	r, w := g.join(now, ticket, &refusal, o)
+	ticket := &limit.Ticket{Caller: q.Caller, Priority: priority, Cost: max(q.Input+q.Output, 1), Deadline: now.Add(most), Draw: draw(), For: c}
+	r, w := g.join(now, ticket, &refusal, o, most)
 	if w == nil {
 		g.Crowded.Add(1)
 		return p, 0, refusal, nil
@@ -46,7 +47,7 @@ func (g *Gate) wait(ctx context.Context, q *limit.Request, priority int, o *Opti
 			o.Waited(time.Since(now))
 		}
 	}()
-	timer := time.NewTimer(o.MaxWait)
+	timer := time.NewTimer(most)
 	defer timer.Stop()
 	var grant limit.Grant
 	select {
@@ -89,8 +90,9 @@ func (r *room) nudge() {
 	}
 }
 
-// join puts a ticket into the room of the limit in the way, which is made where nobody waits for it yet. The waiter is nil where it is of no use.
-func (g *Gate) join(now time.Time, t *limit.Ticket, refusal *limit.Refusal, o *Options) (*room, *limit.Waiter) {
+// join puts a ticket into the room of the limit in the way, which is made where nobody waits for it yet: no more work waits there than can be done in the longest wait of who came
+// first. The waiter is nil where it is of no use.
+func (g *Gate) join(now time.Time, t *limit.Ticket, refusal *limit.Refusal, o *Options, most time.Duration) (*room, *limit.Waiter) {
 	at := place{refusal.Rule, refusal.Caller, refusal.Route, refusal.Target, refusal.Shared}
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -98,7 +100,7 @@ func (g *Gate) join(now time.Time, t *limit.Ticket, refusal *limit.Refusal, o *O
 	if r == nil {
 		work := o.Work
 		if work <= 0 {
-			work = o.MaxWait
+			work = most
 		}
 		r = &room{
 			at: at, queue: limit.NewQueue(now, limit.QueueOptions{Work: work, Waiters: o.Waiters, Jitter: max(o.Jitter, 1)}),

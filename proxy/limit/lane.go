@@ -79,7 +79,9 @@ func (l *lane) read(at int64, r *Reading, v view, s *Sent, flying int64) {
 // usable tells that the lane is to be followed.
 func (l *lane) usable(at int64) bool { return l.trust.trusted() && !l.use.suspended(at) }
 
-// left is what can be sent before the reset, and how long that is away. sum is what was sent so far, and share the part of the limit that is used.
+// left is what can be sent before the reset, and how long that is away. sum is what was sent so far, and share the part of the limit that is used. What DefaultShare leaves is a
+// margin for what is under way: less and less of it is kept towards the reset, as nobody has anything of what is left then. What a lower share leaves besides is kept to the end:
+// it is others', or the provider does not really allow it.
 func (l *lane) left(at, sum int64, share float64) (left, reset float64) {
 	if at >= l.reset { // whole again, whether or not somebody has told
 		l.view = view{at: at, limit: l.limit, remaining: l.limit, reset: at + max(l.span, shortest)}
@@ -90,7 +92,8 @@ func (l *lane) left(at, sum int64, share float64) (left, reset float64) {
 		left = min(left+float64(l.limit-l.remaining)*float64(at-l.at)/float64(whole), float64(l.limit))
 	}
 	reset = float64(max(l.reset-at, shortest))
-	return left - (1-share)*float64(l.limit)*min(reset/float64(max(l.span, 1)), 1), reset
+	spare := (1-max(share, DefaultShare))*min(reset/float64(max(l.span, 1)), 1) + max(DefaultShare-share, 0)
+	return left - spare*float64(l.limit), reset
 }
 
 // empty is how long it takes until something is left again; 0: there is.

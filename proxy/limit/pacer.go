@@ -58,7 +58,11 @@ type Sent struct {
 	at      int64
 	amounts [Tokens + 1]int64
 	sum     [Tokens + 1]int64 // of all up to it
+	lacks   Dimension
 }
+
+// Lacks is what there was no room for, of an attempt that was not let through.
+func (s *Sent) Lacks() Dimension { return s.lacks }
 
 // Take lets an attempt of so many tokens through, or says how long it has to wait before it may ask again. What was let through has to be told of by Answered or Dropped.
 func (p *Pacer) Take(now time.Time, input, output int64) (s Sent, wait time.Duration) {
@@ -72,14 +76,18 @@ func (p *Pacer) Take(now time.Time, input, output int64) (s Sent, wait time.Dura
 	for i := range p.n {
 		if l := &p.lanes[i]; l.usable(at) {
 			told = told || l.of == Requests
-			wait = max(wait, l.wait(at, p.sum[l.of], a[l.of], p.shared()))
+			if longer := l.wait(at, p.sum[l.of], a[l.of], p.shared()); longer > wait {
+				wait, s.lacks = longer, l.of
+			}
 		}
 	}
 	if !told {
-		wait = max(wait, p.trial.wait(at))
+		if longer := p.trial.wait(at); longer > wait {
+			wait, s.lacks = longer, Requests
+		}
 	}
 	if wait > 0 {
-		return Sent{}, wait
+		return s, wait
 	}
 	p.serial++
 	s.serial, s.at = p.serial, at
@@ -218,6 +226,7 @@ func (p *Pacer) RetryIn(now time.Time) time.Duration {
 // PacerState is what a pacer knows, to be shown.
 type PacerState struct {
 	Trusted bool          // the provider's own numbers for requests are followed
+	Follows bool          // any of its numbers are
 	Rate    float64       // requests a second that are sent at most now, by those numbers or found by trial; 0: no bound was met
 	Paused  time.Duration // that the provider wants to be left alone for
 	Flying  int64         // attempts without an answer yet
@@ -231,7 +240,9 @@ func (p *Pacer) State(now time.Time) PacerState {
 	st := PacerState{Rate: p.trial.rate, Paused: max(time.Duration(p.paused-at), 0), Flying: p.sum[Requests] - p.done[Requests]}
 	slowest := math.Inf(1)
 	for i := range p.n {
-		if l := &p.lanes[i]; l.of == Requests && l.usable(at) {
+		l := &p.lanes[i]
+		usable := l.usable(at)
+		if st.Follows = st.Follows || usable; usable && l.of == Requests {
 			left, reset := l.left(at, p.sum[l.of], p.shared())
 			slowest = min(slowest, max(left, 0)/reset*float64(time.Second))
 			st.Trusted, st.Rate = true, slowest

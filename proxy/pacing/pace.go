@@ -18,7 +18,8 @@ type Pace struct {
 
 	crowd   atomic.Pointer[limit.Concurrency] // nil: that was never asked for
 	waiting atomic.Int32
-	last    atomic.Int64 // nanoseconds that the last attempt that was held back had to wait
+	last    atomic.Int64  // nanoseconds that the last attempt that was held back had to wait
+	lacks   atomic.Uint32 // what there was no room for then
 
 	mu    sync.Mutex // of what follows
 	queue *limit.Queue
@@ -80,8 +81,9 @@ func (t *Turn) Held() bool { return t.state != 0 }
 
 // Refusal is why an attempt was not let through.
 type Refusal struct {
-	Retry time.Duration // when it may ask again, as far as that is known
-	Full  bool          // as many as suit the target are under way
+	Retry time.Duration   // when it may ask again, as far as that is known
+	Full  bool            // as many as suit the target are under way
+	Lacks limit.Dimension // what there is no room for, unless it is Full
 }
 
 // crowdLook is after how long it is looked again whether there is room beside those under way; each that ends tells, too.
@@ -91,14 +93,18 @@ const crowdLook = 10 * time.Millisecond
 func (p *Pace) Try(now time.Time, terms *Terms, s Size) (Turn, Refusal) {
 	p.used.now(int64(now.Sub(p.epoch)))
 	if n := p.waiting.Load(); n > 0 {
-		return Turn{}, Refusal{Retry: p.behind(n)}
+		return Turn{}, Refusal{Retry: p.behind(n), Lacks: p.lacking()}
 	}
 	t, r := p.take(now, terms, s)
 	if r.Retry > 0 {
 		p.last.Store(int64(r.Retry))
+		p.lacks.Store(uint32(r.Lacks))
 	}
 	return t, r
 }
+
+// lacking is what there was no room for when an attempt was last held back.
+func (p *Pace) lacking() limit.Dimension { return limit.Dimension(p.lacks.Load()) } //nolint:gosec // one was stored
 
 // behind is how long it takes until so many have been let through.
 func (p *Pace) behind(n int32) time.Duration {
@@ -110,7 +116,7 @@ func (p *Pace) take(now time.Time, terms *Terms, s Size) (t Turn, r Refusal) {
 		c := p.crowdOf(terms)
 		start, ok := c.Begin()
 		if !ok {
-			return t, Refusal{crowdLook, true}
+			return t, Refusal{Retry: crowdLook, Full: true, Lacks: limit.Concurrent}
 		}
 		t.start, t.state = start, crowded
 	}
@@ -120,7 +126,7 @@ func (p *Pace) take(now time.Time, terms *Terms, s Size) (t Turn, r Refusal) {
 		if t.state != 0 {
 			p.crowd.Load().End(t.start, limit.NoMatter, 0)
 		}
-		return Turn{}, Refusal{Retry: wait}
+		return Turn{}, Refusal{Retry: wait, Lacks: sent.Lacks()}
 	}
 	t.sent, t.state = sent, t.state|open
 	return t, r
@@ -200,6 +206,9 @@ func (p *Pace) State(now time.Time) (s State) {
 	}
 	return s
 }
+
+// Follows tells whether any limit that the provider tells of is kept to now.
+func (p *Pace) Follows(now time.Time) bool { return p.pacer.State(now).Follows }
 
 // Trusted tells whether what the provider says of its limits is followed now.
 func (p *Pace) Trusted(now time.Time) bool { return p.pacer.State(now).Trusted }

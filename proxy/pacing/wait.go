@@ -79,7 +79,7 @@ func (p *Pace) hopeless(now time.Time, a *Ask) (r Refusal) {
 
 // refused says when to come again.
 func (p *Pace) refused(now time.Time, c *candidate) Refusal {
-	return Refusal{max(p.pacer.RetryIn(now), p.behind(p.waiting.Load())), c.refusal.Full}
+	return Refusal{Retry: max(p.pacer.RetryIn(now), p.behind(p.waiting.Load())), Full: c.refusal.Full, Lacks: p.lacking()}
 }
 
 // join puts a ticket into the queue, which is made where nobody waits yet. The waiter is nil where it is of no use.
@@ -132,6 +132,7 @@ func (p *Pace) hand(queue *limit.Queue) (next time.Duration) {
 		if refusal.Retry > 0 {
 			next, c.refusal = refusal.Retry, refusal
 			p.last.Store(int64(refusal.Retry))
+			p.lacks.Store(uint32(refusal.Lacks))
 			return limit.Stop
 		}
 		c.turn = turn

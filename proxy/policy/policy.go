@@ -37,6 +37,7 @@ type Parameters struct {
 	FirstByteFactor float64           `json:"first_byte_factor"` // times a target's 99th percentile, until an attempt is given up; 0: never
 	HedgeShare      float64           `json:"hedge_share"`       // of exchanges and of their cost; 0: no hedging
 	Cache           Cache             `json:"cache,omitzero"`
+	Limits          Limits            `json:"limits,omitzero"`
 }
 
 // Cache holds the parameters of a route's answers in the cache. The zero value leaves all to the configuration.
@@ -46,9 +47,17 @@ type Cache struct {
 	Share float64          `json:"share"` // of the memory for answers, that the route's may occupy; 0: any
 }
 
+// Limits holds the parameters of how a route's exchanges keep to the limits that they are under. The zero value leaves all to the configuration.
+type Limits struct {
+	Output   float64 `json:"output"`      // times the output tokens that an answer is thought not to exceed, which are reserved; 0: 1
+	Wait     float64 `json:"wait_s"`      // seconds that a request over a limit of the gateway may wait; 0: as configured
+	PaceWait float64 `json:"pace_wait_s"` // seconds that a request may wait for room in the limits of providers; 0: as configured
+}
+
 // Target holds the parameters of one target of a route.
 type Target struct {
-	Weights [Classes]float64 `json:"weights"` // its part of the traffic by class, relative to the others'; 0 stays 0
+	Weights [Classes]float64 `json:"weights"`        // its part of the traffic by class, relative to the others'; 0 stays 0
+	Pace    float64          `json:"pace,omitempty"` // share of the limits that its provider tells of, which is used; 0: as configured
 }
 
 // Provider holds the parameters of one provider, by its name in the configuration.

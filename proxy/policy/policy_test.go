@@ -65,8 +65,8 @@ func TestHolder_Resume(t *testing.T) {
 func TestSnapshot_Stored(t *testing.T) {
 	t.Parallel()
 	routes := map[string]Route{"r": {
-		Parameters: Parameters{map[string]Target{"t": {[Classes]float64{.5, .25, 0}}}, .2, 3, 0, Cache{[Classes]float64{60, 0, 1}, 2, .5}},
-		Static:     &Parameters{map[string]Target{"t": {[Classes]float64{1, 1, 1}}}, .1, 0, .03, Cache{}}, Holdback: .02,
+		Parameters: Parameters{map[string]Target{"t": {[Classes]float64{.5, .25, 0}, .95}}, .2, 3, 0, Cache{[Classes]float64{60, 0, 1}, 2, .5}, Limits{1.25, 2, 3}},
+		Static:     &Parameters{map[string]Target{"t": {[Classes]float64{1, 1, 1}, 0}}, .1, 0, .03, Cache{}, Limits{}}, Holdback: .02,
 		Canary: &Canary{Parameters{RetryShare: .3}, .05, 7},
 	}}
 	s := &Snapshot{5, map[string]Provider{"a": {Timeouts{1, 2, 3, time.Hour}, true, Pacing{.9, time.Second, 2, 10}}, "b": {}}, routes}
