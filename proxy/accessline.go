@@ -24,7 +24,7 @@ func (l *AccessLog) exchange(x *Exchange, now time.Time, o window.Outcome) {
 		b = logText(b, "caller_name", x.known.name)
 	}
 	b = logHash(b, "session", x.session)
-	if x.target != nil || x.cache.result.answers() {
+	if x.target != nil || x.cache.result.answers() || x.refusal.Refused() {
 		b = logText(b, "route", x.routeName())
 		b = logText(b, "class", x.class.String())
 		b = logText(b, "arm", x.arm.String())

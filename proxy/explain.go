@@ -78,7 +78,7 @@ func (p *Proxy) Explain(q Question) (*Answer, error) {
 	x.sessionName = header[sessionHeader]
 	for _, name := range credentialHeaders {
 		if v := header[name]; len(x.credential) == 0 {
-			x.credential = bytes.TrimPrefix(v, []byte("Bearer "))
+			x.credential = withoutScheme(v)
 		}
 	}
 	if err := x.resolve(&headerFacts{anthropicVersion: header["anthropic-version"] != nil, googAPIKey: header["x-goog-api-key"] != nil}); err != nil {

@@ -65,6 +65,7 @@ func (x *Exchange) hold() error {
 		piece, err := x.next()
 		x.held = append(x.held, piece...)
 		x.meter.Write(piece)
+		x.keepPasses(x.lastRead)
 		switch {
 		case errors.Is(err, io.EOF):
 			x.meter.Close()
@@ -137,6 +138,7 @@ func (x *Exchange) releaseConn() {
 func (p *Proxy) respond(ctx *fasthttp.RequestCtx, x *Exchange) {
 	if !x.streamed {
 		x.account()
+		x.settleEarly()
 	}
 	x.tellFollowers()
 	now := time.Now()
