@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"io"
 	"net"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -56,7 +55,7 @@ func slow(t *testing.T, p *pacing.Pace, rate float64) {
 func TestPacing_ClientLeaves(t *testing.T) {
 	t.Parallel()
 	s := &strict{rate: 1e6}
-	g, c := slowed(t, s, 20)
+	g, c := slowed(t, s, 8)
 	pace := g.onlyPace()
 	s.begin()
 	var conns []net.Conn
@@ -86,8 +85,11 @@ func TestPacing_ClientLeaves(t *testing.T) {
 func TestPacing_ReloadAndOutage(t *testing.T) {
 	t.Parallel()
 	s := &strict{rate: 1e6}
-	g, c := slowed(t, s, 20)
-	cfg := pacedRoute(strings.TrimSuffix(g.p.settings.Load().providers["a"].config.BaseURL, "/v1"))
+	cfg := pacedRoute(newStrict(t, s))
+	a := cfg.Providers["a"]
+	a.Pacing.MaxWait = 20 * time.Second
+	cfg.Providers["a"] = a
+	g, c := slowedWith(t, cfg, 20)
 	pace := g.onlyPace()
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -105,10 +107,10 @@ func TestPacing_ReloadAndOutage(t *testing.T) {
 	}
 	crowd(20)
 	eventually(t, "they wait", func() bool { return pace.State(time.Now()).Waiting > 10 })
-	r := cfg.Routes["r"]
+	next, r := *cfg, cfg.Routes["r"]
 	r.Attempts = 2
-	cfg.Routes["r"] = r
-	commit, err := g.p.Prepare(cfg)
+	next.Routes = map[string]config.Route{"r": r}
+	commit, err := g.p.Prepare(&next)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +160,7 @@ func TestPacing_Shutdown(t *testing.T) {
 // Callers take turns: one that asks for much does not keep another waiting.
 func TestPacing_Fair(t *testing.T) {
 	t.Parallel()
-	g, c := slowed(t, &strict{rate: 1e6}, 50)
+	g, c := slowed(t, &strict{rate: 1e6}, 30)
 	pace := g.onlyPace()
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -166,9 +168,11 @@ func TestPacing_Fair(t *testing.T) {
 		wg.Go(func() { _, _, _ = c.ask("sk-many", "m") })
 	}
 	eventually(t, "they wait", func() bool { return pace.State(time.Now()).Waiting > 40 })
-	before := time.Now()
-	if resp, body := c.mustAsk(t, "sk-few", "m"); resp.StatusCode != 200 || time.Since(before) > 500*time.Millisecond {
-		t.Errorf("%d %s after %v", resp.StatusCode, body, time.Since(before))
+	if resp, body := c.mustAsk(t, "sk-few", "m"); resp.StatusCode != 200 {
+		t.Errorf("%d %s", resp.StatusCode, body)
+	}
+	if n := pace.State(time.Now()).Waiting; n < 15 {
+		t.Errorf("it came after all but %d", n)
 	}
 }
 
