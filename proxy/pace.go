@@ -205,15 +205,13 @@ func (x *Exchange) waitForRoom(now time.Time) error {
 func (x *Exchange) endTurn(now time.Time, o *window.Observation) {
 	x.forgetHeard()
 	x.leaveTarget(o)
+	x.countPaced()
 	if !x.pace.turn.Held() {
 		return
 	}
 	tokens := int64(0)
 	if !o.Estimated {
 		tokens = x.usage.InputTotal() + x.usage.OutputTotal()
-	}
-	if !x.attempt.sent.IsZero() {
-		x.countPaced()
 	}
 	sign, ttft := x.crowding(o)
 	x.pace.of.End(now, &x.pace.turn, !x.attempt.sent.IsZero(), sign, ttft, tokens)

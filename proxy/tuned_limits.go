@@ -122,7 +122,7 @@ func (x *Exchange) pacedHere() *pacedCounts {
 
 // countPaced counts an attempt that was sent.
 func (x *Exchange) countPaced() {
-	if c := x.pacedHere(); c != nil {
+	if c := x.pacedHere(); c != nil && x.pace.of != nil && !x.attempt.sent.IsZero() {
 		c.attempts.Add(1)
 	}
 }
