@@ -77,7 +77,9 @@ func TestLimits_EachRule(t *testing.T) {
 	check("too little before", "", 0, "0.8 times the output that is expected has proved to be too little to reserve", func(e *RouteEvidence) { lacking(e); e.Limits.Output.TooLow = .8 })
 	check("as little as may be", "", 0, "as little output is reserved as may be", func(e *RouteEvidence) { lacking(e); e.InForce.Limits.Output = .25 })
 
-	limited := func(n float64) func(e *RouteEvidence) { return func(e *RouteEvidence) { e.Targets[0].Pace.Limited = n } }
+	limited := func(n float64) func(e *RouteEvidence) {
+		return func(e *RouteEvidence) { e.Targets[0].Pace.Limited = n }
+	}
 	check("429s though limits are kept to", "pace/a", .95, "use 95 % of the limits that a tells of in place of 97 %: requests are answered by 429 though what it tells is kept to", limited(10))
 	check("two are chance", "", 0, well, limited(2))
 	check("as little as may be", "", 0, "the provider of a refuses more than it tells, but as little of its limits is used as may be", func(e *RouteEvidence) {
@@ -98,7 +100,9 @@ func TestLimits_EachRule(t *testing.T) {
 
 	// Of those who wait for more than 1.33 s of 2 s, one part in 1 + .67/10 would have to get room; nearly none does.
 	vain := func(late, vain float64) func(e *RouteEvidence) {
-		return func(e *RouteEvidence) { e.Limits.Own = Waited{Exchanges: 1000, Granted: 300, Late: late, Refused: vain, Vain: vain} }
+		return func(e *RouteEvidence) {
+			e.Limits.Own = Waited{Exchanges: 1000, Granted: 300, Late: late, Refused: vain, Vain: vain}
+		}
 	}
 	check("waits in vain", "limit_wait", 1.33, "have requests over a limit wait for up to 1.33s in place of 2s: most that wait for longer do so in vain", vain(2, 300))
 	check("enough of them get room", "", 0, well, vain(60, 300))
