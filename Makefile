@@ -9,6 +9,7 @@ ARGS     ?=#     arguments of run and demo
 FUZZTIME ?= 20s# per fuzz target
 CRASH_ROUNDS ?= 100
 QUIET_DAYS ?= 100
+PACING   ?= 1m#  length of a phase of pacing
 SOAK     ?= 10m# length of the soak in check-long
 BENCH    ?= .#   which benchmarks
 COUNT    ?= 1#   runs of each benchmark
@@ -26,7 +27,7 @@ BUF  := bin/buf-$(BUF_VERSION)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run demo build test test-sdk race vet lint fmt fmt-check check check-long fuzz crash cache-keys cache-ratio soak scenarios bench compare compare-state compare-routes compare-optimizer compare-cache performance bench-stats simulate simulate-quiet calibrate calibration gate gate-record generate generate-check image clean
+.PHONY: help run demo build test test-sdk race vet lint fmt fmt-check check check-long fuzz crash cache-keys cache-ratio pacing soak scenarios bench compare compare-state compare-routes compare-optimizer compare-cache performance bench-stats simulate simulate-quiet calibrate calibration gate gate-record generate generate-check image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,7 +35,7 @@ help: ## list the targets
 run: build ## build and run the proxy (ARGS="--config llmopt.toml")
 	bin/llmopt serve $(ARGS)
 
-demo: build ## build, and play a day in two minutes: simulated providers, proxy, optimizer, load; needs no keys
+demo: build ## build, and play a day in two minutes: simulated providers, proxy, optimizer, cache, load; needs no keys
 	bin/llmopt demo $(ARGS)
 
 build: ## build bin/llmopt, static
@@ -79,6 +80,9 @@ cache-keys: ## ten million distinct keys through the cache in memory: what they 
 
 cache-ratio: ## what the cache in memory saves of Zipf laws and traces, beside the best that could be (OPTIMIZER_DATA=DIR for traces), some minutes
 	CACHE_RATIO=1 go test -count=1 -timeout 1h -run '^TestMemory_SavesWhatItCan' -v ./storage
+
+pacing: ## a hidden limit of a provider that goes 100, 60, 100 requests a second, over the wire: how much of it is used, and how much refused (PACING=1m a phase), twelve minutes
+	PACING=$(PACING) go test -count=1 -timeout 2h -run '^TestPacing_HiddenLimit' -v ./proxy
 
 soak: ## run the soak tests for SOAK under mixed load and faults
 	SOAK=$(SOAK) go test -count=1 -timeout 24h -run '^TestSoak' -v ./...

@@ -2,11 +2,9 @@ package config
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"reflect"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -46,11 +44,13 @@ type Limit struct {
 
 // Admission says how requests wait that are over a limit.
 type Admission struct {
-	MaxWait time.Duration `koanf:"max_wait" allow:"0s..1m"`     // of a request over a limit; 0: it is refused at once
-	Waiters int           `koanf:"waiters" allow:"1..100000"`   // requests that wait for one limit
-	Jitter  time.Duration `koanf:"jitter" allow:"0s..1s"`       // over which the starts of those are spread that waited
-	Lease   time.Duration `koanf:"lease" allow:"10s..24h"`      // after which what a request holds is free again, should it never end
-	Entries int           `koanf:"entries" allow:"8..10000000"` // callers, routes and targets that one limit keeps apart
+	MaxWait time.Duration `koanf:"max_wait" allow:"0s..1m"`                      // of a request over a limit; 0: it is refused at once
+	Waiters int           `koanf:"waiters" allow:"1..100000"`                    // requests that wait for one limit
+	Jitter  time.Duration `koanf:"jitter" allow:"0s..1s"`                        // over which the starts of those are spread that waited
+	Lease   time.Duration `koanf:"lease" allow:"10s..24h" reload:"restart"`      // after which what a request holds is free again, should it never end
+	Entries int           `koanf:"entries" allow:"8..10000000" reload:"restart"` // callers, routes and targets that one limit keeps apart
+
+	UnknownCallers string `koanf:"unknown_callers" allow:"serve, refuse"` // requests of callers without a name
 }
 
 var (
@@ -109,82 +109,4 @@ func (l *loader) buildLimits(c *Config, merged, callers, limits map[string]any) 
 		l.assign(reflect.ValueOf(&k).Elem(), over(merged["limit_defaults"], limits[name]), "limits."+name+".")
 		c.Limits[name] = k
 	}
-}
-
-// validateCallers checks what no single value of a caller shows.
-func (l *loader) validateCallers(c *Config) {
-	credentials := map[string]string{}
-	for _, k := range c.CallerList() {
-		at := "callers." + k.Name
-		switch {
-		case k.Credential.Empty() && len(k.Header) == 0 && !l.bad[at+".credential"]:
-			l.complain(at, "", "has neither a credential nor a header", "credential = \"env:NAME\", or header = { \"x-team\" = \"a\" }")
-		case !k.Credential.Empty() && len(k.Header) > 0:
-			l.complain(at+".header", "", "stands beside credential", "one of the two")
-		case !k.Credential.Empty():
-			if other := credentials[k.Credential.Reveal()]; other != "" {
-				l.complain(at+".credential", "", "that of callers."+other+" too", "each its own")
-			}
-			credentials[k.Credential.Reveal()] = k.Name
-		}
-		for name := range k.Header {
-			if !isToken(name) {
-				l.complain(at+".header."+name, "", "not a header's name", "")
-			}
-		}
-	}
-}
-
-// validateLimit checks what no single value of a limit shows.
-func (l *loader) validateLimit(c *Config, k *Limit) {
-	at := "limits." + k.Name
-	l.validateScope(at+".caller", k.Caller, slices.Sorted(maps.Keys(c.Callers)))
-	l.validateScope(at+".route", k.Route, append(slices.Sorted(maps.Keys(c.Routes)), directName))
-	if !strings.Contains(k.Target, "/") { // provider/model, of requests that no route matches
-		l.validateScope(at+".target", k.Target, targetNames(c, k.Route))
-	}
-	bounds := 0
-	for _, n := range []int{k.RequestsPerSecond, k.RequestsPerMinute, k.InputTokensPerMinute, k.OutputTokensPerMinute, k.TokensPerMinute, k.Concurrent} {
-		if n > 0 {
-			bounds++
-		}
-	}
-	for key, amount := range map[string]string{"usd_per_minute": k.USDPerMinute, "usd_per_hour": k.USDPerHour, "usd_per_day": k.USDPerDay, "usd_per_month": k.USDPerMonth} {
-		if amount == "" {
-			continue
-		}
-		bounds++
-		if Money(amount) == 0 {
-			l.complain(at+"."+key, quote(amount), "nothing could be spent", stringKinds["money"].allowed)
-		}
-	}
-	requests := k.RequestsPerSecond > 0 || k.RequestsPerMinute > 0
-	switch {
-	case bounds == 0:
-		l.complain(at, "", "limits nothing", "one or more of requests_per_minute, input_tokens_per_minute, concurrent, usd_per_day …")
-	case k.Burst > 0 && !requests:
-		l.complain(at+".burst", fmt.Sprint(k.Burst), "is for requests_per_second and requests_per_minute", "")
-	case k.Smooth > 0 && !requests:
-		l.complain(at+".smooth", quote(FormatDuration(k.Smooth)), "is for requests_per_second and requests_per_minute", "")
-	case k.Burst > 0 && k.Smooth > 0:
-		l.complain(at+".smooth", quote(FormatDuration(k.Smooth)), "stands beside burst", "one of the two")
-	}
-}
-
-// validateScope checks a name that a limit is for.
-func (l *loader) validateScope(key, scope string, known []string) {
-	if scope != ScopeAll && scope != ScopeEach && !slices.Contains(known, scope) {
-		l.complain(key, quote(scope), "no such name"+suggest(scope, known), strings.Join(append([]string{`"*"`, ScopeEach}, known...), ", "))
-	}
-}
-
-// targetNames are the targets of a route, or of all.
-func targetNames(c *Config, route string) (names []string) {
-	for name, r := range c.Routes {
-		if name == route || route == ScopeAll || route == ScopeEach {
-			names = slices.AppendSeq(names, maps.Keys(r.Targets))
-		}
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
 }

@@ -48,7 +48,7 @@ func TestLoad_Limits(t *testing.T) {
 		t.Errorf("callers: %+v %+v", a, b)
 	}
 	list := c.LimitList()
-	if len(list) != 2 || list[0].Name != "limit-1" || list[1].Name != "all" {
+	if len(list) != 2 || list[0].Name != "team_a" || list[1].Name != "all" {
 		t.Fatalf("limits: %+v", list)
 	}
 	first, second := list[0], list[1]
@@ -64,18 +64,18 @@ func TestLoad_Limits(t *testing.T) {
 func TestLoad_WrongLimits(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"[[limits]]\ncaller = \"each\"":                                                     `limits.limit-1: limits nothing`,
+		"[[limits]]\ncaller = \"each\"":                                                     `limits.each: limits nothing`,
 		"[[limits]]\nname = \"a b\"\nconcurrent = 1":                                        `limits[0].name`,
-		"[[limits]]\ncaller = \"teem\"\nconcurrent = 1\n[callers.team]\nheader = {x=\"1\"}": `limits.limit-1.caller = "teem": no such name, did you mean team?`,
-		"[[limits]]\nroute = \"nowhere\"\nconcurrent = 1":                                   `limits.limit-1.route = "nowhere": no such name`,
-		"[[limits]]\ntarget = \"nowhere\"\nconcurrent = 1":                                  `limits.limit-1.target = "nowhere": no such name`,
-		"[[limits]]\nusd_per_day = \"$0\"":                                                  `limits.limit-1.usd_per_day = "$0": nothing could be spent`,
-		"[[limits]]\nusd_per_day = \"a lot\"":                                               `limits.limit-1.usd_per_day = "a lot"`,
-		"[[limits]]\nconcurrent = -1":                                                       `limits.limit-1.concurrent = -1: out of range`,
-		"[[limits]]\nconcurrent = 1\nburst = 2":                                             `limits.limit-1.burst = 2: is for requests_per_second`,
-		"[[limits]]\nrequests_per_second = 1\nburst = 2\nsmooth = \"1s\"":                   `limits.limit-1.smooth = "1s": stands beside burst`,
-		"[[limits]]\nrequests_per_hour = 1":                                                 `limits.limit-1.requests_per_hour: unknown key`,
-		"[[limits]]\nconcurrent = 1\ntimezone = \"Mars\"":                                   `limits.limit-1.timezone = "Mars": not a time zone`,
+		"[[limits]]\ncaller = \"teem\"\nconcurrent = 1\n[callers.team]\nheader = {x=\"1\"}": `limits.teem.caller = "teem": no such name, did you mean team?`,
+		"[[limits]]\nroute = \"nowhere\"\nconcurrent = 1":                                   `limits.nowhere.route = "nowhere": no such name`,
+		"[[limits]]\ntarget = \"nowhere\"\nconcurrent = 1":                                  `limits.nowhere.target = "nowhere": no such name`,
+		"[[limits]]\nusd_per_day = \"$0\"":                                                  `limits.all.usd_per_day = "$0": nothing could be spent`,
+		"[[limits]]\nusd_per_day = \"a lot\"":                                               `limits.all.usd_per_day = "a lot"`,
+		"[[limits]]\nconcurrent = -1":                                                       `limits.all.concurrent = -1: out of range`,
+		"[[limits]]\nconcurrent = 1\nburst = 2":                                             `limits.all.burst = 2: is for requests_per_second`,
+		"[[limits]]\nrequests_per_second = 1\nburst = 2\nsmooth = \"1s\"":                   `limits.all.smooth = "1s": stands beside burst`,
+		"[[limits]]\nrequests_per_hour = 1":                                                 `limits.all.requests_per_hour: unknown key`,
+		"[[limits]]\nconcurrent = 1\ntimezone = \"Mars\"":                                   `limits.all.timezone = "Mars": not a time zone`,
 		"[callers.a]\npriority = 1":                                                         `callers.a: has neither a credential nor a header`,
 		"[callers.a]\ncredential = \"sk-in-the-file\"":                                      `callers.a.credential: a secret in a file`,
 		"[callers.a]\ncredential = \"env:K\"\n[callers.b]\ncredential = \"env:K\"":          `callers.b.credential: that of callers.a too`,

@@ -116,7 +116,7 @@ func TestLoad_Defaults(t *testing.T) {
 		Routes:    map[string]Route{},
 		Callers:   map[string]Caller{},
 		Limits:    map[string]Limit{},
-		Admission: Admission{MaxWait: 2 * time.Second, Waiters: 1000, Jitter: 20 * time.Millisecond, Lease: 15 * time.Minute, Entries: 10_000},
+		Admission: Admission{MaxWait: 2 * time.Second, Waiters: 1000, Jitter: 20 * time.Millisecond, Lease: 15 * time.Minute, Entries: 10_000, UnknownCallers: "serve"},
 		Alerts:    Alerts{Repeat: 4 * time.Hour, Timeout: 10 * time.Second, GiveUp: time.Hour, Queue: 100, Webhooks: map[string]Webhook{}},
 		Budget:    Budget{Period: "month", Timezone: "UTC"},
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strconv"
@@ -23,7 +24,8 @@ func (l *loader) nameRoutes(y *layer) {
 	}
 }
 
-// nameLimits does the same with the list of limits. They need no name: without one they are called by their place.
+// nameLimits does the same with the list of limits. They need no name: one without is called by whom it is for, so that the others keep their
+// names, and with them their counts, when one comes or goes.
 func (l *loader) nameLimits(y *layer) {
 	items, _ := y.values["limits"].([]any)
 	if tables, ok := y.values["limits"].([]map[string]any); ok {
@@ -31,14 +33,61 @@ func (l *loader) nameLimits(y *layer) {
 			items = append(items, item)
 		}
 	}
-	for i, item := range items {
-		if values, ok := item.(map[string]any); ok && values["name"] == nil {
-			values["name"] = "limit-" + strconv.Itoa(i+1)
+	defaults, _ := y.values["limit_defaults"].(map[string]any)
+	taken := map[string]bool{}
+	for _, item := range items {
+		if values, ok := item.(map[string]any); ok {
+			name, _ := values["name"].(string)
+			taken[name] = true
 		}
+	}
+	for _, item := range items {
+		values, ok := item.(map[string]any)
+		if !ok || values["name"] != nil {
+			continue
+		}
+		base := limitName(values, defaults)
+		name := base
+		for n := 2; taken[name]; n++ {
+			name = base + "-" + strconv.Itoa(n)
+		}
+		taken[name] = true
+		values["name"] = name
 	}
 	if table, ok := l.nameList(y, y.values["limits"], "limits"); ok {
 		y.values["limits"] = table
 	}
+}
+
+// longestLimitName leaves room for a number behind it.
+const longestLimitName = 56
+
+// limitName is what a limit without a name is called: those whom it is for, joined, or "all".
+func limitName(values, defaults map[string]any) string {
+	var scopes []string
+	for _, key := range []string{"caller", "route", "target"} {
+		scope, ok := values[key].(string)
+		if !ok {
+			scope, _ = defaults[key].(string)
+		}
+		if scope != "" && scope != ScopeAll {
+			scopes = append(scopes, scope)
+		}
+	}
+	if len(scopes) == 0 {
+		return "all"
+	}
+	name := []byte(strings.Join(scopes, "-"))
+	for i, c := range name {
+		if !alphanumeric(c) && c != '_' && c != '-' {
+			name[i] = '_'
+		}
+	}
+	if len(name) > longestLimitName { // names that begin alike differ by the sum
+		sum := sha256.Sum256(name)
+		name = fmt.Appendf(name[:longestLimitName-9], "-%x", sum[:4])
+	}
+	return string(name)
 }
 
 // nameList is the table of a list of tables, each with its name; false where the value is no list.

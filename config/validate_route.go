@@ -10,8 +10,8 @@ import (
 // maxTargets of a route.
 const maxTargets = 64
 
-// reservedRoutes are names with a meaning of their own in statistics.
-var reservedRoutes = []string{"direct", "other"}
+// reservedRoutes are names with a meaning of their own in statistics and limits.
+var reservedRoutes = []string{"direct", "other", ScopeEach}
 
 // validateRoute checks what no single value of a route shows.
 func (l *loader) validateRoute(c *Config, r *Route) {
@@ -91,6 +91,9 @@ func (l *loader) validateFallbackDialects(c *Config, r *Route, prefix string) {
 }
 
 func (l *loader) validateTarget(c *Config, r *Route, t *Target, at string) {
+	if t.Name == ScopeEach {
+		l.complain(at, "", "a reserved name: limits mean every target by it", "")
+	}
 	key := at + ".provider"
 	names := c.ProviderNames()
 	p, known := c.Providers[t.Provider]

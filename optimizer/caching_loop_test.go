@@ -75,6 +75,31 @@ func TestCaching_GoesThroughTheLoop(t *testing.T) {
 	}
 }
 
+// What is wanted further in the same direction is a decision of its own, which is told, and waits for its time.
+func TestCaching_NextStepIsAnotherDecision(t *testing.T) {
+	t.Parallel()
+	s := &cachingStand{stand: newStand(), cache: &KnownCache{Memory: cacheMemory, Entry: 4096}}
+	s.in.Cache.TTL = [classes]float64{600, 600, 600}
+	s.static = s.in
+	young := hazardOf(500, never, 5*time.Minute)
+	s.cache.TTLs[0], s.cache.Hazards[0] = curveOf(1./600), hazardOf(2000, never, 4*time.Hour)
+	s.cache.Hazards[0].Merge(&young)
+	l := New(s, Settings{Bounds: DefaultBounds, Trials: DefaultTrials, Modes: map[string]Mode{"caching": Auto}}, DefaultCaching)
+	for range 100 {
+		l.Observe(&window.Exchange{At: noon, Route: "r", Target: "a", Input: 100, Output: 100, CostNanoUSD: 1e7, Attempts: 1})
+	}
+	check := func(after time.Duration, verdict Verdict, ttl float64) {
+		t.Helper()
+		d := l.Step(noon.Add(after))
+		if len(d) != 1 || d[0].Verdict != verdict || verdict == Applied && d[0].ID == "" || s.in.Cache.TTL[0] != ttl {
+			t.Errorf("after %v: %v, %v", after, d, s.in.Cache)
+		}
+	}
+	check(0, Applied, 2400)
+	check(10*time.Second, Held, 2400)
+	check(DefaultBounds.CoolDown+time.Second, Applied, 9000)
+}
+
 // Where arms differ in what they do with the kept answers that all share, what exchanges come to is evidence about targets, and proves nothing.
 func TestLoop_SharedAnswersProveNothing(t *testing.T) {
 	t.Parallel()

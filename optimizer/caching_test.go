@@ -340,7 +340,35 @@ func BenchmarkCaching_Propose(b *testing.B) {
 	}
 }
 
-// BenchmarkHazard_Estimate is what a class takes every five minutes.
+// What is known of changes is estimated anew when a tenth more is known, or what it is about is something else, and every five minutes else.
+func TestHazardEstimate_FollowsWhatComes(t *testing.T) {
+	t.Parallel()
+	var e hazardEstimate
+	check := func(what string, after time.Duration, h analysis.Hazard, want bool) {
+		t.Helper()
+		before := e.at
+		e.update(noon.Add(after), &h)
+		if got := e.at != before; got != want {
+			t.Errorf("%s: estimated anew %v, want %v", what, got, want)
+		}
+		if want {
+			if change, _, _, _ := h.EstimateNoisy(hazardConfidence); e.change != change {
+				t.Errorf("%s: %v changes a second, want %v", what, e.change, change)
+			}
+		}
+	}
+	often := func(i int) bool { return i%4 == 0 }
+	check("the first ones", time.Second, hazardOf(10, often, time.Hour), true)
+	check("a tenth more", 3*time.Second, hazardOf(11, often, time.Hour), true)
+	check("the same", time.Hour, hazardOf(11, often, time.Hour), false)
+	check("many more", 2*time.Hour, hazardOf(1000, often, time.Hour), true)
+	check("a few more", 2*time.Hour+time.Second, hazardOf(1090, often, time.Hour), false)
+	check("a few more for five minutes", 2*time.Hour+estimateEvery, hazardOf(1090, never, time.Hour), true)
+	check("another model's", 2*time.Hour+estimateEvery+time.Second, hazardOf(20, often, time.Hour), true)
+	check("none of it", 2*time.Hour+estimateEvery+2*time.Second, analysis.Hazard{}, true)
+}
+
+// BenchmarkHazard_Estimate is what a class takes whenever a tenth more is known, and every five minutes once much is.
 func BenchmarkHazard_Estimate(b *testing.B) {
 	h := hazardOf(2000, func(i int) bool { return i/100%5 == 0 || i%400 == 399 }, time.Hour)
 	for b.Loop() {

@@ -103,8 +103,8 @@ func (l *Loop) decide(now time.Time, r *routeLoop, t Tuner, c *change, frozen st
 		under.moved = now
 		c.next, c.changed = next, true
 	}
-	if !slices.ContainsFunc(d.Changes, func(ch Change) bool { return isWeight(ch.Name) }) { // all of it is done: what comes next is another decision
-		delete(r.ramps, name)
+	if !slices.ContainsFunc(d.Changes, func(ch Change) bool { return isWeight(ch.Name) }) {
+		delete(r.ramps, name) // nothing of it is left to be done: what comes next is a decision of its own
 	}
 	return d, tell
 }

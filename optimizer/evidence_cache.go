@@ -42,7 +42,7 @@ type CacheEvidence struct {
 type CacheClass struct {
 	Curve    ghost.Curve `json:"curve"` // what other times to live would do; without points: too little has come
 	Compared Compared    `json:"compared"`
-	Young    Compared    `json:"young"`     // of them, at less than a quarter of the time to live in force
+	Young    Compared    `json:"young"`     // of them, at less than a quarter of the time to live in force, or than about a second
 	Old      Compared    `json:"old"`       // at more than that
 	Noise    float64     `json:"noise"`     // part of the answers that is another one each time, however young
 	Change   float64     `json:"change_hz"` // most likely number of changes of an answer a second
@@ -62,29 +62,40 @@ type CacheSize struct {
 }
 
 const (
-	hazardConfidence = .8  // as that of routing
-	mostHazard       = 1e3 // changes a second, in place of infinitely many
-	youngAge         = .25 // of the time to live, up to which an answer is young
-	leastYoung       = 10  // comparisons of young answers, before changes of older ones can be told from noise
-	shortFrom        = .9  // part of the memory in use, from which on it is short
-	stillShort       = .6  // the same while limits keep some of it free
+	hazardConfidence = .8                      // as that of routing
+	mostHazard       = 1e3                     // changes a second, in place of infinitely many
+	youngAge         = .25                     // of the time to live, up to which an answer is young
+	youngest         = 1200 * time.Millisecond // comparisons of answers that are younger can't be told apart by their ages
+	leastYoung       = 10                      // comparisons of young answers, before changes of older ones can be told from noise
+	shortFrom        = .9                      // part of the memory in use, from which on it is short
+	stillShort       = .6                      // the same while limits keep some of it free
 )
 
 // hazardEstimate is what was last made of comparisons: with a hundred routes of three classes it is most of the work.
 type hazardEstimate struct {
 	of                   analysis.Hazard
+	all                  float64 // comparisons in it
 	at                   time.Time
 	change, upper, noise float64
 }
 
-// estimateEvery is how often that is done, where there were new ones.
-const estimateEvery = 5 * time.Minute
+const (
+	// estimateEvery is how often that is done, where there were new ones.
+	estimateEvery = 5 * time.Minute
+	// estimateGrown is by which part they must have become more for it to be done sooner: some eighty times until they are as many as are remembered.
+	estimateGrown = .1
+)
 
 func (e *hazardEstimate) update(now time.Time, h *analysis.Hazard) {
-	if now.Sub(e.at) < estimateEvery && now.After(e.at) || *h == e.of {
+	if *h == e.of {
 		return
 	}
-	e.of, e.at = *h, now
+	all, _ := h.Count()
+	soon := now.After(e.at) && now.Sub(e.at) < estimateEvery
+	if grown := all >= e.all*(1+estimateGrown); soon && !grown && all >= e.all/2 { // fewer: what the answers are about is something else now
+		return
+	}
+	e.of, e.all, e.at = *h, all, now
 	e.change, e.upper, e.noise, _ = h.EstimateNoisy(hazardConfidence)
 	e.change, e.upper = min(e.change, mostHazard), min(e.upper, mostHazard)
 }
@@ -102,7 +113,7 @@ func (k *KnownCache) evidence(now time.Time, in *policy.Parameters, estimates *[
 		c.Curve = k.TTLs[class]
 		ttl := time.Duration(in.Cache.TTL[class] * float64(time.Second))
 		c.Compared.All, c.Compared.Changed = h.Count()
-		young := time.Duration(youngAge * float64(ttl))
+		young := max(time.Duration(youngAge*float64(ttl)), youngest)
 		c.Young.All, c.Young.Changed = h.Between(0, young)
 		c.Old.All, c.Old.Changed = h.Between(young, math.MaxInt64)
 		estimates[class].update(now, h)

@@ -24,7 +24,7 @@ func (l *AccessLog) exchange(x *Exchange, now time.Time, o window.Outcome) {
 		b = logText(b, "caller_name", x.known.name)
 	}
 	b = logHash(b, "session", x.session)
-	if x.target != nil || x.cache.result.answers() {
+	if x.target != nil || x.cache.result.answers() || x.refusal.Refused() {
 		b = logText(b, "route", x.routeName())
 		b = logText(b, "class", x.class.String())
 		b = logText(b, "arm", x.arm.String())
@@ -61,6 +61,9 @@ func (l *AccessLog) exchange(x *Exchange, now time.Time, o window.Outcome) {
 	if x.cache.result != cacheOff {
 		b = logText(b, "cache", x.cache.result.String())
 		b = logInt(b, "saved_nanousd", int64(x.cache.saved))
+		if x.cache.age >= 0 {
+			b = logSeconds(b, "cache_age_s", x.cache.age)
+		}
 		if x.cache.key != (cache.Key{}) {
 			b = logHex(b, "cache_key", x.cache.key[:])
 		}

@@ -34,17 +34,23 @@ func newCallers(c *config.Config, h *hasher) callers {
 	return all
 }
 
-// name finds out which of the callers with a name the exchange's is. By its credential first: headers are easier to make up.
+// nameCaller finds out which of the callers with a name the exchange's is. By its credentials first, all of them: headers are easier to make up, and who shows
+// another one beside it is the same caller.
 func (x *Exchange) nameCaller() {
 	all := &x.settings.callers
-	if s := all.byCredential[x.caller]; s != nil && x.caller != (hashID{}) {
-		x.known = s
-	} else if len(all.byHeader) > 0 {
-		for _, s := range all.byHeader {
-			if x.hasHeaders(s.headers) {
-				x.known = s
-				break
-			}
+	if len(all.byCredential) > 0 {
+		if x.known = all.byCredential[x.caller]; x.known == nil {
+			x.credentials(func(c []byte) bool {
+				var id hashID
+				id, x.head = x.p.hasher.hash(x.head, callerDomain, c)
+				x.known = all.byCredential[id]
+				return x.known == nil
+			})
+		}
+	}
+	for _, s := range all.byHeader {
+		if x.known == nil && x.hasHeaders(s.headers) {
+			x.known = s
 		}
 	}
 	if x.known != nil {

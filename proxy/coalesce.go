@@ -206,7 +206,7 @@ func (e *answerEnd) failed() bool { return e.kind != nil || e.outcome != window.
 
 func (x *Exchange) endForOthers(kind *kindOfFailure, cause error) *answerEnd {
 	if kind != nil {
-		return &answerEnd{kind: kind, cause: cause, retryAfter: x.retryAfter, alone: kind.status < 500, again: kind != &shuttingDown}
+		return &answerEnd{kind: kind, cause: cause, retryAfter: x.retryAfter, alone: kind.status < 500 && kind != &providerLimited, again: kind != &shuttingDown}
 	}
 	if x.attempts > 0 {
 		x.account()

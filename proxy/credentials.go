@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"net/url"
 
 	"llm-auto-optimizer/proxy/upstream"
 )
@@ -99,6 +100,36 @@ func appendPart[T ~string | ~[]byte](dst []byte, name T, value []byte) []byte {
 	dst = append(dst, name...)
 	dst = binary.AppendUvarint(append(dst, 0), uint64(len(value)))
 	return append(dst, value...)
+}
+
+// withoutScheme is a credential without the scheme of the Authorization header before it.
+func withoutScheme(value []byte) []byte {
+	const scheme = "bearer"
+	if len(value) > len(scheme) && value[len(scheme)] == ' ' && upstream.EqualFold(value[:len(scheme)], scheme) {
+		return upstream.Trim(value[len(scheme):])
+	}
+	return value
+}
+
+// credentials yields all that the request carries, as they are meant, wherever they stand.
+func (x *Exchange) credentials(yield func(credential []byte) bool) {
+	for _, name := range credentialHeaders {
+		if value := x.peek(name); value != nil && !yield(withoutScheme(value)) {
+			return
+		}
+	}
+	if key := protocolKey(x.peek(webSocketProtocols)); key != nil && !yield(key) {
+		return
+	}
+	for query := x.query; len(query) > 0; {
+		var pair []byte
+		pair, query = nextParameter(query)
+		if name, value, _ := bytes.Cut(bytes.TrimRight(pair, "&;"), []byte("=")); isCredentialParameter(name) {
+			if plain, err := url.QueryUnescape(string(value)); err == nil && !yield([]byte(plain)) {
+				return
+			}
+		}
+	}
 }
 
 // queryKey is the value of the query's first parameter that carries a key, or nil.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"llm-auto-optimizer/proxy/limit"
 	"llm-auto-optimizer/proxy/provider"
 	"llm-auto-optimizer/proxy/upstream"
 )
@@ -76,6 +77,10 @@ func (x *Exchange) scan() {
 	}
 	x.bodyLen = len(x.body)
 	x.class = classOf(x.bodyLen)
+	x.modelID = limit.NameOf(x.request.Model)
+	if x.bodyLen > mediaRun && x.metered() {
+		x.media, x.pieces = mediaIn(x.body)
+	}
 }
 
 // class is the workload class of an exchange.
@@ -250,7 +255,7 @@ func isOwnHeader(name []byte) bool {
 
 func (f *headerFacts) takeCredential(name, value []byte) {
 	if len(f.credential) == 0 && isCredential(name) {
-		f.credential = bytes.TrimPrefix(value, []byte("Bearer "))
+		f.credential = withoutScheme(value)
 	}
 }
 

@@ -20,7 +20,7 @@ func (p *Proxy) dispatch(ctx *fasthttp.RequestCtx, x *Exchange) error {
 	if x.route != nil {
 		return p.walkTargets(ctx, x)
 	}
-	if err := x.findRoomDirect(); err != nil {
+	if err := x.roomHere(); err != nil {
 		return err
 	}
 	return p.ask(ctx, x)
@@ -45,7 +45,7 @@ func (p *Proxy) ask(ctx *fasthttp.RequestCtx, x *Exchange) error {
 	p.settle(x, time.Now())
 	x.waitedForAnswer()
 	x.askedUsage, x.edited, x.held = false, x.edited[:0], x.held[:0]
-	if err := x.roomAgain(); err != nil {
+	if err := x.roomHere(); err != nil {
 		return err
 	}
 	x.prepare()
@@ -90,6 +90,7 @@ func (x *Exchange) prepare() {
 // try makes one attempt. If it falls on a kept-alive connection that the provider had closed meanwhile, it is
 // repeated on a new one, provided that the request is safe to repeat or certainly was not processed.
 func (x *Exchange) try() error {
+	x.keepPasses(time.Now())
 	x.attempts++
 	x.settled, x.accounted = false, false
 	x.meter.Reset(x.operation, provider.Ignored) // until the answer's head tells its format, there is none

@@ -64,6 +64,10 @@ type Exchange struct {
 	subject config.Subject // what flags are asked about
 	who     limit.ID       // the caller, as limits and queues tell them apart
 	known   *callerState   // nil: the caller has no name
+	modelID limit.ID       // the model that the request names
+	media   int            // bytes of the body that are pictures and documents
+	pieces  int            // of those
+	second  bool           // it is the hedge of another one
 
 	cache caching
 

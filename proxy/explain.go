@@ -42,6 +42,7 @@ type RouteView struct {
 	Models  []string
 	Targets []TargetView // by the index of the target
 	Weights [][policy.Classes]float64
+	Paces   []PaceView // by the index of the target
 }
 
 // TargetView is what the configuration says of a target.
@@ -77,7 +78,7 @@ func (p *Proxy) Explain(q Question) (*Answer, error) {
 	x.sessionName = header[sessionHeader]
 	for _, name := range credentialHeaders {
 		if v := header[name]; len(x.credential) == 0 {
-			x.credential = bytes.TrimPrefix(v, []byte("Bearer "))
+			x.credential = withoutScheme(v)
 		}
 	}
 	if err := x.resolve(&headerFacts{anthropicVersion: header["anthropic-version"] != nil, googAPIKey: header["x-goog-api-key"] != nil}); err != nil {
@@ -109,6 +110,9 @@ func (p *Proxy) Explain(q Question) (*Answer, error) {
 	view := r.view(x.policy)
 	a.Route, a.Explanation = &view, r.pick.Explain(time.Now(), x.policy, &query)
 	for i := range a.Candidates {
+		if c, pace := &a.Candidates[i], view.Paces[a.Candidates[i].Target.Index()].String(); pace != "" {
+			c.Note = strings.TrimPrefix(c.Note+"; "+pace, "; ")
+		}
 		if c := &a.Candidates[i]; c.Home {
 			if saving := x.cacheSaving(r.targets[c.Target.Index()]); saving > 0 {
 				c.Note += fmt.Sprintf(", which saves up to $%s", appendUSD(nil, saving))
@@ -153,7 +157,10 @@ func (p *Proxy) Routes() []RouteView {
 }
 
 func (r *routeState) view(s *policy.Snapshot) RouteView {
-	v := RouteView{Route: r.pick, Models: r.config.Match.Model}
+	v, now := RouteView{Route: r.pick, Models: r.config.Match.Model}, time.Now()
+	for _, t := range r.targets {
+		v.Paces = append(v.Paces, t.paceView(now))
+	}
 	for _, t := range r.config.TargetList() {
 		v.Targets = append(v.Targets, TargetView{t.Provider, t.Model, t.Region, t.Priority})
 		v.Weights = append(v.Weights, s.Routes[r.name].Targets[t.Name].Weights)

@@ -33,7 +33,7 @@ const (
 // ghostTTLs are followed for each class, and some of them for each size.
 var (
 	ghostTTLs = []time.Duration{
-		30 * time.Second, 2 * time.Minute, 10 * time.Minute, 30 * time.Minute, time.Hour, 3 * time.Hour, 8 * time.Hour, 24 * time.Hour, 72 * time.Hour, 168 * time.Hour,
+		time.Second, 5 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute, 30 * time.Minute, time.Hour, 3 * time.Hour, 8 * time.Hour, 24 * time.Hour, 72 * time.Hour, 168 * time.Hour,
 	}
 	ghostSizeTTLs = []time.Duration{10 * time.Minute, time.Hour, 6 * time.Hour, 24 * time.Hour, 168 * time.Hour}
 )

@@ -160,7 +160,7 @@ func (x *Exchange) double() *Exchange {
 		hasConnection: x.hasConnection, bodyless: x.bodyless, isHead: x.isHead, http10: x.http10, bodyLen: x.bodyLen, request: x.request, class: x.class,
 		caller: x.caller, who: x.who, known: x.known, session: x.session, subject: x.subject, limited: limited{tuned: x.limited.tuned}, marksRefused: atomic.LoadUint32(&x.marksRefused), route: x.route, arm: x.arm, origin: x.origin, clientPath: x.clientPath, firstByte: x.firstByte,
 		cache:        caching{keep: x.cache.keep, of: x.cache.of, result: x.cache.result},
-		attemptsLeft: 2, tier: x.tier, walk: pick.Walking(*x.walk.Query()),
+		attemptsLeft: 2, second: true, modelID: x.modelID, media: x.media, pieces: x.pieces, tier: x.tier, walk: pick.Walking(*x.walk.Query()),
 		body: x.body, head: own.head, edited: own.edited, held: own.held, out: own.out, loan: own.loan, meter: own.meter, scrubber: own.scrubber, peek: own.peek,
 		aimedPath: own.aimedPath, ownBody: own.body,
 	}

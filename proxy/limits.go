@@ -15,12 +15,11 @@ type limits struct {
 	spend bool                     // some are in money
 	sized bool                     // the length of answers makes a difference to some
 	waits admission.Options
-	lease time.Duration
 }
 
 func newLimits(c *config.Config) limits {
 	all := limits{
-		named: map[string]*config.Limit{}, lease: c.Admission.Lease,
+		named: map[string]*config.Limit{},
 		waits: admission.Options{MaxWait: c.Admission.MaxWait, Waiters: c.Admission.Waiters, Jitter: c.Admission.Jitter},
 	}
 	for _, l := range c.LimitList() {
@@ -56,11 +55,12 @@ func ruleOf(l *config.Limit) limit.Rule {
 		}
 		r.Limits = append(r.Limits, one)
 	}
-	for per, amount := range map[limit.Period]string{
-		limit.Minute: l.USDPerMinute, limit.Hour: l.USDPerHour, limit.Day: l.USDPerDay, limit.Month: l.USDPerMonth,
-	} {
-		if amount != "" {
-			r.Limits = append(r.Limits, limit.Limit{Of: limit.Spend, Per: per, Most: int64(config.Money(amount)), Rolling: l.Rolling, Zone: l.Zone()})
+	for _, n := range [...]struct {
+		per    limit.Period
+		amount string
+	}{{limit.Minute, l.USDPerMinute}, {limit.Hour, l.USDPerHour}, {limit.Day, l.USDPerDay}, {limit.Month, l.USDPerMonth}} {
+		if n.amount != "" {
+			r.Limits = append(r.Limits, limit.Limit{Of: limit.Spend, Per: n.per, Most: int64(config.Money(n.amount)), Rolling: l.Rolling, Zone: l.Zone()})
 		}
 	}
 	return r

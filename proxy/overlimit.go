@@ -30,7 +30,7 @@ func (x *Exchange) explainRefusal(f *provider.Failure) {
 		b = x.appendWhose(b, l)
 	}
 	if r.Never {
-		b = append(b, " is less than this request needs."...)
+		b = append(b, " is less than this request is thought to need."...)
 	} else {
 		b = append(b, " is used up. Try again in "...)
 		b = append(append(b, config.FormatDuration(roundedUp(r.Retry))...), '.')
@@ -170,7 +170,9 @@ func (x *Exchange) appendLimits(b []byte, now time.Time) []byte {
 	all := x.p.gate.Set().Standings(room[:0], now, &q)
 	shown := 0
 	for i := range all {
-		if s := &all[i]; !s.Observe && shown < maxShownLimits {
+		s := &all[i]
+		ofAll := s.Limit.Of == limit.Spend && s.Caller == 0 && !s.Shared // what all may spend together is nobody's business
+		if !s.Observe && !ofAll && shown < maxShownLimits {
 			all[shown] = *s
 			shown++
 		}

@@ -3,7 +3,6 @@ package proxy
 import (
 	"math"
 	"math/rand/v2"
-	"net/http"
 	"time"
 
 	"llm-auto-optimizer/analysis/window"
@@ -19,6 +18,7 @@ type paced struct {
 	turn   pacing.Turn
 	pass   admission.Pass // of the limits of the target
 	heard  *limit.Headers // of a 429 whose body has yet to tell what it means
+	delay  time.Duration  // until the attempt may start
 	waited time.Duration  // for room, at all targets
 }
 
@@ -88,7 +88,16 @@ func (x *Exchange) takeRoom(now time.Time) (r pacing.Refusal) {
 }
 
 // hasRoom is takeRoom for attempts that do not wait.
-func (x *Exchange) hasRoom() bool { return x.takeRoom(time.Now()).Retry == 0 }
+func (x *Exchange) hasRoom() bool {
+	if x.takeRoom(time.Now()).Retry > 0 {
+		return false
+	}
+	if x.pace.delay > 0 { // that is a wait, too
+		x.dropTurn(time.Now())
+		return false
+	}
+	return true
+}
 
 // findRoom begins an attempt at the chosen target of the route, or, where that has no room, at another one, after a wait where none has.
 func (x *Exchange) findRoom(choice pick.Choice) error {
@@ -97,8 +106,7 @@ func (x *Exchange) findRoom(choice pick.Choice) error {
 		now := time.Now()
 		r := x.takeRoom(now)
 		if r.Retry == 0 {
-			x.claim(now)
-			return nil
+			return x.setOff()
 		}
 		if !x.refusal.Refused() { // limits of ours may be for this caller alone
 			choice.Target.PacedUntil(now.Add(r.Retry))
@@ -115,8 +123,7 @@ func (x *Exchange) findRoom(choice pick.Choice) error {
 		x.limited.lacks(&r)
 		err := x.waitForRoom(now)
 		if err == nil {
-			x.claim(time.Now())
-			return nil
+			return x.setOff()
 		}
 		if x.client.tether.IsCut() {
 			return err
@@ -129,22 +136,24 @@ func (x *Exchange) findRoom(choice pick.Choice) error {
 	}
 }
 
-// findRoomDirect is findRoom for what goes straight to a provider.
-func (x *Exchange) findRoomDirect() error {
-	now := time.Now()
-	if x.takeRoom(now).Retry == 0 {
-		return nil
+// setOff begins the attempt that there is room for.
+func (x *Exchange) setOff() error {
+	if err := x.holdBack(); err != nil {
+		return err
 	}
-	return x.waitForRoom(now)
+	x.claim(time.Now())
+	return nil
 }
 
-// roomAgain is for the same request once more at the same target.
-func (x *Exchange) roomAgain() error {
+// roomHere is findRoom where there is no choice of targets: without a route, and for the same request once more.
+func (x *Exchange) roomHere() error {
 	now := time.Now()
-	if x.takeRoom(now).Retry == 0 {
-		return nil
+	if x.takeRoom(now).Retry > 0 {
+		if err := x.waitForRoom(now); err != nil {
+			return err
+		}
 	}
-	return x.waitForRoom(now)
+	return x.holdBack()
 }
 
 // waitForRoom waits until the attempt is let through, in turn with those of other callers, and no longer than that is allowed.
@@ -164,17 +173,17 @@ func (x *Exchange) waitForRoom(now time.Time) error {
 	if x.cache.result == cacheRefresh {
 		ask.Priority = refreshPriority
 	}
-	ask.MaxWait = ask.Terms.MaxWait - x.pace.waited
+	ask.MaxWait = ask.Terms.MaxWait - x.queued
 	ctx, release := x.client.tether.Attend(time.Time{})
 	turn, delay, refusal := pace.Wait(ctx, now, &ask)
 	release()
 	took := time.Since(now)
-	if refusal.Retry == 0 && delay > 0 {
-		x.client.tether.Sleep(delay)
-		took = time.Since(now)
+	x.pace.delay = max(x.pace.delay, delay)
+	x.pace.turn = turn
+	if refusal.Retry == 0 || took > time.Millisecond { // else it was turned away at once
+		x.pace.waited, x.waited, x.queued = x.pace.waited+took, x.waited+took, x.queued+took
+		m.waitedForRoom(took)
 	}
-	x.pace.turn, x.pace.waited, x.waited = turn, x.pace.waited+took, x.waited+took
-	m.waitedForRoom(took)
 	switch {
 	case x.client.tether.IsCut():
 		return x.cutError()
@@ -182,6 +191,7 @@ func (x *Exchange) waitForRoom(now time.Time) error {
 		return nil
 	}
 	x.p.gate.Cancel(&x.pace.pass)
+	x.pace.delay = 0
 	m.pacedOut.Inc()
 	x.retryAfter = refusal.Retry
 	x.limited.refuse(window.ByProvider, refusal.Retry)
@@ -235,12 +245,4 @@ func (x *Exchange) dropTurn(now time.Time) {
 	if x.pace.turn.Held() {
 		x.pace.of.End(now, &x.pace.turn, !x.attempt.sent.IsZero(), limit.NoMatter, 0, 0)
 	}
-}
-
-// appendRetryMillis says when to come again more exactly than Retry-After can.
-func (x *Exchange) appendRetryMillis(b []byte, kind *kindOfFailure) []byte {
-	if kind.status != http.StatusTooManyRequests {
-		return b
-	}
-	return appendLength(b, "retry-after-ms", int64((x.retryAfter+time.Millisecond-1)/time.Millisecond))
 }

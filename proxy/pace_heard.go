@@ -16,7 +16,7 @@ func (x *Exchange) hearLimits(head *upstream.Head) {
 	if !held && (x.route == nil || head.Status < http.StatusBadRequest) {
 		return
 	}
-	h := x.limitsIn(head)
+	h := x.limitsIn(head.Fields())
 	if h != nil && x.route != nil && head.Status >= http.StatusBadRequest {
 		x.retryAfter, _ = h.RetryAfter(x.attempt.answered)
 	}
@@ -36,8 +36,7 @@ func (x *Exchange) hearLimits(head *upstream.Head) {
 }
 
 // limitsIn are the headers about limits; nil: there are none.
-func (x *Exchange) limitsIn(head *upstream.Head) (h *limit.Headers) {
-	fields := head.Fields()
+func (x *Exchange) limitsIn(fields []upstream.Field) (h *limit.Headers) {
 	for i := range fields {
 		f := &fields[i]
 		switch f.Name[0] | ' ' { // x-ratelimit-…, anthropic-ratelimit-…, ratelimit…, retry-after

@@ -66,14 +66,14 @@ func TestPacing_HiddenLimit(t *testing.T) {
 		})
 	}
 	if long {
-		check("headers", &strict{told: true}, false, .97, .0005)
-		check("headers and another target", &strict{told: true}, true, .97, .0005)
+		check("headers", &strict{told: true}, false, .97, .003) // none on a machine that does nothing else
+		check("headers and another target", &strict{told: true}, true, .95, .003)
 		check("no headers", &strict{}, false, .95, .005)
 		check("no headers and another target", &strict{}, true, .95, .005)
 		return
 	}
-	check("headers", &strict{told: true}, false, .85, .02)
-	check("headers and another target", &strict{told: true}, true, .8, .02)
-	check("no headers", &strict{}, false, .7, .06)
-	check("no headers and another target", &strict{}, true, .7, .06)
+	check("headers", &strict{told: true}, false, .7, .1) // without pacing a third is refused
+	check("headers and another target", &strict{told: true}, true, .7, .1)
+	check("no headers", &strict{}, false, .5, .2)
+	check("no headers and another target", &strict{}, true, .5, .2)
 }

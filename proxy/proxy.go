@@ -53,6 +53,7 @@ type Proxy struct {
 	gate    *admission.Gate
 	paces   *pacing.Table
 
+	lease     time.Duration // of what exchanges hold of limits
 	estimates *limit.Estimator
 	said      sync.Pool     // of *limit.Headers
 	purges    atomic.Uint64 // of the cache
@@ -107,6 +108,7 @@ func New(o Options) (*Proxy, error) {
 		return nil, err
 	}
 	p.settings.Store(first)
+	p.lease = o.Config.Admission.Lease
 	p.gate = admission.New(time.Now(), limit.Options{Lease: o.Config.Admission.Lease, Entries: o.Config.Admission.Entries}, first.limits.waits)
 	p.configureGate(first)
 	p.books.prompts.install(first.routes.list)

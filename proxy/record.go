@@ -6,6 +6,7 @@ import (
 
 	"llm-auto-optimizer/analysis/window"
 	"llm-auto-optimizer/config"
+	"llm-auto-optimizer/proxy/admission"
 	"llm-auto-optimizer/proxy/pick"
 	"llm-auto-optimizer/proxy/provider"
 )
@@ -17,7 +18,8 @@ func (p *Proxy) record(x *Exchange) {
 		p.metrics.inFlight.Add(-1)
 		if r := recover(); r != nil {
 			_ = p.recovered(x, r)
-			p.gate.Cancel(&x.permit)
+			p.gate.Leave(&x.permit, admission.Usage{Input: x.used.Input, Output: x.used.Output, Cost: int64(x.total)})
+			x.dropTurn(time.Now())
 			x.landFlight(false)
 		}
 	}()

@@ -28,8 +28,10 @@ func (p *Proxy) reserve(x *Exchange, r *routeState) error {
 		}
 	}
 	if refusal.Refused() {
+		if r != nil {
+			x.join(r)
+		}
 		x.limited.refuse(window.ByGateway, refusal.Retry)
-		x.limited.route = r
 		x.refusal, x.retryAfter = refusal, refusal.Retry
 		return fail(kindOfRefusal(&refusal), nil)
 	}
@@ -49,9 +51,11 @@ func (p *Proxy) queue(x *Exchange, q limit.Request) (pass admission.Pass, delay 
 	start := time.Now()
 	ctx, release := x.client.tether.Attend(time.Time{})
 	defer release()
-	pass, delay, refusal, err = p.gate.EnterWithin(ctx, &q, x.priority(), secondsOr(x.limited.tuned.Wait, 0))
-	took := time.Since(start)
-	x.waited, x.queued = x.waited+took, x.queued+took
+	within := secondsOr(x.limited.tuned.Wait, p.settings.Load().limits.waits.MaxWait) - x.queued // what it has waited elsewhere is part of it
+	pass, delay, refusal, err = p.gate.EnterWithin(ctx, &q, x.priority(), max(within, time.Nanosecond))
+	if took := time.Since(start); !refusal.Refused() || took > time.Millisecond { // else it was turned away at once
+		x.waited, x.queued = x.waited+took, x.queued+took
+	}
 	return pass, delay, refusal, err
 }
 
@@ -77,7 +81,8 @@ func (x *Exchange) thought(route limit.ID) (input, output int64) {
 	if !x.metered() {
 		return 0, 0
 	}
-	input = x.p.estimates.Input(limit.NameOf(x.request.Model), int64(x.bodyLen))
+	size := max(int64(x.bodyLen), x.restLen)
+	input = x.p.estimates.Input(x.modelID, max(size-int64(x.media), 0)) + int64(x.pieces)*mediaTokens
 	if x.operation != provider.Embeddings {
 		output = x.scaled(x.p.estimates.Output(route, int(x.class), x.request.MaxOutput))
 	}
@@ -108,7 +113,7 @@ func (x *Exchange) dearest(r *routeState, input, output int64) (most config.Nano
 		price(listed)
 		return most
 	}
-	for _, t := range r.targets {
+	for _, t := range r.reach {
 		model := t.modelBytes
 		if len(model) == 0 {
 			model = x.request.Model
@@ -129,7 +134,9 @@ func (x *Exchange) learnSize(o *window.Observation) {
 	if o.Outcome != window.OK || o.Estimated || !x.metered() {
 		return
 	}
-	x.p.estimates.LearnInput(limit.NameOf(x.request.Model), int64(x.bodyLen), x.usage.InputTotal())
+	if x.pieces == 0 {
+		x.p.estimates.LearnInput(x.modelID, max(int64(x.bodyLen), x.restLen), x.usage.InputTotal())
+	}
 	if x.operation != provider.Embeddings {
 		x.p.estimates.LearnOutput(x.routeID(), int(x.class), x.usage.OutputTotal())
 	}
@@ -138,14 +145,39 @@ func (x *Exchange) learnSize(o *window.Observation) {
 // settleLimits puts what the exchange has taken in the place of what was reserved for it; where it has come to nothing, all of that is free again.
 func (p *Proxy) settleLimits(x *Exchange, o window.Outcome) {
 	u := admission.Usage{Input: x.used.Input, Output: x.used.Output, Cost: int64(x.total)}
+	nothing := u == (admission.Usage{})
 	switch {
-	case x.permit.Held() && o != window.OK && u == (admission.Usage{}):
+	case x.permit.Held() && nothing && (x.cache.result.answers() || !x.counts(o)):
 		p.gate.Cancel(&x.permit)
 	case x.permit.Held():
 		p.gate.Leave(&x.permit, u)
-	case x.attempts > 0 && u.Cost > 0 && p.gate.Rules(limit.Exchange): // the cache's own fetching: nobody waits for it, but it is paid for
+	case x.cache.result == cacheRefresh && !nothing && p.gate.Rules(limit.Exchange): // nobody waits for it, but it is paid for
 		p.gate.Charge(&limit.Request{Caller: x.who, Route: x.routeID(), Part: limit.Exchange}, u)
 	}
+}
+
+// counts tells whether an exchange that has used nothing counts as a request all the same: a provider has worked on it, as far as is known. What it failed of itself, or never got, is
+// free.
+func (x *Exchange) counts(o window.Outcome) bool {
+	return o == window.OK || o == window.ClientError || o == window.Canceled && x.attempt.delivered
+}
+
+// settleEarly is settleLimits before the last of a whole answer goes out: who asks again as soon as it has come finds what it held free.
+func (x *Exchange) settleEarly() {
+	if !x.permit.Held() && !x.pace.pass.Held() || x.cache.result.answers() || !x.counts(x.outcome()) {
+		return
+	}
+	x.account()
+	used := admission.Usage{Input: x.usage.InputTotal(), Output: x.usage.OutputTotal(), Cost: int64(x.cost)}
+	x.p.gate.Leave(&x.pace.pass, used)
+	used.Input, used.Output, used.Cost = used.Input+x.used.Input, used.Output+x.used.Output, int64(addNano(x.total, x.cost))
+	x.p.gate.Leave(&x.permit, used)
+}
+
+// keepPasses has what the exchange holds of limits last on.
+func (x *Exchange) keepPasses(now time.Time) {
+	x.p.gate.Renew(&x.permit, now, x.p.lease)
+	x.p.gate.Renew(&x.pace.pass, now, x.p.lease)
 }
 
 // addUsed adds what a rival has taken.

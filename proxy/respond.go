@@ -65,6 +65,7 @@ func (x *Exchange) hold() error {
 		piece, err := x.next()
 		x.held = append(x.held, piece...)
 		x.meter.Write(piece)
+		x.keepPasses(x.lastRead)
 		switch {
 		case errors.Is(err, io.EOF):
 			x.meter.Close()
@@ -137,6 +138,7 @@ func (x *Exchange) releaseConn() {
 func (p *Proxy) respond(ctx *fasthttp.RequestCtx, x *Exchange) {
 	if !x.streamed {
 		x.account()
+		x.settleEarly()
 	}
 	x.tellFollowers()
 	now := time.Now()
@@ -187,9 +189,10 @@ func (p *Proxy) refuse(ctx *fasthttp.RequestCtx, x *Exchange, err error) {
 		x.out = x.appendRetry(x.appendRefusal(x.out))
 	case kind == &overloaded:
 		x.out = appendLine(x.out, "Retry-After", []byte(retryAfter))
+	case kind == &providerLimited:
+		x.out = x.appendRetry(x.out)
 	case x.retryAfter > 0:
 		x.out = appendLength(x.out, "Retry-After", int64((x.retryAfter+time.Second-1)/time.Second))
-		x.out = x.appendRetryMillis(x.out, kind)
 	}
 	now := time.Now()
 	// What follows on the connection of a bad request can't be trusted.

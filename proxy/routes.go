@@ -32,6 +32,7 @@ type routeState struct {
 	pick    *pick.Route
 	dialect provider.Dialect
 	targets []*routeTarget // by the index that pick knows them by
+	reach   []*routeTarget // those, and those of the routes that it falls back on
 	models  []glob
 	headers []headerMatch
 	retryOn [600]bool
@@ -158,8 +159,22 @@ func newRoutes(c *config.Config, providers map[string]*providerState, old *route
 	for _, s := range rs.list {
 		s.pick = rs.picks.Route(s.name)
 		rs.of[s.pick] = s
+		s.reach = rs.reachOf(s)
 	}
 	return rs, nil
+}
+
+// reachOf are the targets that may serve a route's exchanges: its own, and those of the routes that it falls back on.
+func (rs *routes) reachOf(s *routeState) []*routeTarget {
+	reach, f := slices.Clone(s.targets), &s.config.Fallback
+	for _, name := range slices.Concat(f.Error, f.RateLimit, f.Context, f.Content, f.Budget) {
+		for _, other := range rs.list {
+			if _, own := s.config.Targets[name]; !own && other.name == name {
+				reach = append(reach, other.targets...)
+			}
+		}
+	}
+	return reach
 }
 
 // keyOf is the key that a target is asked with; empty: the client's.

@@ -89,7 +89,7 @@ func (x *Exchange) scrubbed(piece []byte) []byte {
 func (x *Exchange) observe(piece []byte) {
 	x.meter.Write(piece)
 	x.capture(piece)
-	x.p.gate.Renew(&x.permit, x.lastRead, x.settings.limits.lease)
+	x.keepPasses(x.lastRead)
 	if x.attempt.content.IsZero() && (x.meter.Content() || x.format == provider.Ignored || !x.identity) {
 		x.attempt.content = x.lastRead
 		x.lease.Answered()
@@ -109,6 +109,7 @@ func (x *Exchange) finish() error {
 		return x.broken(&answerIncomplete, errNoTerminalMark)
 	}
 	x.endShared()
+	x.settleEarly()
 	return x.endBody(x.lastRead)
 }
 

@@ -56,7 +56,7 @@ func (c *Cache) fetch(now time.Time, key CacheKey) ([]byte, bool) {
 	if newer, found := c.memory.Peek(now, key); found {
 		return newer.Value, true // it came meanwhile
 	}
-	item := &CacheItem{Value: bytes.Clone(value) /* without the room that reading took */, Idle: time.Duration(h.idle)}
+	item := &CacheItem{Value: bytes.Clone(value) /* without the room that reading took */, Idle: time.Duration(h.idle), Worth: h.worth}
 	if h.expires != 0 {
 		item.TTL = time.Duration(h.expires - now.UnixNano())
 	}
@@ -107,7 +107,7 @@ func (c *Cache) Delete(ctx context.Context, now time.Time, key CacheKey) error {
 }
 
 // HeldBy is how many bytes a route's entries occupy in memory, overhead included.
-func (c *Cache) HeldBy(route string) int64 { return c.memory.heldBy(tagHash(route)).Load() }
+func (c *Cache) HeldBy(route string) int64 { return c.memory.heldBy(tagHash(route)).all.Load() }
 
 // Stats says how the tiers do.
 func (c *Cache) Stats() CacheStats {

@@ -96,7 +96,8 @@ func (d *Disk) Put(now time.Time, key CacheKey, item *CacheItem) (taken bool) {
 	}
 	q := &queued{key: key, value: item.Value, head: recordHead{
 		idle: int64(item.Idle), stamp: d.stamp(now), tags: tagsOf(item.Route, item.Model, item.Caller),
-		size: uint32(len(item.Value)), //nolint:gosec // 1 MiB at most
+		size:  uint32(len(item.Value)), //nolint:gosec // 1 MiB at most
+		worth: item.Worth,
 	}}
 	if item.TTL > 0 {
 		q.head.expires = now.Add(item.TTL).UnixNano()

@@ -44,7 +44,7 @@ type Memory struct {
 	worth  atomic.Int64 // of the entries of which that is known
 	valued atomic.Int64 // their bytes
 	demand atomic.Pointer[demand]
-	held   sync.Map      // *atomic.Int64 by the hash of a route: bytes of its entries
+	held   sync.Map      // *routeBytes by the hash of a route
 	purges atomic.Uint64 // counts up with each purge, before it begins
 	shards [memoryShards]memoryShard
 
@@ -180,22 +180,23 @@ func (m *Memory) put(now time.Time, key *CacheKey, item *CacheItem, tags tags, p
 	if s.closed {
 		return false
 	}
-	if item.RouteMemory > 0 && !m.makeRoom(e, item.RouteMemory) {
+	old, _ := m.cache.Get(hash)
+	if item.RouteMemory > 0 && !m.makeRoom(e, old, item.RouteMemory) || !m.makeWay(e, old) {
 		m.rejected.Add(1)
 		return false
 	}
-	if old, _ := m.cache.Get(hash); !m.makeWay(e, old) {
-		m.rejected.Add(1)
-		return false
+	goes := int64(0) // as soon as the new one is there
+	if old != nil {
+		goes = old.cost()
 	}
-	if m.bytes.Add(cost) > limit { // others have come at the same time
+	if m.bytes.Add(cost)-goes > limit { // others have come at the same time
 		m.bytes.Add(-cost)
 		m.rejected.Add(1)
 		return false
 	}
 	s.enter(e)
 	m.count.Add(1)
-	m.heldBy(tags[0]).Add(cost)
+	m.heldBy(tags[0]).all.Add(cost)
 	m.value(e, 1)
 	if m.purges.Load() != purges {
 		m.leave(e)
@@ -207,6 +208,10 @@ func (m *Memory) put(now time.Time, key *CacheKey, item *CacheItem, tags tags, p
 		return false
 	}
 	m.stored.Add(1)
+	if e.dead.Load() { // given up before ristretto knew it
+		m.cache.Del(hash)
+		return false
+	}
 	return true
 }
 
@@ -245,12 +250,14 @@ func (m *Memory) leave(e *memoryEntryOf) {
 		s.list = slices.Clone(s.list)
 	}
 	e.place = 0
+	held := m.heldBy(e.tags[0])
 	if e.doomed {
 		m.doomed.Add(-e.cost())
+		held.doomed.Add(-e.cost())
 	}
 	m.bytes.Add(-e.cost())
 	m.value(e, -1)
-	m.heldBy(e.tags[0]).Add(-e.cost())
+	held.all.Add(-e.cost())
 	m.count.Add(-1)
 }
 

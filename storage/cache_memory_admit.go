@@ -69,13 +69,18 @@ func (m *Memory) makeWay(e, old *memoryEntryOf) bool {
 		}
 	}
 	for _, v := range victims[:n] {
-		if !v.dead.Swap(true) {
-			m.evicted.Add(1)
-		}
-		m.doom(v)
-		m.cache.Del(memoryHash(&v.key)) // which calls leave
+		m.giveUp(v)
 	}
 	return true
+}
+
+// giveUp has an entry go that makes room for another one.
+func (m *Memory) giveUp(e *memoryEntryOf) {
+	if !e.dead.Swap(true) {
+		m.evicted.Add(1)
+	}
+	m.doom(e)
+	m.cache.Del(memoryHash(&e.key)) // which calls leave
 }
 
 // doom counts an entry as one that makes room: ristretto may be a while behind, and what has gone for one newcomer need not go for the next one again.
@@ -86,6 +91,7 @@ func (m *Memory) doom(e *memoryEntryOf) {
 	if e.place > 0 && !e.doomed {
 		e.doomed = true
 		m.doomed.Add(e.cost())
+		m.heldBy(e.tags[0]).doomed.Add(e.cost())
 	}
 }
 

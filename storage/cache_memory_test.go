@@ -251,6 +251,87 @@ func TestMemory_Concurrent(t *testing.T) {
 	})
 }
 
+// An entry that takes more than what is left free is still replaced when the memory is full: its successor takes its place.
+func TestMemory_LargeEntryIsReplaced(t *testing.T) {
+	t.Parallel()
+	const limit = 1 << 20
+	m, put := memoryOf(t, limit)
+	now := time.Now()
+	put(now, 0, CacheItem{Value: valueOf(0, 1, 40<<10)})
+	for n := 1; n < 600; n++ {
+		m.Get(now, keyOf(0)) // it is in demand
+		put(now, n, CacheItem{Value: make([]byte, 3<<10)})
+	}
+	for version := 2; version < 20; version++ {
+		put(now, 0, CacheItem{Value: valueOf(0, version, (40+version)<<10)})
+		v, found := m.Get(now, keyOf(0))
+		if _, got, whole := wholeValue(v); !found || got != version || !whole {
+			t.Fatalf("version %d: found %v, version %d, whole %v", version, found, got, whole)
+		}
+		if b := m.bytes.Load(); b > limit {
+			t.Errorf("%d bytes, the limit is %d", b, limit)
+		}
+	}
+}
+
+// Whatever comes at the same time: all sums are those of the entries that are there, each of these can be found, and none is left that nobody gets.
+func TestMemory_SumsAreThoseOfTheEntries(t *testing.T) {
+	t.Parallel()
+	const limit = 1 << 20
+	m, _ := memoryOf(t, limit)
+	now := time.Now()
+	var wait sync.WaitGroup
+	for w := range 8 {
+		wait.Go(func() {
+			r := rand.New(rand.NewPCG(uint64(w), 3))
+			for i := range 4000 {
+				n := r.IntN(1500)
+				switch {
+				case i%1000 == 999:
+					m.Purge(now, &CacheFilter{Route: "a"}, false)
+				case i%700 == 699:
+					m.Resize(now, limit/2+int64(r.IntN(limit/2)))
+				case i%3 == 0:
+					m.Get(now, keyOf(n))
+				default:
+					item := CacheItem{Value: make([]byte, r.IntN(8000)), Route: string(rune('a' + n%3)), Worth: int64(n % 5 * 1000)}
+					if n%3 == 1 {
+						item.RouteMemory = limit / 8
+					}
+					m.Put(now, keyOf(n), &item)
+				}
+			}
+		})
+	}
+	wait.Wait()
+	m.cache.Wait()
+	var bytes, count, worth, valued int64
+	held := map[uint64]int64{}
+	for i := range m.shards {
+		for _, e := range m.shards[i].those(func(*memoryEntryOf) bool { return true }) {
+			if found, _ := m.cache.Get(memoryHash(&e.key)); found != e {
+				t.Errorf("an entry that ristretto does not have, dead %v, doomed %v", e.dead.Load(), e.doomed)
+			}
+			if e.dead.Load() || e.doomed {
+				t.Errorf("an entry is left that nobody gets: dead %v, doomed %v", e.dead.Load(), e.doomed)
+			}
+			bytes, count, held[e.tags[0]] = bytes+e.cost(), count+1, held[e.tags[0]]+e.cost()
+			if e.worth > 0 {
+				worth, valued = worth+e.worth, valued+e.cost()
+			}
+		}
+	}
+	if m.bytes.Load() != bytes || m.count.Load() != count || m.worth.Load() != worth || m.valued.Load() != valued || m.doomed.Load() != 0 || count < 20 {
+		t.Errorf("%d bytes of %d entries, worth %d for %d, %d doomed; the entries have %d, %d, %d, %d", m.bytes.Load(), m.count.Load(), m.worth.Load(), m.valued.Load(), m.doomed.Load(),
+			bytes, count, worth, valued)
+	}
+	for _, route := range []string{"a", "b", "c"} {
+		if of := m.heldBy(tagHash(route)); of.all.Load() != held[tagHash(route)] || of.doomed.Load() != 0 {
+			t.Errorf("route %s has %d bytes, %d of them doomed; its entries have %d", route, of.all.Load(), of.doomed.Load(), held[tagHash(route)])
+		}
+	}
+}
+
 func TestMemory_GetDoesNotAllocate(t *testing.T) {
 	if raceEnabled {
 		t.Skip("pools lose what they are given under the race detector")

@@ -98,9 +98,10 @@ func (m *Memory) shrink(now time.Time) {
 	var out []*memoryEntryOf
 	for i := 0; i < len(all) && excess > 0; i++ {
 		out = append(out, all[i].e)
-		excess -= all[i].e.cost()
+		if excess -= all[i].e.cost(); !all[i].e.dead.Swap(true) {
+			m.evicted.Add(1)
+		}
 	}
-	m.evicted.Add(uint64(len(out)))
 	m.drop(out)
 }
 

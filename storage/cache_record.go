@@ -17,11 +17,14 @@ type recordHead struct {
 	stamp   int64  // counts up with each write, over restarts; near the Unix time in nanoseconds
 	tags    tags   // of route, model, caller
 	size    uint32 // of the value
+	worth   int64  // NanoUSD that a hit saves; 0: not known
 }
 
 const (
-	recordVersion = 1
-	recordSize    = 1 + 3*8 + 3*8 + 4 // the head
+	recordVersion = 1 // of a head without a worth
+	recordValued  = 2 // with one, behind all else
+	recordPlain   = 1 + 3*8 + 3*8 + 4
+	recordSize    = recordPlain + 8 // of a head, at most
 	recordSum     = 4
 	// largestCached is the largest value that goes to disk.
 	largestCached = largestValue - recordSize - recordSum
@@ -30,26 +33,53 @@ const (
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func (h *recordHead) append(dst []byte) []byte {
-	dst = append(dst, recordVersion)
+	version := byte(recordVersion)
+	if h.worth > 0 {
+		version = recordValued
+	}
+	dst = append(dst, version)
 	for _, v := range []int64{h.expires, h.idle, h.stamp} {
 		dst = binary.LittleEndian.AppendUint64(dst, uint64(v)) //nolint:gosec // the other way in parseHead
 	}
 	for _, v := range h.tags {
 		dst = binary.LittleEndian.AppendUint64(dst, v)
 	}
-	return binary.LittleEndian.AppendUint32(dst, h.size)
+	dst = binary.LittleEndian.AppendUint32(dst, h.size)
+	if h.worth > 0 {
+		dst = binary.LittleEndian.AppendUint64(dst, uint64(h.worth))
+	}
+	return dst
+}
+
+// length is what the head takes.
+func (h *recordHead) length() int {
+	if h.worth > 0 {
+		return recordSize
+	}
+	return recordPlain
 }
 
 // parseHead reads a head at the beginning of b.
 func parseHead(b []byte) (h recordHead, valid bool) {
-	if len(b) < recordSize || b[0] != recordVersion {
+	if len(b) < recordPlain {
 		return h, false
 	}
 	number := func(i int) uint64 { return binary.LittleEndian.Uint64(b[1+8*i:]) }
 	h.expires, h.idle, h.stamp = int64(number(0)), int64(number(1)), int64(number(2)) //nolint:gosec // as they were written
 	h.tags = tags{number(3), number(4), number(5)}
-	h.size = binary.LittleEndian.Uint32(b[recordSize-4:])
-	return h, true
+	h.size = binary.LittleEndian.Uint32(b[recordPlain-4:])
+	switch b[0] {
+	case recordVersion:
+		return h, true
+	case recordValued:
+		if len(b) < recordSize {
+			return h, false
+		}
+		h.worth = int64(binary.LittleEndian.Uint64(b[recordPlain:])) //nolint:gosec // as it was written
+		return h, h.worth > 0
+	default:
+		return h, false
+	}
 }
 
 func recordChecksum(key *CacheKey, head, value []byte) uint32 {
@@ -67,15 +97,16 @@ func newRecord(key *CacheKey, h *recordHead, value []byte) []byte {
 // parseRecord reads what newRecord has written for a key. The value is a part of b.
 func parseRecord(b []byte, key *CacheKey) (h recordHead, value []byte, valid bool) {
 	h, valid = parseHead(b)
-	if !valid || len(b) < recordSize+recordSum {
+	head := h.length()
+	if !valid || len(b) < head+recordSum {
 		return h, nil, false
 	}
-	value = b[recordSize+recordSum:]
+	value = b[head+recordSum:]
 	if uint64(len(value)) != uint64(h.size) {
 		return h, nil, false
 	}
-	sum := binary.LittleEndian.Uint32(b[recordSize:])
-	return h, value, sum == recordChecksum(key, b[:recordSize], value)
+	sum := binary.LittleEndian.Uint32(b[head:])
+	return h, value, sum == recordChecksum(key, b[:head], value)
 }
 
 // until is when a record is not read from disk any more, in Unix nanoseconds; 0: never. Nobody knows there when an entry was last hit, so its

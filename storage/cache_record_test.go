@@ -10,9 +10,19 @@ import (
 func TestRecord_OnlyWhatWasWrittenUnderTheKey(t *testing.T) {
 	t.Parallel()
 	key := keyOf(1)
-	h := recordHead{expires: 12, idle: 34, stamp: 56, tags: tags{7, 8, 9}, size: 5}
-	whole := newRecord(&key, &h, []byte("value"))
-	got, value, valid := parseRecord(whole, &key)
+	for _, worth := range []int64{0, 1, 1 << 40} {
+		checkRecord(t, &key, recordHead{expires: 12, idle: 34, stamp: 56, tags: tags{7, 8, 9}, size: 5, worth: worth})
+	}
+	number, kind, name, valid := cutRecordKey(cacheRecordKey(77, cacheValue, &key))
+	if number != 77 || kind != cacheValue || name != key || !valid {
+		t.Errorf("got %d, %c, %x, %v", number, kind, name, valid)
+	}
+}
+
+func checkRecord(t *testing.T, key *CacheKey, h recordHead) {
+	t.Helper()
+	whole := newRecord(key, &h, []byte("value"))
+	got, value, valid := parseRecord(whole, key)
 	if !valid || got != h || string(value) != "value" {
 		t.Errorf("got %+v, %q, %v", got, value, valid)
 	}
@@ -21,26 +31,23 @@ func TestRecord_OnlyWhatWasWrittenUnderTheKey(t *testing.T) {
 		t.Error("taken under another key")
 	}
 	for i := range whole {
-		if _, _, valid := parseRecord(whole[:i], &key); valid {
+		if _, _, valid := parseRecord(whole[:i], key); valid {
 			t.Errorf("taken when cut at %d", i)
 		}
 		for bit := range 8 {
 			bad := bytes.Clone(whole)
 			bad[i] ^= 1 << bit
-			if _, _, valid := parseRecord(bad, &key); valid {
+			if _, _, valid := parseRecord(bad, key); valid {
 				t.Errorf("taken with bit %d of byte %d flipped", bit, i)
 			}
 		}
-	}
-	number, kind, name, valid := cutRecordKey(cacheRecordKey(77, cacheValue, &key))
-	if number != 77 || kind != cacheValue || name != key || !valid {
-		t.Errorf("got %d, %c, %x, %v", number, kind, name, valid)
 	}
 }
 
 func FuzzRecord(f *testing.F) {
 	key := keyOf(1)
 	f.Add(newRecord(&key, &recordHead{size: 5}, []byte("value")), cacheRecordKey(1, cacheHead, &key))
+	f.Add(newRecord(&key, &recordHead{size: 5, worth: 7}, []byte("value")), cacheRecordKey(1, cacheHead, &key))
 	f.Fuzz(func(t *testing.T, raw, name []byte) {
 		if h, value, valid := parseRecord(raw, &key); valid && !bytes.Equal(newRecord(&key, &h, value), raw) {
 			t.Errorf("%x is taken for %+v", raw, h)

@@ -168,3 +168,34 @@ func TestCache_SurvivesARestart(t *testing.T) {
 		t.Errorf("left: %+v %+v", s.Memory, s.Disk)
 	}
 }
+
+// What comes up from disk is worth in memory what it was when it was stored, so that what saves most stays there.
+func TestCache_WorthComesUpFromDisk(t *testing.T) {
+	t.Parallel()
+	dir, now := t.TempDir(), time.Now()
+	c := cacheAt(t, dir, 1<<20, nil)
+	worth := map[int]int64{1: 5_000_000, 2: 7, 3: 0}
+	for n, w := range worth {
+		c.Put(now, keyOf(n), &CacheItem{Value: valueOf(n, 1, 100), TTL: time.Hour, Worth: w})
+	}
+	c.disk.idle(t)
+	ok(t, c.Close())
+	c = cacheAt(t, dir, 1<<20, nil)
+	until(t, "learning", func() bool { return c.disk.ready() })
+	sum := int64(0)
+	for n, w := range worth {
+		key := keyOf(n)
+		if _, found := c.Get(now, key); !found {
+			t.Fatalf("entry %d is not there", n)
+		}
+		c.memory.cache.Wait()
+		e, _ := c.memory.find(&key)
+		if e == nil || e.worth != w {
+			t.Fatalf("entry %d came up as %+v, want it to be worth %d", n, e, w)
+		}
+		sum += w
+	}
+	if c.memory.worth.Load() != sum {
+		t.Errorf("all are worth %d, want %d", c.memory.worth.Load(), sum)
+	}
+}

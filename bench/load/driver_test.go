@@ -244,6 +244,7 @@ func TestNew_RefusesWhatMakesNoSense(t *testing.T) {
 	check("Model", func(_ *Options, k *Kind) { k.Model = `a"b` })
 	check("Weight", func(_ *Options, k *Kind) { k.Weight = 0 })
 	check("Stream", func(_ *Options, k *Kind) { k.API, k.Stream = Embeddings, true })
+	check("Steady", func(_ *Options, k *Kind) { k.API, k.Steady = Embeddings, true })
 	check("Prompt.Median", func(_ *Options, k *Kind) { k.Prompt.Median = 0 })
 	check("Prompt.Sigma", func(_ *Options, k *Kind) { k.Prompt.Sigma = -1 })
 	check("Prefixes", func(_ *Options, k *Kind) { k.Prefixes = -1 })

@@ -48,6 +48,7 @@ type Kind struct {
 	Model   string  // letters, digits and "-_.:/@"
 	Weight  float64 // share of the mixture, relative to the other kinds' weights
 	Stream  bool
+	Steady  bool        // asks for temperature 0: the same prompt is to get the same answer. Not for Embeddings
 	Usage   bool        // streams of Chat are asked for their usage; those of the others tell it anyway
 	Header  http.Header // sent too, and instead of what the SDK would send; keys in canonical form
 
@@ -102,6 +103,8 @@ func (k *Kind) Check() error {
 		return bad("Weight", k.Weight, "more than 0")
 	case k.Stream && k.API == Embeddings:
 		return bad("Stream", k.Stream, "false: embeddings are not streamed")
+	case k.Steady && k.API == Embeddings:
+		return bad("Steady", k.Steady, "false: embeddings have no temperature")
 	case k.Prompt.Median < 1 || k.Prompt.Median > maxPrompt:
 		return bad("Prompt.Median", k.Prompt.Median, fmt.Sprintf("1 to %d", maxPrompt))
 	case !(k.Prompt.Sigma >= 0 && k.Prompt.Sigma <= maxSigma):

@@ -127,13 +127,21 @@ func (k *Kind) appendBody(b, prefix, prompt []byte, maxTokens int) []byte {
 			str(`"systemInstruction":{"parts":[{"text":"`, string(prefix), `"}]},`)
 		}
 		str(`"contents":[{"role":"user","parts":[{"text":"`, string(prompt), `"}]}]`)
-		if maxTokens > 0 {
-			str(`,"generationConfig":{"maxOutputTokens":`, strconv.Itoa(maxTokens), `}`)
+		switch tokens := strconv.Itoa(maxTokens); {
+		case maxTokens > 0 && k.Steady:
+			str(`,"generationConfig":{"maxOutputTokens":`, tokens, `,"temperature":0}`)
+		case maxTokens > 0:
+			str(`,"generationConfig":{"maxOutputTokens":`, tokens, `}`)
+		case k.Steady:
+			str(`,"generationConfig":{"temperature":0}`)
 		}
 		str(`}`)
 		return b
 	}
 	str(`{"model":"`, k.Model, `"`)
+	if k.Steady {
+		str(`,"temperature":0`)
+	}
 	switch k.API {
 	case Chat:
 		limit("max_completion_tokens")

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/tidwall/gjson"
 
 	"llm-auto-optimizer/analysis/window"
 	"llm-auto-optimizer/bench/sim"
@@ -88,6 +91,36 @@ func TestWire_EveryKindIsUnderstood(t *testing.T) {
 		}
 		if (seen.TokensCached > 0) != (k.Prefixes > 0) {
 			t.Errorf("%v, stream %v: %d tokens came from the cache", k.API, k.Stream, seen.TokensCached)
+		}
+	}
+}
+
+// Where the same prompt is to get the same answer, requests ask for temperature 0 as their API has it, and say nothing else than others do.
+func TestKind_SteadyAsksForTemperatureZero(t *testing.T) {
+	t.Parallel()
+	for _, k := range everyKind("http://x") {
+		if k.API == Embeddings {
+			continue
+		}
+		for _, limit := range []int{500, 0} {
+			if k.MaxTokens = limit; limit == 0 && k.API == Messages {
+				continue
+			}
+			k.Steady = false
+			plain := string(k.appendBody(nil, []byte("be kind"), []byte("hi"), limit))
+			k.Steady = true
+			body := string(k.appendBody(nil, []byte("be kind"), []byte("hi"), limit))
+			path := "temperature"
+			if k.API == Generate {
+				path = "generationConfig.temperature"
+			}
+			if !gjson.Valid(body) || gjson.Get(body, path).Raw != "0" || gjson.Get(plain, path).Exists() {
+				t.Errorf("%v, stream %v: %s; else %s", k.API, k.Stream, body, plain)
+			}
+			without := strings.NewReplacer(`,"temperature":0`, "", `,"generationConfig":{"temperature":0}`, "").Replace(body)
+			if without != plain {
+				t.Errorf("%v, stream %v: %s differs from %s", k.API, k.Stream, body, plain)
+			}
 		}
 	}
 }

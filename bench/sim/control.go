@@ -31,6 +31,7 @@ type Directives struct {
 	idle       time.Duration // before an idle-close
 	size       setting       // bytes of a huge answer, a big header, a file
 	retryAfter time.Duration
+	change     time.Duration // for which a prompt's answer stays; 0: for ever
 
 	ids  byte // 's' stable, 'u' unique, 0 not said
 	echo bool
@@ -107,6 +108,7 @@ var setters = map[string]func(d *Directives, v string) error{
 		d.retryAfter, err = span(v)
 		return err
 	},
+	"change": func(d *Directives, v string) (err error) { d.change, err = span(v); return },
 	"ids": func(d *Directives, v string) error {
 		if v != "stable" && v != "unique" {
 			return fmt.Errorf("want stable or unique")
@@ -179,6 +181,7 @@ func (d *Directives) overlay(over *Directives) {
 	pick(&d.idle, over.idle, over.idle != 0)
 	pick(&d.size, over.size, over.size.set)
 	pick(&d.retryAfter, over.retryAfter, over.retryAfter != 0)
+	pick(&d.change, over.change, over.change != 0)
 	pick(&d.ids, over.ids, over.ids != 0)
 	d.echo = d.echo || over.echo
 }

@@ -2,7 +2,9 @@ package sim
 
 import (
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // everyCall is a request of every kind whose answer can be compared.
@@ -92,5 +94,54 @@ func TestAnswers_IDsAreUniqueUnlessOrdered(t *testing.T) {
 	_, b := s.do("POST", chatPath, plainChat)
 	if a == b {
 		t.Error("two answers have the same id")
+	}
+}
+
+// Answers that change do so each time that they have stayed long enough, each prompt's at its own moment; those that don't are left alone.
+func TestAnswers_ChangeWithTheTime(t *testing.T) {
+	t.Parallel()
+	var passed atomic.Int64
+	s := start(t, Options{Now: func() time.Time { return fixed().Add(time.Duration(passed.Load())) }, Directives: MustDirectives("ids=stable")})
+	text := func(at time.Duration, body string, headers ...string) string {
+		t.Helper()
+		passed.Store(int64(at))
+		_, answer := s.do("POST", chatPath, body, headers...)
+		_, said, _ := strings.Cut(answer, `"message":`)
+		return said
+	}
+	const other = `{"model":"m","messages":[{"role":"user","content":"and this?"}]}`
+	const change = "x-sim: change=20s"
+	moments := map[int]bool{}
+	for _, body := range []string{plainChat, other} {
+		seen, last := map[string]bool{}, ""
+		for at := range 60 {
+			if now := text(time.Duration(at)*time.Second, body, change); now != last {
+				if at > 0 {
+					moments[at%20] = true
+				}
+				if seen[now] {
+					t.Errorf("after %d s it says again: %s", at, now)
+				}
+				seen[now], last = true, now
+			}
+		}
+		if len(seen) != 4 {
+			t.Errorf("in a minute it said %d things: %v", len(seen), seen)
+		}
+		if text(0, body) != text(time.Hour, body) {
+			t.Error("it changes by itself")
+		}
+	}
+	if len(moments) != 2 {
+		t.Errorf("two prompts change at %v of twenty seconds, want a moment for each", moments)
+	}
+	for tokens := range 1000 { // the version that is told is the one of the answer
+		now := fixed().Add(time.Duration(tokens) * time.Second)
+		if Version(now.Add(20*time.Second), 20*time.Second, tokens) != Version(now, 20*time.Second, tokens)+1 {
+			t.Fatalf("%d tokens: no next version after its time", tokens)
+		}
+	}
+	if _, err := ParseDirectives("change=often"); err == nil {
+		t.Error("took no duration")
 	}
 }

@@ -6,8 +6,8 @@
 //
 // # What it says
 //
-// Answers are functions of the prompt and the seed: the same prompt gets the same text, calls and token counts,
-// streamed or not, with and without a proxy in between. Ids are unique unless ids=stable; times are those of
+// Answers are functions of the prompt and the seed, and of the time where change says so: the same prompt gets the same
+// text, calls and token counts, streamed or not, with and without a proxy in between. Ids are unique unless ids=stable; times are those of
 // Options.Now. Tokens are bytes of the prompt's JSON by four; images, audio and documents have their own tariffs. A
 // prompt prefix that the same key sent before is reported as read from the cache: in blocks of 128 tokens as OpenAI
 // does, or as far as cache_control marks it for Anthropic, with its look-back of 20 blocks, its lifetimes and its rules
@@ -38,6 +38,7 @@
 //	audio=N         output tokens that usage states as audio, beside the text
 //	calls=N         tool calls (1); 0 answers in text
 //	seed=N          say something else
+//	change=D        say something else each time that D has passed, as if the facts had changed; see [Version] for when
 //	ids=stable      make ids functions of the prompt, too; ids=unique undoes that
 //	fault=F+F…      see below; fault=none suffers none, whatever script and rates say
 //	after=N         frames of a stream, or bytes of a plain body, that come before a fault in the middle (half)
@@ -64,9 +65,30 @@
 //
 // Faults add up where that makes sense: gzip+drip+reset-mid.
 //
+// # Quotas
+//
+// Options.Quota, and POST /sim/quota with the same text while it runs, say how much is let through ("" lifts all limits):
+//
+//	requests=N/P      in each period P: s, m, min, h, d or a duration
+//	tokens=N/P        of prompt and answer together, as OpenAI counts them
+//	input=N/P         of prompts; with Anthropic without what was read from the cache
+//	output=N/P        of answers
+//	concurrent=N      requests at a time
+//	kind=bucket       fills up evenly, or kind=window: fixed windows, which begin at whole periods
+//	burst=D           a bucket holds what comes back in that time (its period)
+//	scope=key         counted for each API key, or all, model, key+model
+//	headers=on        the dialect's own spelling, or off: nobody is told; mistral: as Mistral spells it
+//	retry-after=on    or off: refusals do not say when to come back
+//
+// What is over a limit is refused with the dialect's own 429, and takes nothing. Prompts are counted before they are answered, by
+// bytes, OpenAI's tokens with the limit of the answer on top; once the answer is known, its real tokens take their place, which may leave
+// a debt. Only what generates or embeds counts. Headers tell what is left after the request; their limit is what a bucket holds.
+// Anthropic tells tokens rounded to thousands, where the limit is ten of them; Gemini tells nothing. OpenAI has no headers for
+// input and output apart: those limits are hidden. [Stats].Quota has what was let through and refused.
+//
 // # Endpoints of its own
 //
 // /v1/echo and everything under /echo/ answer with the request itself, see [Echo]. GET /sim/stats is [Stats] as JSON,
-// POST /sim/reset sets it back, POST /sim/script takes a script (see [ParseScript]) as its body, GET /sim/health is
-// always fine. WebSockets at …/realtime say session.created and then echo every message.
+// POST /sim/reset sets it back, POST /sim/script takes a script (see [ParseScript]) as its body, POST /sim/quota a quota, GET
+// /sim/health is always fine. WebSockets at …/realtime say session.created and then echo every message.
 package sim

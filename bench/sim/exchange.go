@@ -22,6 +22,8 @@ type exchange struct {
 	hash    uint64 // of what the answer depends on: see [exchange.seal]
 	ids     random // where the answer's ids come from
 
+	use quotaUse
+
 	ans  answer
 	keep bool // the connection may serve another request
 	sent bool // a byte of the answer has been written
@@ -60,6 +62,7 @@ func (x *exchange) serve() bool {
 	st.calls[x.op].Add(1)
 	st.inflight.Add(1)
 	err := x.run()
+	x.leave()
 	switch {
 	case err == nil:
 		st.completed.Add(1)
@@ -87,7 +90,8 @@ func (x *exchange) serve() bool {
 
 // run takes the request from its head to the last byte of its answer.
 func (x *exchange) run() error {
-	if p := x.srv.prepared; p != nil && p.knows(x.op) {
+	limited := x.srv.quota.on.Load()
+	if p := x.srv.prepared; p != nil && !limited && p.knows(x.op) {
 		return x.runPrepared(p)
 	}
 	if err := x.steer(); err != nil {
@@ -104,7 +108,11 @@ func (x *exchange) run() error {
 		return x.unsteerable(err)
 	}
 	a := &x.ans
+	if limited && !x.admit(a) {
+		return x.transmit(a)
+	}
 	x.build(a)
+	x.used(0, 0, 0) // what was refused for another reason
 	if a.takeOver != nil {
 		x.keep = false
 		return a.takeOver()

@@ -66,6 +66,7 @@ func TestFaults_ThatEndTheConnection(t *testing.T) {
 		check("length-long", request, false, true, true)
 		check("http10", request, false, true, false)
 	}
+	s.await("the end of all", func(st Stats) bool { return st.InFlight == 0 })
 	st := s.Stats()
 	if st.Broken != 14 || st.Completed != 2 || st.Canceled != 0 {
 		t.Errorf("%d broken, %d completed, %d canceled: %+v", st.Broken, st.Completed, st.Canceled, st)

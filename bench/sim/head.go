@@ -25,18 +25,14 @@ func (x *exchange) appendProviderHeaders(b []byte) []byte {
 }
 
 func (x *exchange) appendOpenAIHeaders(b []byte) []byte {
-	requests, tokens := x.remaining()
 	b = append(b, "access-control-expose-headers: X-Request-ID\r\n"+
 		"openai-organization: org-simulated\r\n"+
 		"openai-processing-ms: 42\r\n"+
 		"openai-project: proj_simulated\r\n"+
 		"openai-version: 2020-10-01\r\n"+
 		"x-envoy-upstream-service-time: 44\r\n"...)
-	b = appendInt(b, "x-ratelimit-limit-requests: ", limitRequests)
-	b = appendInt(b, "x-ratelimit-limit-tokens: ", limitTokens)
-	b = appendInt(b, "x-ratelimit-remaining-requests: ", requests)
-	b = appendInt(b, "x-ratelimit-remaining-tokens: ", tokens)
-	b = append(b, "x-ratelimit-reset-requests: 6ms\r\nx-ratelimit-reset-tokens: 0s\r\nx-request-id: "...)
+	b = x.appendLimits(b)
+	b = append(b, "x-request-id: "...)
 	b = append(b, x.requestID()...)
 	return append(b, "\r\nx-openai-proxy-wasm: v0.1\r\ncf-cache-status: DYNAMIC\r\n"+
 		"Set-Cookie: __cf_bm=simulated; path=/; HttpOnly; Secure; SameSite=None\r\n"+
@@ -46,32 +42,48 @@ func (x *exchange) appendOpenAIHeaders(b []byte) []byte {
 }
 
 func (x *exchange) appendAnthropicHeaders(b []byte) []byte {
-	requests, tokens := x.remaining()
-	reset := x.now().UTC().Truncate(time.Second).Format(time.RFC3339)
-	for _, kind := range [...]struct {
-		name      string
-		limit     int
-		remaining int
-	}{
-		{"requests", limitRequests, requests}, {"input-tokens", limitTokens, tokens},
-		{"output-tokens", limitTokens / 5, tokens / 5}, {"tokens", limitTokens / 5 * 6, tokens / 5 * 6},
-	} {
-		for _, f := range [...]struct {
-			field string
-			value string
-		}{{"-limit: ", strconv.Itoa(kind.limit)}, {"-remaining: ", strconv.Itoa(kind.remaining)}, {"-reset: ", reset}} {
-			b = append(b, "anthropic-ratelimit-"...)
-			b = append(b, kind.name...)
-			b = append(b, f.field...)
-			b = append(b, f.value...)
-			b = append(b, "\r\n"...)
-		}
-	}
+	b = x.appendLimits(b)
 	b = append(b, "request-id: "...)
 	b = append(b, x.requestID()...)
 	return append(b, "\r\nanthropic-organization-id: 5f0c3c1e-0000-4000-8000-51a5b1a7ed00\r\n"+
 		"strict-transport-security: max-age=31536000; includeSubDomains; preload\r\n"+
 		"via: 1.1 google\r\nx-robots-tag: none\r\nServer: cloudflare\r\nCF-RAY: 9c1f2a3b4c5d6e7f-FRA\r\n"...)
+}
+
+// appendLimits appends what the provider says of its limits: those of a quota, or some that never change.
+func (x *exchange) appendLimits(b []byte) []byte {
+	if b, told := x.appendQuotaHeaders(b); told {
+		return b
+	}
+	requests, tokens := x.remaining()
+	if x.dialect == dialectAnthropic {
+		reset := x.now().UTC().Truncate(time.Second).Format(time.RFC3339)
+		for _, kind := range [...]struct {
+			name      string
+			limit     int
+			remaining int
+		}{
+			{"requests", limitRequests, requests}, {"input-tokens", limitTokens, tokens},
+			{"output-tokens", limitTokens / 5, tokens / 5}, {"tokens", limitTokens / 5 * 6, tokens / 5 * 6},
+		} {
+			for _, f := range [...]struct {
+				field string
+				value string
+			}{{"-limit: ", strconv.Itoa(kind.limit)}, {"-remaining: ", strconv.Itoa(kind.remaining)}, {"-reset: ", reset}} {
+				b = append(b, "anthropic-ratelimit-"...)
+				b = append(b, kind.name...)
+				b = append(b, f.field...)
+				b = append(b, f.value...)
+				b = append(b, "\r\n"...)
+			}
+		}
+		return b
+	}
+	b = appendInt(b, "x-ratelimit-limit-requests: ", limitRequests)
+	b = appendInt(b, "x-ratelimit-limit-tokens: ", limitTokens)
+	b = appendInt(b, "x-ratelimit-remaining-requests: ", requests)
+	b = appendInt(b, "x-ratelimit-remaining-tokens: ", tokens)
+	return append(b, "x-ratelimit-reset-requests: 6ms\r\nx-ratelimit-reset-tokens: 0s\r\n"...)
 }
 
 func (x *exchange) appendGeminiHeaders(b []byte) []byte {

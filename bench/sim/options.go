@@ -25,6 +25,9 @@ type Options struct {
 	// is stretched by inflight/Capacity. Zero: load does not matter.
 	Capacity int
 
+	// Quota is what is let through; more is refused with 429. The answers to what it counts are never prepared ones.
+	Quota Quota
+
 	// Minimal answers chat completions, completions, responses, embeddings, Anthropic messages and Gemini calls with
 	// bytes prepared by New: requests are not parsed and cannot steer their answers, so that the simulator does not
 	// limit a load test. Directives, Capacity and cancellation count as usual; faults do not.

@@ -96,6 +96,7 @@ func (x *exchange) settle(p *plan) {
 	st.tokensInput.Add(int64(p.input))
 	st.tokensCached.Add(int64(p.cached))
 	st.tokensOutput.Add(int64(p.generated()))
+	x.used(p.input, p.cached, p.generated())
 }
 
 // chunk is the number of tokens in a frame.

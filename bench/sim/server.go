@@ -21,6 +21,7 @@ type Server struct {
 	script   atomic.Pointer[player]
 	cache    promptCache
 	objects  objects
+	quota    meter
 	prepared *prepared // Minimal only
 	seq      atomic.Uint64
 	connID   atomic.Uint64
@@ -55,6 +56,7 @@ func New(o Options) *Server {
 	if o.Minimal {
 		s.prepared = s.prepare()
 	}
+	s.quota.reset(&o.Quota) // prepared answers have nothing of it
 	return s
 }
 

@@ -3,6 +3,7 @@ package sim
 import (
 	"encoding/json"
 	"sync/atomic"
+	"time"
 )
 
 // Stats is what the simulator has seen since it was made or last reset. Every request of an operation ends in exactly
@@ -23,6 +24,7 @@ type Stats struct {
 	TokensInput     int64            `json:"tokens_input"` // sums of what usage in answers said, cached ones included
 	TokensCached    int64            `json:"tokens_cached"`
 	TokensOutput    int64            `json:"tokens_output"`
+	Quota           *QuotaStats      `json:"quota,omitempty"` // nil: there was none
 }
 
 // Total is the number of calls of all operations.
@@ -63,6 +65,7 @@ func (s *Server) Stats() Stats {
 		Canceled: c.canceled.Load(), CanceledWaiting: c.canceledWaiting.Load(), Malformed: c.malformed.Load(),
 		BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(),
 		TokensInput: c.tokensInput.Load(), TokensCached: c.tokensCached.Load(), TokensOutput: c.tokensOutput.Load(),
+		Quota: s.quota.report(time.Now()),
 	}
 	for op := range c.calls {
 		if n := c.calls[op].Load(); n != 0 {
@@ -82,7 +85,7 @@ func (s *Server) Stats() Stats {
 	return st
 }
 
-// Reset sets the counters back, forgets cached prompts and stored objects, and starts the script anew. What is in
+// Reset sets the counters back, forgets cached prompts and stored objects, and starts script and quota anew. What is in
 // flight goes on and is counted when it ends.
 func (s *Server) Reset() {
 	c := &s.stats
@@ -104,10 +107,14 @@ func (s *Server) Reset() {
 	s.cache.reset()
 	s.objects.reset()
 	s.script.Store(newPlayer(s.opt.Script))
+	s.quota.reset(&s.opt.Quota)
 }
 
 // SetScript replaces the script and starts it.
 func (s *Server) SetScript(script Script) { s.script.Store(newPlayer(script)) }
+
+// SetQuota replaces the quota while requests go on. What was used of a limit stays used where q has that limit in the same form.
+func (s *Server) SetQuota(q Quota) { s.quota.set(&q, time.Now()) }
 
 // control answers the simulator's own endpoints under /sim/.
 func (x *exchange) control(a *answer) {
@@ -128,6 +135,14 @@ func (x *exchange) control(a *answer) {
 			return
 		}
 		x.srv.SetScript(script)
+		a.status = 204
+	case path == "/sim/quota" && method == "POST":
+		quota, err := ParseQuota(string(x.body))
+		if err != nil {
+			a.json(400, jsonObject("error", err.Error()))
+			return
+		}
+		x.srv.SetQuota(quota)
 		a.status = 204
 	case path == "/sim/health":
 		a.json(200, []byte(`{"status":"ok"}`))

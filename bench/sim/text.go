@@ -2,7 +2,9 @@ package sim
 
 import (
 	"encoding/binary"
+	"math"
 	"math/bits"
+	"time"
 )
 
 // vocabulary is what simulated models say, one word a token. Some words are there to trip careless readers of
@@ -48,7 +50,7 @@ func mix(a, b uint64) uint64 {
 	return hi ^ lo
 }
 
-// seal fixes what the answer depends on: the seed and the parts of the request that are the prompt. What a proxy may
+// seal fixes what the answer depends on: the seed, the time where answers change, and the parts of the request that are the prompt. What a proxy may
 // change on the way, the model's name, stream_options and cache_control, does not count.
 func (x *exchange) seal(parts ...string) {
 	op := x.op
@@ -56,6 +58,13 @@ func (x *exchange) seal(parts ...string) {
 		op = opGenerate // a stream says the same
 	}
 	h := scramble(x.srv.opt.Seed ^ uint64(x.d.seed.or(0))<<32 ^ uint64(op))
+	if x.d.change > 0 {
+		size := 0
+		for _, p := range parts {
+			size += len(p)
+		}
+		h = scramble(h ^ uint64(Version(x.now(), x.d.change, countTokens(size)))) //nolint:gosec // any bits will do
+	}
 	for _, p := range parts {
 		h = fold(h, []byte(p))
 	}
@@ -64,6 +73,13 @@ func (x *exchange) seal(parts ...string) {
 	if x.d.ids != 's' {
 		x.ids = random{x.hash ^ scramble(x.seq)}
 	}
+}
+
+// Version counts up each time that an answer changes which stays for so long, by the directive change. Prompts of other lengths in tokens have other moments for it,
+// spread evenly.
+func Version(now time.Time, stays time.Duration, tokens int) int64 {
+	_, part := math.Modf(float64(tokens) * math.Phi)
+	return (now.UnixNano() + int64(part*float64(stays))) / int64(stays)
 }
 
 const (

@@ -58,6 +58,7 @@ func (x *exchange) transmit(a *answer) error {
 	if fr == framedByEnd {
 		x.keep = false
 	}
+	x.done()
 	return x.flush()
 }
 

@@ -31,6 +31,7 @@ type attempt struct {
 	cached   float64       // input tokens that the target's prompt cache had
 	over     bool
 	hedge    bool
+	asked    asked // of its provider
 }
 
 // failure is how an attempt is going to fail.
@@ -66,6 +67,10 @@ func (w *world) begin(r *request, target, nth int, hedge bool) *attempt {
 	if t.drip {
 		between *= dripFactor
 	}
+	var wait time.Duration
+	if !t.black && !t.hang {
+		a.asked, wait = w.ask(t, r)
+	}
 	switch {
 	case t.black:
 		a.failure, a.answered = failing, w.now+instantly
@@ -75,6 +80,8 @@ func (w *world) begin(r *request, target, nth int, hedge bool) *attempt {
 		a.after = max(time.Second, a.after.Round(time.Second)) // as headers say it
 	case t.hang:
 		a.failure = hanging
+	case a.asked.refused():
+		a.failure, a.answered, a.after = limited, w.now+limitAfter, wait
 	case fails:
 		a.failure, a.answered = failing, w.now+errorAfter
 	default:
@@ -126,6 +133,7 @@ type exchange struct {
 	lost     float64 // of it, for attempts that lost against another one beside them
 	hedged   bool
 	gaveUp   bool // an attempt, at the learned bound of the first byte
+	waited   time.Duration
 }
 
 // ended is what an exchange came to.
@@ -143,9 +151,35 @@ type ended struct {
 
 func (w *world) arrive(r *request) {
 	x := &exchange{w: w, r: r, walk: w.strategy.start(w, r)}
-	target, ok := x.walk.first(w.time())
+	w.result.asked(r)
+	if l, ok := x.walk.(limiter); ok {
+		l.enter(x)
+		return
+	}
+	x.begin()
+}
+
+// limiter is a walk that keeps to limits. What it does may take time.
+type limiter interface {
+	enter(x *exchange)                  // begins the exchange, or ends it where its caller is over a limit
+	room(x *exchange, target int)       // tries that target or another one, or ends the exchange where there is no room in time
+	spare(x *exchange, target int) bool // tells whether there is room for a hedge, at once
+}
+
+// begin chooses the first target.
+func (x *exchange) begin() {
+	target, ok := x.walk.first(x.w.time())
 	if !ok {
 		x.end(false)
+		return
+	}
+	x.send(target)
+}
+
+// send tries a target, as soon as it may.
+func (x *exchange) send(target int) {
+	if l, ok := x.walk.(limiter); ok {
+		l.room(x, target)
 		return
 	}
 	x.current = x.try(target, false)
@@ -177,6 +211,9 @@ func (x *exchange) second(a *attempt) {
 		return
 	}
 	if target, ok := x.walk.hedge(x.w.time()); ok {
+		if l, limits := x.walk.(limiter); limits && !l.spare(x, target) {
+			return
+		}
 		x.w.result.Hedged++
 		x.hedged = true
 		x.hedge = x.try(target, true)
@@ -197,7 +234,7 @@ func (x *exchange) answered(a *attempt) {
 	}
 	x.content = true
 	w := x.w
-	x.walk.content(w.time(), a.hedge)
+	x.walk.content(w.time(), a)
 	if other := x.other(a); other != nil && !other.over {
 		before := x.spent
 		x.release(other, pick.Neutral, 0)
@@ -234,7 +271,7 @@ func (x *exchange) failed(a *attempt, f failure) {
 		return
 	}
 	x.hedge = nil
-	x.w.at(x.w.now+wait, func() { x.current = x.try(target, false) })
+	x.w.at(x.w.now+wait, func() { x.send(target) })
 }
 
 func (x *exchange) other(a *attempt) *attempt {
@@ -248,6 +285,9 @@ func (x *exchange) other(a *attempt) *attempt {
 func (x *exchange) release(a *attempt, o pick.Outcome, took time.Duration) {
 	a.over = true
 	x.w.targets[a.target].inFlight--
+	if a.asked.through {
+		a.asked.provider.account.Done()
+	}
 	x.spent += x.w.cost(x.r, a)
 	x.walk.settle(x.w.time(), a, x.r, &pick.Result{Outcome: o, Took: took, Input: max(1, int64(x.r.input)-int64(a.cached)), RetryAfter: a.after})
 }
@@ -257,4 +297,5 @@ func (x *exchange) end(served bool) {
 		r: x.r, served: served, late: x.late, hedged: x.hedged, gaveUp: x.gaveUp, attempts: x.attempts, cost: x.spent, lost: x.lost, by: x.servedBy,
 	})
 	x.w.result.ended(x.w, x.r, served, x.spent)
+	x.w.result.waited(x, served)
 }

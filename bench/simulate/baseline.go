@@ -132,7 +132,7 @@ func (x *baselineWalk) hedge(time.Time) (int, bool)           { return 0, false 
 func (x *baselineWalk) hedgeAfter(int) (time.Duration, bool)  { return 0, false }
 func (x *baselineWalk) firstByte(int) time.Duration           { return x.b.w.Route.FirstByte }
 func (x *baselineWalk) began(_ time.Time, target int, _ bool) { x.b.targets[target].inFlight++ }
-func (x *baselineWalk) content(time.Time, bool)               {}
+func (x *baselineWalk) content(time.Time, *attempt)           {}
 func (x *baselineWalk) end(time.Time, *ended)                 {}
 
 const (

@@ -4,9 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -18,7 +16,7 @@ func Parse(r io.Reader, name string) (*Scenario, error) {
 	s := &Scenario{
 		Name:  name,
 		Seeds: 1,
-		Route: Route{Attempts: 3, FirstByte: 10 * time.Second, Ejection: pick.DefaultEjection},
+		Route: Route{Attempts: 3, FirstByte: 10 * time.Second, Ejection: pick.DefaultEjection, Wait: 2 * time.Second},
 	}
 	lines := bufio.NewScanner(r)
 	for n := 1; lines.Scan(); n++ {
@@ -45,11 +43,16 @@ func Parse(r io.Reader, name string) (*Scenario, error) {
 }
 
 func (s *Scenario) statement(w *words, line int) {
-	switch verb := w.one("route, target, traffic, at, expect or run"); verb {
+	const verbs = "route, target, provider, caller, traffic, at, expect or run"
+	switch verb := w.one(verbs); verb {
 	case "route":
 		s.route(w)
 	case "target":
 		s.target(w)
+	case "provider":
+		s.provider(w)
+	case "caller":
+		s.caller(w)
 	case "traffic":
 		s.traffic(w)
 	case "at":
@@ -67,7 +70,7 @@ func (s *Scenario) statement(w *words, line int) {
 			}
 		}
 	default:
-		w.fail(verb, "route, target, traffic, at, expect or run")
+		w.fail(verb, verbs)
 	}
 }
 
@@ -75,7 +78,7 @@ func (s *Scenario) route(w *words) {
 	r := &s.Route
 	r.Name = w.one("a name")
 	for w.more() {
-		const keys = "slo ttft, errors, attempts, first-byte, learned, hedge, affinity, ejection, holdback"
+		const keys = "slo ttft, errors, attempts, first-byte, learned, hedge, affinity, ejection, holdback, wait"
 		switch key := w.one(keys); key {
 		case "slo":
 			w.expect("ttft")
@@ -96,6 +99,8 @@ func (s *Scenario) route(w *words) {
 			r.Ejection.Off = !w.onOff()
 		case "holdback":
 			r.Holdback = w.percent()
+		case "wait":
+			r.Wait = w.duration()
 		default:
 			w.fail(key, keys)
 		}
@@ -103,12 +108,12 @@ func (s *Scenario) route(w *words) {
 }
 
 func (s *Scenario) target(w *words) {
-	t := Target{Name: w.one("a name"), Weight: 1}
+	t := Target{Name: w.one("a name"), Weight: 1, Provider: noProvider}
 	if slices.ContainsFunc(s.Targets, func(o Target) bool { return o.Name == t.Name }) {
 		w.fail(t.Name, "a new name")
 	}
 	for w.more() {
-		const keys = "price, cached, keeps, prefill, ttft, sigma, tpot, concurrency, errors, stragglers, weight, priority, max"
+		const keys = "price, cached, keeps, prefill, ttft, sigma, tpot, concurrency, errors, stragglers, weight, priority, max, provider"
 		switch key := w.one(keys); key {
 		case "price":
 			t.In, t.Out = w.number(0, 1e6), w.number(0, 1e6)
@@ -138,6 +143,11 @@ func (s *Scenario) target(w *words) {
 			t.Priority = w.whole(0, 1000)
 		case "max":
 			t.Max = w.whole(0, 1e6)
+		case "provider":
+			name := w.one("a provider")
+			if t.Provider = index(s.Providers, name, func(p *Provider) string { return p.Name }); t.Provider < 0 {
+				w.fail(name, "a provider that was told of before")
+			}
 		default:
 			w.fail(key, keys)
 		}
@@ -176,6 +186,9 @@ func (s *Scenario) traffic(w *words) {
 
 func (s *Scenario) event(w *words, line int) {
 	e := Event{At: w.duration(), line: line}
+	if s.step(w, e.At, line) {
+		return
+	}
 	e.Target = w.target(s)
 	const actions = "errors P%, ttft xN, quota N/min, blackhole, hang, drip, price xN, quality N"
 	switch e.What = w.one(actions); e.What {
@@ -201,7 +214,7 @@ func (s *Scenario) event(w *words, line int) {
 }
 
 func (s *Scenario) expect(w *words, line int) {
-	const metrics = "share, failed, violations, cost, ejections, detected, p95, p99 or hedged"
+	const metrics = "share, failed, violations, cost, ejections, detected, p95, p99, hedged, used, refused, fair, served or waited"
 	e := Expectation{Target: -1, line: line, Text: strings.Join(w.list, " ")}
 	unit := w.percent
 	switch e.Metric = w.one(metrics); e.Metric {
@@ -218,6 +231,20 @@ func (s *Scenario) expect(w *words, line int) {
 	case "cost": // of a thousand exchanges
 		unit = w.dollars
 	case "p95", "p99": // of the time to first token
+		unit = func() float64 { return w.duration().Seconds() }
+	case "used", "refused":
+		name := w.one("a provider")
+		if e.Target = index(s.Providers, name, func(p *Provider) string { return p.Name }); e.Target < 0 {
+			w.fail(name, "a provider")
+		}
+	case "served": // part of a caller's requests
+		name := w.one("a caller")
+		if e.Target = s.callerNamed(name); e.Target < 0 {
+			w.fail(name, "a caller")
+		}
+	case "fair":
+		unit = func() float64 { return w.number(0, 1) }
+	case "waited": // 95th percentile, of those that were let through
 		unit = func() float64 { return w.duration().Seconds() }
 	case "failed", "violations", "hedged":
 	default:
@@ -266,125 +293,13 @@ func (s *Scenario) check() error {
 			return fmt.Errorf("line %d: at %v is after the end of the run, %v", e.line, e.At, s.For)
 		}
 	}
+	if err := s.checkLimits(); err != nil {
+		return err
+	}
 	for i := range s.Expects {
 		if e := &s.Expects[i]; e.Timed && e.Of+e.Within >= s.For {
 			return fmt.Errorf("line %d: within %v of %v is after the end of the run, %v", e.line, e.Within, e.Of, s.For)
 		}
 	}
 	return nil
-}
-
-// words are those of a line. The first mistake stays.
-type words struct {
-	list []string
-	at   int
-	err  error
-}
-
-func (w *words) fail(got, want string) {
-	if w.err != nil {
-		return
-	}
-	if got == "" {
-		got = "the end of the line"
-	}
-	w.err = fmt.Errorf("got %s, want %s", got, want)
-}
-
-func (w *words) more() bool { return w.err == nil && w.at < len(w.list) }
-
-func (w *words) one(want string) string {
-	if !w.more() {
-		w.fail("", want)
-		return ""
-	}
-	w.at++
-	return w.list[w.at-1]
-}
-
-func (w *words) expect(word string) {
-	if got := w.one(word); got != word {
-		w.fail(got, word)
-	}
-}
-
-func (w *words) duration() time.Duration {
-	text := w.one("a duration such as 90s or 5m")
-	plain := text
-	days := 0.
-	if d, rest, ok := strings.Cut(text, "d"); ok {
-		var err error
-		if days, err = strconv.ParseFloat(d, 64); err != nil {
-			w.fail(text, "a duration such as 90s, 5m or 2d")
-		}
-		if plain = rest; rest == "" {
-			plain = "0s"
-		}
-	}
-	d, err := time.ParseDuration(plain)
-	if err != nil || d < 0 || !(days >= 0 && days <= 10000) {
-		w.fail(text, "a duration such as 90s, 5m or 2d")
-	}
-	return d + time.Duration(days*24*float64(time.Hour))
-}
-
-func (w *words) number(low, high float64) float64 {
-	text := w.one("a number")
-	n, err := strconv.ParseFloat(text, 64)
-	if err != nil || !(n >= low && n <= high) {
-		w.fail(text, fmt.Sprintf("a number from %g to %g", low, high))
-	}
-	return n
-}
-
-func (w *words) whole(low, high int) int {
-	text := w.one("a whole number")
-	n, err := strconv.Atoi(text)
-	if err != nil || n < low || n > high {
-		w.fail(text, fmt.Sprintf("a whole number from %d to %d", low, high))
-	}
-	return n
-}
-
-func (w *words) percent() float64 { return w.marked("", "%", "a percentage such as 2%", 100) / 100 }
-
-func (w *words) dollars() float64 {
-	if w.more() {
-		w.list[w.at] = strings.TrimPrefix(w.list[w.at], "$")
-	}
-	return w.marked("", "", "dollars such as $0.50", math.MaxFloat64)
-}
-
-func (w *words) times() float64 { return w.marked("x", "", "a factor such as x2", 1e6) }
-
-// marked reads a number from 0 to high between marks.
-func (w *words) marked(prefix, suffix, want string, high float64) float64 {
-	text := w.one(want)
-	bare, begins := strings.CutPrefix(text, prefix)
-	bare, ends := strings.CutSuffix(bare, suffix)
-	n, err := strconv.ParseFloat(bare, 64)
-	if err != nil || !begins || !ends || !(n >= 0 && n <= high) {
-		w.fail(text, want)
-	}
-	return n
-}
-
-func (w *words) onOff() bool {
-	text := w.one("on or off")
-	if text != "on" && text != "off" {
-		w.fail(text, "on or off")
-	}
-	return text == "on"
-}
-
-func (w *words) target(s *Scenario) int {
-	name := w.one("a target's name")
-	var names []string
-	for i := range s.Targets {
-		if names = append(names, s.Targets[i].Name); s.Targets[i].Name == name {
-			return i
-		}
-	}
-	w.fail(name, "a target: "+strings.Join(names, ", "))
-	return 0
 }

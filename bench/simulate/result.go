@@ -27,6 +27,10 @@ type Run struct {
 	Decisions []string           `json:"decisions,omitempty"`
 	Savings   *optimizer.Savings `json:"savings,omitempty"` // what the hold-back says that the optimizer has saved
 
+	Limits  []LimitRun  `json:"limits,omitempty"`  // of providers
+	Callers []CallerRun `json:"callers,omitempty"` // where limits are kept
+	Waits   *Waits      `json:"waits,omitempty"`   // likewise
+
 	proof *optimizer.Proof
 	wait  float64 // seconds, of those that were served
 
@@ -52,10 +56,12 @@ type ejection struct {
 const detailed = pick.MaxTargets / 8
 
 func newRun(s *Scenario, policy string, seed uint64) *Run {
-	return &Run{
+	r := &Run{
 		Policy: policy, Seed: seed, Attempts: make([]int, len(s.Targets)), Ejections: make([]int, len(s.Targets)),
 		seconds: make([]second, int(s.For/time.Second)+1),
 	}
+	r.prepareLimits(s)
+	return r
 }
 
 func (r *Run) second(at time.Duration) *second {
@@ -102,6 +108,7 @@ func (r *Run) finish() {
 	if r.proof != nil {
 		r.Savings, r.proof = r.proof.Savings(begin.Add(time.Duration(len(r.seconds))*time.Second), time.Time{}), nil
 	}
+	r.finishLimits()
 	r.P50, r.P95, r.P99 = r.times.quantile(.5), r.times.quantile(.95), r.times.quantile(.99)
 }
 
@@ -145,6 +152,19 @@ func (r *Run) value(e *Expectation, from, to time.Duration) float64 {
 		return r.P95
 	case "p99":
 		return r.P99
+	case "used":
+		used, _ := r.Limits[e.Target].of(from, to)
+		return used
+	case "refused":
+		_, refused := r.Limits[e.Target].of(from, to)
+		return refused
+	case "served":
+		c := &r.Callers[e.Target]
+		return float64(c.Served) / float64(max(c.Requests, 1))
+	case "fair":
+		return r.fairness(from, to)
+	case "waited":
+		return r.Waits.P95
 	default: // ejections
 		n := 0.
 		for _, j := range r.ejects {

@@ -112,6 +112,13 @@ func (e *Expectation) until(s *Scenario) time.Duration {
 			end = min(end, v.At)
 		}
 	}
+	for i := range s.Steps {
+		if t := &s.Steps[i]; t.At > e.Of {
+			end = min(end, t.At)
+		} else if t.For > 0 && t.At+t.For > e.Of {
+			end = min(end, t.At+t.For)
+		}
+	}
 	return max(end, e.Of+e.Within+time.Second)
 }
 
@@ -153,6 +160,12 @@ func Print(out io.Writer, s *Scenario, outcomes []Outcome) error {
 			fmt.Fprintf(w, "\t%.1f%%", 100*a/max(attempts, 1))
 		}
 		fmt.Fprintln(w)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if err := printLimits(out, outcomes); err != nil {
+		return err
 	}
 	for _, o := range outcomes {
 		for i, v := range o.Verdicts {

@@ -16,6 +16,10 @@ type Scenario struct {
 	Expects []Expectation
 	For     time.Duration
 	Seeds   int
+
+	Providers []Provider
+	Callers   []Caller
+	Steps     []Step
 }
 
 // Route is the route that clients use.
@@ -30,6 +34,7 @@ type Route struct {
 	Affinity  bool
 	Holdback  float64 // share of the sessions that the optimizer leaves alone
 	Ejection  pick.Ejection
+	Wait      time.Duration // for room within limits
 }
 
 // Target is a simulated target while nothing is wrong.
@@ -49,6 +54,7 @@ type Target struct {
 	Weight      float64
 	Priority    int
 	Max         int // max_concurrency of the route's target
+	Provider    int // whose limits it is under; noProvider: none
 }
 
 // Traffic is who asks for what.
@@ -82,8 +88,8 @@ func (e *Event) end(total time.Duration) time.Duration {
 
 // Expectation is a bound that a run has to keep.
 type Expectation struct {
-	Metric string // share, failed, violations, cost, ejections, detected, p95, p99, hedged
-	Target int    // of share, ejections and detected; -1: all
+	Metric string // share, failed, violations, cost, ejections, detected, p95, p99, hedged, used, refused, fair, served, waited
+	Target int    // of share, ejections and detected, the provider of used and refused, or the caller of served; -1: all
 	Op     string // <, <=, >, >=
 	Value  float64
 	Within time.Duration // after Of; the bound holds from then on to the end of the event that begins at Of

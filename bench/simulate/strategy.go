@@ -9,6 +9,7 @@ import (
 
 	"llm-auto-optimizer/analysis/window"
 	"llm-auto-optimizer/optimizer"
+	"llm-auto-optimizer/proxy/limit"
 	"llm-auto-optimizer/proxy/pick"
 	"llm-auto-optimizer/proxy/policy"
 )
@@ -27,7 +28,7 @@ type walk interface {
 	hedgeAfter(target int) (time.Duration, bool)
 	firstByte(target int) time.Duration
 	began(now time.Time, target int, hedge bool)
-	content(now time.Time, hedge bool)
+	content(now time.Time, a *attempt)
 	settle(now time.Time, a *attempt, r *request, res *pick.Result)
 	end(now time.Time, e *ended)
 }
@@ -98,6 +99,10 @@ type production struct {
 	loop    *optimizer.Loop   // nil: the operator's shares stay
 	static  policy.Parameters // the operator's
 	cycled  time.Time
+
+	gate   *gate // nil: no caller has limits
+	tokens *limit.Estimator
+	read   limit.Headers
 }
 
 func newProduction(w *world) strategy {
@@ -108,7 +113,10 @@ func newProduction(w *world) strategy {
 	route := policy.Route{Parameters: policy.Parameters{
 		Targets: map[string]policy.Target{}, FirstByteFactor: w.Route.Learned, HedgeShare: w.Route.Hedge, RetryShare: pick.DefaultRetryShare,
 	}}
-	p := &production{w: w, windows: window.NewRecorder(pick.MaxTargets)}
+	p := &production{w: w, windows: window.NewRecorder(pick.MaxTargets), gate: newGate(w), tokens: limit.NewEstimator()}
+	for i := range w.providers {
+		w.providers[i].pace = newPace(w)
+	}
 	for i := range w.Targets {
 		t := &w.Targets[i]
 		spec.Targets = append(spec.Targets, pick.TargetSpec{
@@ -129,6 +137,9 @@ func newProduction(w *world) strategy {
 func (p *production) tick(now time.Time) {
 	p.routes.Tick(now, p.changed)
 	p.windows.Advance(now)
+	if p.gate != nil {
+		p.gate.set.Sweep(now)
+	}
 	if p.loop != nil {
 		p.cycle(now)
 	}
@@ -165,6 +176,10 @@ type productionWalk struct {
 	walk   pick.Walk
 	params *policy.Parameters
 	leases [2]pick.Lease // of the attempt, and of its hedge
+	turns  [2]turn       // likewise
+	hedged pick.Choice   // the hedge's
+	pass   pass
+	paced  time.Duration // that it has waited for limits of providers
 	chosen int           // the first target, from 1
 	forced bool
 	arm    policy.Arm
@@ -196,6 +211,7 @@ func (x *productionWalk) hedge(now time.Time) (int, bool) {
 	if !ok {
 		return 0, false
 	}
+	x.hedged = c
 	return c.Target.Index(), true
 }
 
@@ -226,12 +242,14 @@ func (x *productionWalk) began(now time.Time, target int, hedge bool) {
 	x.leases[leaseOf(hedge)] = x.p.route.Targets()[target].Begin(now, x.walk.Query())
 }
 
-func (x *productionWalk) content(_ time.Time, hedge bool) {
+func (x *productionWalk) content(now time.Time, a *attempt) {
 	x.walk.Answered()
-	x.leases[leaseOf(hedge)].Answered()
+	x.leases[leaseOf(a.hedge)].Answered()
+	x.heard(now, a, limit.Through)
 }
 
 func (x *productionWalk) settle(now time.Time, a *attempt, r *request, res *pick.Result) {
+	res.Paced = x.turns[leaseOf(a.hedge)].pace != nil
 	x.p.changed(x.p.route.Targets()[a.target], x.leases[leaseOf(a.hedge)].Settle(now, res))
 	o := window.Observation{Duration: now.Sub(begin.Add(a.start)), TTFT: res.Took, TokensInput: int64(r.input), Outcome: window.UpstreamError}
 	switch res.Outcome {
@@ -243,11 +261,13 @@ func (x *productionWalk) settle(now time.Time, a *attempt, r *request, res *pick
 		o.Outcome = window.Canceled
 	}
 	x.p.series[a.target].Record(now, &o)
+	x.over(now, a, r, res.Outcome)
 }
 
 func (x *productionWalk) end(now time.Time, e *ended) {
 	x.walk.Paid(int64(e.cost*1e9), int64(e.lost*1e9))
 	x.walk.End()
+	x.leave(now, e)
 	if x.p.loop != nil {
 		x.p.observe(now, x, e)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"llm-auto-optimizer/analysis/window"
 	"llm-auto-optimizer/bench/load"
+	"llm-auto-optimizer/bench/sim"
 )
 
 // begin is when virtual time begins.
@@ -16,17 +17,18 @@ var begin = time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
 // world is one run under way: a clock, what is going to happen, and the targets as they are.
 type world struct {
 	*Scenario
-	now      time.Duration
-	queue    events
-	sequence uint64
-	targets  []targetState
-	strategy strategy
-	result   *Run
-	luck     *rand.Rand // of the strategy; that of the world is in the requests
-	seed     uint64
-	watched  float64                          // part of the sessions that is on the operator's settings unseen; 0 but in Measure
-	limits   *limits                          // nil: none
-	note     func(*request, *window.Exchange) // who follows single exchanges with the optimizer; nil: nobody
+	now       time.Duration
+	queue     events
+	sequence  uint64
+	targets   []targetState
+	providers []providerState
+	strategy  strategy
+	result    *Run
+	luck      *rand.Rand // of the strategy; that of the world is in the requests
+	seed      uint64
+	watched   float64                          // part of the sessions that is on the operator's settings unseen; 0 but in Measure
+	limits    *limits                          // nil: none
+	note      func(*request, *window.Exchange) // who follows single exchanges with the optimizer; nil: nobody
 }
 
 // newWorld is a run that is about to begin.
@@ -34,6 +36,9 @@ func newWorld(s *Scenario, seed uint64, result *Run) *world {
 	w := &world{Scenario: s, seed: seed, luck: rand.New(rand.NewPCG(seed, 2)), result: result}
 	for t := range s.Targets {
 		w.targets = append(w.targets, targetState{Target: &s.Targets[t], errors: s.Targets[t].Errors, slower: 1, price: 1})
+	}
+	for p := range s.Providers {
+		w.providers = append(w.providers, providerState{Provider: &s.Providers[p], account: sim.NewAccount(s.Providers[p].Quota)})
 	}
 	return w
 }
@@ -91,6 +96,7 @@ type request struct {
 	seed          uint64
 	session       uint64
 	blocks        []uint64
+	caller        int
 }
 
 // luckOf are the draws of an attempt: the same for every strategy that makes the same attempt.
@@ -141,6 +147,7 @@ func (w *world) schedule() {
 			w.at(e.At+e.For, func() { t.undo(e) })
 		}
 	}
+	w.scheduleSteps()
 	const glance = 250 * time.Millisecond
 	var tick func()
 	tick = func() {
@@ -197,11 +204,16 @@ func (w *world) arrivals() (next func() (request, bool), stop func(), err error)
 		return w.traced()
 	}
 	draw, sessions := rand.New(rand.NewPCG(w.seed, 1)), w.newSessions()
-	at := 0.
+	at, changing, caller := 0., w.changing(), 0
 	return func() (request, bool) {
-		at += draw.ExpFloat64() / t.Rate
+		if changing == nil {
+			at += draw.ExpFloat64() / t.Rate
+		} else {
+			at, caller = changing.next(draw)
+		}
 		s := sessions.next()
 		return request{
+			caller:  caller,
 			at:      time.Duration(at * float64(time.Second)),
 			input:   sessions.sized(draw, t.Input, t.InputSigma, s.input),
 			output:  sessions.sized(draw, t.Output, t.OutputSigma, s.output),

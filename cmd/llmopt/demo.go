@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 )
 
 type demoCmd struct {
 	For      time.Duration `default:"2m" help:"How long the day takes, at most 24h."`
-	Rate     float64       `default:"25" help:"Requests per second on average, at most 1000."`
+	Rate     float64       `default:"25" help:"Requests per second on average, at most 1000; as many of both kinds that the second route is asked, at most 100."`
 	Seed     uint64        `default:"1" help:"Another seed sends, gets and holds back other things."`
 	NoFaults bool          `help:"A day without outage and drip: only a price changes."`
 	JSON     bool          `name:"json" help:"Print nothing but a summary at the end, as JSON."`
@@ -17,9 +18,9 @@ type demoCmd struct {
 
 // Help says what runs.
 func (c *demoCmd) Help() string {
-	return `Plays a scripted day in two minutes: three simulated providers behind one route, the proxy with its optimizer and gentle load,
-in one process, on free ports. The optimizer finds a cheaper mix; a price changes, a provider goes out, and drips errors later, and all
-recover. Nothing but the providers is simulated. Needs no keys and no network; settings in the environment don't count.`
+	return `Plays a scripted day in two minutes: three simulated providers behind one route, one behind another that keeps its answers, the proxy with its
+optimizer and gentle load, in one process, on free ports. The optimizer finds a cheaper mix, and for how long answers may be kept; a price
+changes, a provider goes out, and drips errors later, and all recover. Nothing but the providers is simulated. Needs no keys and no network; settings in the environment don't count.`
 }
 
 const (
@@ -64,7 +65,12 @@ func (c *demoCmd) play(ctx context.Context, s *demoStage, v demoView) error {
 	s.started = time.Now()
 	go func() {
 		defer close(done)
+		var running sync.WaitGroup
+		for _, l := range s.asks {
+			running.Go(func() { l.Run(ctx) })
+		}
 		s.load.Run(ctx)
+		running.Wait()
 	}()
 	var failed error
 	tick := time.NewTicker(v.every())

@@ -11,6 +11,7 @@ import (
 
 	"llm-auto-optimizer/analysis/window"
 	"llm-auto-optimizer/optimizer/control/controlpb"
+	"llm-auto-optimizer/proxy/policy"
 )
 
 // demoBook keeps account of the demo's exchanges by the lines of the gateway's access log. It is safe for concurrent use.
@@ -22,7 +23,10 @@ type demoBook struct {
 	prices  []demoTariff         // in the order of time
 	trouble []demoTrouble
 	tokens  []demoTokenSums // by tariff
+	kept    *demoKept       // of the route that keeps its answers, on which nothing else is about
 }
+
+func newDemoBook(asked []demoQuestions) *demoBook { return &demoBook{kept: newDemoKept(asked)} }
 
 // demoEntry is what the book reads of a line of the access log.
 type demoEntry struct {
@@ -37,6 +41,11 @@ type demoEntry struct {
 	CacheWrite int64   `json:"tokens_cache_write"`
 	Output     int64   `json:"tokens_output"`
 	Cost       int64   `json:"cost_nanousd"`
+	Class      string  `json:"class"`
+	Arm        string  `json:"arm"`
+	Cache      string  `json:"cache"`
+	Age        float64 `json:"cache_age_s"`
+	Saved      int64   `json:"saved_nanousd"`
 }
 
 func (l *demoEntry) ended() time.Time {
@@ -74,6 +83,10 @@ func (b *demoBook) Write(p []byte) (int, error) {
 		var l demoEntry
 		if err := json.Unmarshal(line, &l); err != nil {
 			return 0, err
+		}
+		if l.Route == demoCached {
+			b.kept.add(&l)
+			continue
 		}
 		b.lines++
 		if l.Route == demoRoute {
@@ -148,11 +161,25 @@ func (b *demoBook) end(now time.Time, provider string) {
 	}
 }
 
-// exchanges is how many there have been, of the route or not.
+// exchanges is how many there have been, of the route or not, but for the one that keeps its answers.
 func (b *demoBook) exchanges() int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.lines
+}
+
+// inForce notes for how many seconds answers live, by class.
+func (b *demoBook) inForce(now time.Time, clock string, ttls [policy.Classes]float64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.kept.inForce(now, clock, ttls)
+}
+
+// keeps is how the route stands that keeps its answers.
+func (b *demoBook) keeps(now time.Time) *demoKeptState {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.kept.state(now)
 }
 
 // demoTarget is how a target of the route stands.

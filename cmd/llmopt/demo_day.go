@@ -145,6 +145,7 @@ func (d *demoDay) step(elapsed time.Duration) (events []demoEvent, err error) {
 		d.acts = d.acts[1:]
 		tell("script", says)
 	}
+	d.s.book.inForce(time.Now(), d.clock(elapsed), d.s.gateway.policy.Load().Routes[demoCached].Cache.TTL)
 	d.reflexes(tell)
 	for more := true; more; {
 		select {
@@ -161,10 +162,17 @@ func (d *demoDay) step(elapsed time.Duration) (events []demoEvent, err error) {
 	return events, nil
 }
 
-// demoSentence is a decision without the time of day, which is not the scripted day's, and without the only route's name.
+// cachingTuner is the name of the tuner of the cache.
+var cachingTuner = optimizer.Caching{}.Name()
+
+// timeOfDay is one that is not the scripted day's.
+var timeOfDay = regexp.MustCompile(` at \d\d:\d\d:\d\d`)
+
+// demoSentence is a decision without the time of day and without the first route's name.
 func demoSentence(d *optimizer.Decision) string {
-	const clock = len("15:04:05 ")
-	return strings.TrimPrefix(d.String()[clock:], demoRoute+" ")
+	text := strings.TrimPrefix(d.Sentence(), demoRoute)
+	text = strings.TrimLeft(text, ": ")
+	return timeOfDay.ReplaceAllString(text, "")
 }
 
 // ejectedBecause finds the numbers in the reason of an ejection.

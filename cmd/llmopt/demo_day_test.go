@@ -68,12 +68,12 @@ func TestDemoReason(t *testing.T) {
 }
 
 // Prompts repeat as they should, and one that does is the same: its length follows from its number.
-func TestZipf_Repeats(t *testing.T) {
+func TestDifferent_Repeats(t *testing.T) {
 	t.Parallel()
 	const n = 20000
 	counts, length := map[uint64]int{}, map[uint64]int{}
 	left := n
-	for a := range zipf(load.Constant(1000), 3) {
+	for a := range demoDifferent.asked(load.Constant(1000), 3) {
 		k := a.Blocks[0]
 		if was, known := length[k]; known && was != a.Input || a.Input < 1 || a.Input > demoLongest {
 			t.Fatalf("prompt %d has %d tokens, and had %d", k, a.Input, was)
@@ -99,7 +99,7 @@ func TestZipf_Repeats(t *testing.T) {
 // Policies that never change are computed of each exchange's tokens at the prices that held when it ended.
 func TestDemoBook_ComputesStaticPolicies(t *testing.T) {
 	t.Parallel()
-	b := &demoBook{}
+	b := newDemoBook(demoAsked(time.Minute))
 	providers := []*demoProvider{{name: "a", price: demoPrice{1, 2}}, {name: "b", price: demoPrice{3, 6}}}
 	start := time.UnixMilli(1_000_000)
 	line := func(at, seconds int, route, target, tokens string) {

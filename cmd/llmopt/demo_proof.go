@@ -30,14 +30,7 @@ func appendDemoTargets(out *bytes.Buffer, st *demoState, pen ink) {
 			fmt.Sprintf("%.1f%%", 100*t.Late), first, strconv.FormatInt(t.Errors, 10), dollars(t.Cost), strings.ReplaceAll(t.State, "_", " "),
 		})
 	}
-	var table bytes.Buffer
-	appendTable(&table, text, rows)
-	for i, line := range strings.Split(strings.TrimSuffix(table.String(), "\n"), "\n") {
-		if i == 0 {
-			line = pen.dim(line)
-		}
-		out.WriteString(line + "\n")
-	}
+	appendDemoTable(out, text, rows, pen)
 }
 
 // proofOf is what is known of the demo's route; nil: nothing.
@@ -68,6 +61,9 @@ func appendDemoSavings(out *bytes.Buffer, st *demoState, pen ink) {
 	appendDemoRow(out, pen, "computed", "%s", strings.Join(parts, ", "))
 }
 
+// noticed is how sentences begin that tell of what has changed, and not of a decision.
+const noticed = "noticed: "
+
 // appendDemoDecisions is what was decided.
 func appendDemoDecisions(out *bytes.Buffer, told []demoEvent, pen ink) {
 	decided, incidents, reflexes := 0, 0, 0
@@ -76,11 +72,14 @@ func appendDemoDecisions(out *bytes.Buffer, told []demoEvent, pen ink) {
 		switch e := &told[i]; {
 		case e.Who == "reflex":
 			reflexes++
+		case e.Tuner == cachingTuner: // which are told with what came of them
 		case e.Tuner == "incident":
 			incidents++
 		case e.Who == "optimizer":
-			decided++
-			fmt.Fprintf(&moves, "  %s  %s\n", pen.dim(e.Clock), printable(e.What))
+			if !strings.HasPrefix(e.What, noticed) {
+				decided++
+			}
+			appendWrapped(&moves, "  "+pen.dim(e.Clock)+"  ", 9, e.What)
 		}
 	}
 	fmt.Fprintf(out, "%s\n", pen.bold(fmt.Sprintf("Decided: %d times a cheaper mix, %d times room for incidents; reflexes acted %d times.", decided, incidents, reflexes)))
@@ -116,7 +115,14 @@ func appendDemoStatics(out *bytes.Buffer, book *demoBook, st *demoState, pen ink
 	fmt.Fprintf(out, "%s\n", pen.bold("Computed: the same tokens at the prices in force, under policies that never change:"))
 	rows := [][]string{{"  policy", "cost", "late", ""}, {"  as it was", fmt.Sprintf("$%.4f", spent), fmt.Sprintf("%.1f%%", 100*late), "(measured, hold-back included)"}}
 	for _, p := range st.static {
-		rows = append(rows, []string{"  " + p.Policy, fmt.Sprintf("$%.4f", p.Cost), fmt.Sprintf("%.1f%%", 100*p.Late), strings.Join(p.Trouble, ", ")})
+		row := []string{"  " + p.Policy, fmt.Sprintf("$%.4f", p.Cost), fmt.Sprintf("%.1f%%", 100*p.Late), ""}
+		for i, trouble := range p.Trouble {
+			if row[3] = trouble; i < len(p.Trouble)-1 {
+				rows = append(rows, row)
+				row = make([]string, len(row))
+			}
+		}
+		rows = append(rows, row)
 	}
 	appendTable(out, []bool{true, false, false, true}, rows)
 	out.WriteByte('\n')

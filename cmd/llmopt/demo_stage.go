@@ -55,9 +55,11 @@ func demoProviders() []*demoProvider {
 
 // demoStage is all that runs in a demo.
 type demoStage struct {
-	providers []*demoProvider
+	providers []*demoProvider // of the first route
+	desk      *demoProvider   // of the route that keeps its answers
 	gateway   *gateway
 	load      *load.Driver
+	asks      []*load.Driver // of the route that keeps its answers, by kind
 	day       *demoDay
 	book      *demoBook
 	admin     controlpb.AdminClient
@@ -69,19 +71,20 @@ type demoStage struct {
 
 // stage starts everything but the load.
 func (c *demoCmd) stage(env *environment) (_ *demoStage, err error) {
-	s := &demoStage{span: c.For + 5*time.Minute, book: &demoBook{}}
+	asked := demoAsked(c.For)
+	s := &demoStage{span: c.For + 5*time.Minute, book: newDemoBook(asked), desk: demoDeskProvider()}
 	defer func() {
 		if err != nil {
 			_ = s.close()
 		}
 	}()
-	for _, p := range demoProviders() {
+	s.providers = demoProviders()
+	for _, p := range s.all() {
 		if err := p.start(c.Seed); err != nil {
 			return nil, fmt.Errorf("simulated provider: %w", err)
 		}
-		s.providers = append(s.providers, p)
 	}
-	s.environ = c.settings(s.providers)
+	s.environ = c.settings(s.providers, s.desk)
 	options := config.Options{Environ: s.priced()}
 	settings, err := config.Load(options)
 	if err != nil {
@@ -96,21 +99,30 @@ func (c *demoCmd) stage(env *environment) (_ *demoStage, err error) {
 	s.admin = controlpb.NewAdminClient(&http.Client{Transport: s.transport, Timeout: adminTimeout}, s.gateway.adminURL)
 	drain := min(demoDrain, c.For/4)
 	s.load, err = load.New(load.Options{
-		Arrivals: zipf(load.Until(load.Poisson(c.Rate, c.Seed), c.For-drain), c.Seed), Kinds: demoKinds(s.gateway.proxyURL), Seed: c.Seed,
+		Arrivals: demoDifferent.asked(load.Until(load.Poisson(c.Rate, c.Seed), c.For-drain), c.Seed), Kinds: demoKinds(s.gateway.proxyURL), Seed: c.Seed,
 		MaxInFlight: demoMaxInFlight, Drain: drain,
 	})
+	if err == nil {
+		s.asks, err = c.cachedLoads(asked, s.gateway.proxyURL, drain)
+	}
 	return s, err
+}
+
+// all are the providers of both routes.
+func (s *demoStage) all() []*demoProvider {
+	return append(s.providers[:len(s.providers):len(s.providers)], s.desk)
 }
 
 // demoTightened are settings by which the optimizer does in minutes what takes it hours by default, for as long as it is not to be trusted that much.
 var demoTightened = [][2]string{
 	{"schedule.optimize", "* * * * * *"}, {"optimizer.routing.mode", "auto"}, {"optimizer.routing.min_count", "20"}, {"optimizer.routing.min_share", "0.02"},
 	{"optimizer.holdback", "0.2"}, {"optimizer.max_step", "1"}, {"optimizer.max_move", "10"}, {"optimizer.cool_down", "0s"}, {"optimizer.max_per_hour", "3600"},
-	{"route_defaults.ejection.base", "2s"}, {"route_defaults.ejection.max", "4s"}, {"route_defaults.ejection.slow_start", "5s"},
+	{"optimizer.caching.mode", "auto"}, {"optimizer.caching.min_ttl", "1s"}, {"optimizer.caching.max_ttl", "1m"}, {"optimizer.caching.max_stale", "0.1"},
+	{"optimizer.caching.stale_cost", "3"}, {"route_defaults.ejection.base", "2s"}, {"route_defaults.ejection.max", "4s"}, {"route_defaults.ejection.slow_start", "5s"},
 }
 
 // settings is the only environment there is but for prices: whatever the user has set stays out, keys above all.
-func (c *demoCmd) settings(providers []*demoProvider) []string {
+func (c *demoCmd) settings(providers []*demoProvider, desk *demoProvider) []string {
 	environ := []string{
 		"OPTIMIZER_SERVER__LISTEN=127.0.0.1:0", "OPTIMIZER_ADMIN__LISTEN=127.0.0.1:0", "OPTIMIZER_SERVER__SHUTDOWN_TIMEOUT=1s",
 		"OPTIMIZER_LOG__ACCESS=stdout", "OPTIMIZER_LOG__LEVEL=error", "OPTIMIZER_STORAGE__DIR=",
@@ -132,6 +144,15 @@ func (c *demoCmd) settings(providers []*demoProvider) []string {
 		set(route+"targets."+p.name+".provider", p.name)
 		set(route+"targets."+p.name+".key", "simulated")
 	}
+	cached := "routes." + demoCached + "."
+	set(cached+"match.model", demoCached)
+	set("providers."+desk.name+".base_url", desk.url+"/v1")
+	set("providers."+desk.name+".request_usage", "true")
+	set(cached+"targets."+desk.name+".provider", desk.name)
+	set(cached+"targets."+desk.name+".key", "simulated")
+	for _, s := range demoCachedSettings {
+		set(cached+s[0], s[1])
+	}
 	// Requests by hand that no route matches stay on this machine, too.
 	set("providers.openai.base_url", providers[0].url+"/v1")
 	set("providers.anthropic.base_url", providers[0].url)
@@ -145,8 +166,12 @@ const demoObjective = time.Second
 // priced are the settings with the providers' prices.
 func (s *demoStage) priced() []string {
 	environ := s.environ[:len(s.environ):len(s.environ)]
-	for _, p := range s.providers {
-		prefix := "OPTIMIZER_ROUTES__" + strings.ToUpper(demoRoute+"__TARGETS__"+p.name) + "__PRICE__"
+	for _, p := range s.all() {
+		route := demoRoute
+		if p == s.desk {
+			route = demoCached
+		}
+		prefix := "OPTIMIZER_ROUTES__" + strings.ToUpper(route+"__TARGETS__"+p.name) + "__PRICE__"
 		environ = append(environ, fmt.Sprintf("%sINPUT=%g", prefix, p.price.input), fmt.Sprintf("%sOUTPUT=%g", prefix, p.price.output))
 	}
 	return environ
@@ -175,7 +200,10 @@ func (s *demoStage) close() (err error) {
 	if s.gateway != nil {
 		err = s.gateway.shutdown()
 	}
-	for _, p := range s.providers {
+	for _, p := range s.all() {
+		if p.server == nil {
+			continue // it has not been started
+		}
 		p.server.Close()
 		if served := <-p.served; !errors.Is(served, sim.ErrServerClosed) {
 			err = errors.Join(err, fmt.Errorf("simulated provider: %w", served))
@@ -195,6 +223,8 @@ type demoState struct {
 	targets []demoTarget
 	savings *optimizer.Savings
 	static  []demoStatic
+	total   *controlpb.Summary // of all targets but that of the route that keeps its answers
+	kept    *demoKeptState
 
 	left      int64 // provider calls whose client left
 	cancelled int64 // of these: cancelled, as the providers saw it
@@ -210,6 +240,7 @@ func (s *demoStage) look() (*demoState, error) {
 	if st.status, err = s.admin.GetStatus(context.Background(), &controlpb.GetStatusRequest{Span: durationpb.New(s.span)}); err != nil {
 		return nil, fmt.Errorf("ask the admin service: %w", err)
 	}
+	st.total, st.kept = totalOf(st.status), s.book.keeps(time.Now())
 	st.savings = s.proved()
 	st.targets, st.static = s.book.targets(s, st.status), s.book.statics(s.providers)
 	for _, p := range s.providers {
@@ -220,7 +251,7 @@ func (s *demoStage) look() (*demoState, error) {
 	}
 	canceled := window.Canceled.String()
 	exchanges := s.gateway.proxy.Metrics().GetOrCreateCounter(fmt.Sprintf("llmopt_exchanges_total{outcome=%q}", canceled)).Get()
-	st.left = callsLeft(st.load.Outcomes[window.Canceled], int64(exchanges), st.status.GetTotal().GetOutcomes()[canceled])
+	st.left = callsLeft(st.load.Outcomes[window.Canceled], int64(exchanges), st.total.GetOutcomes()[canceled])
 	return st, nil
 }
 
@@ -245,10 +276,16 @@ func callsLeft(clients, exchanges, attempts int64) int64 {
 // settled looks when everything that is going to be counted has been, but waits no longer than it may take.
 func (s *demoStage) settled() (*demoState, error) {
 	const pause = 20 * time.Millisecond
+	asked := func() (sent int64) {
+		for _, l := range s.asks {
+			sent += l.Stats().Sent
+		}
+		return sent
+	}
 	for deadline := time.Now().Add(demoSettle); ; time.Sleep(pause) {
 		st, err := s.look()
 		if err != nil || time.Now().After(deadline) ||
-			st.inFlight == 0 && st.status.GetTotal().GetRequests() >= st.load.Sent && st.cancelled >= st.left && s.book.exchanges() >= st.load.Sent {
+			st.inFlight == 0 && st.total.GetRequests() >= st.load.Sent && st.cancelled >= st.left && s.book.exchanges() >= st.load.Sent && st.kept.Requests >= asked() {
 			return st, err
 		}
 	}

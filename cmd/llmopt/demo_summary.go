@@ -15,6 +15,7 @@ import (
 	"llm-auto-optimizer/bench/sim"
 	"llm-auto-optimizer/config"
 	"llm-auto-optimizer/optimizer"
+	"llm-auto-optimizer/optimizer/control/controlpb"
 )
 
 // conclude prints what the demo has shown.
@@ -41,8 +42,33 @@ func (c *demoCmd) conclude(env *environment, s *demoStage, st *demoState) error 
 	return err
 }
 
+// totalOf sums up what the targets have had, without that of the route that keeps its answers.
+func totalOf(st *controlpb.GetStatusResponse) *controlpb.Summary {
+	sum := &controlpb.Summary{Outcomes: map[string]int64{}}
+	for _, t := range st.GetTargets() {
+		if strings.HasPrefix(t.GetTarget(), demoCached+"/") {
+			continue
+		}
+		s := t.GetSummary()
+		sum.Requests += s.GetRequests()
+		sum.Errors += s.GetErrors()
+		for outcome, n := range s.GetOutcomes() {
+			sum.Outcomes[outcome] += n
+		}
+		sum.TokensInput += s.GetTokensInput()
+		sum.TokensCacheRead += s.GetTokensCacheRead()
+		sum.TokensCacheWrite += s.GetTokensCacheWrite()
+		sum.TokensOutput += s.GetTokensOutput()
+		sum.TokensReasoning += s.GetTokensReasoning()
+		sum.CostNanousd += s.GetCostNanousd()
+		sum.Estimated += s.GetEstimated()
+		sum.Unpriced += s.GetUnpriced()
+	}
+	return sum
+}
+
 func appendDemoSummary(out *bytes.Buffer, s *demoStage, st *demoState, pen ink) {
-	t := st.status.GetTotal()
+	t := st.total
 	fmt.Fprintf(out, "%s\n\n", pen.bold(fmt.Sprintf("%d requests in %s: %d answered, %d failed, %d left by their client.", st.load.Sent,
 		config.FormatDuration(st.elapsed.Round(100*time.Millisecond)), st.load.Outcomes[window.OK], fruitless(st), st.load.Outcomes[window.Canceled])))
 	appendDemoTargets(out, st, pen)
@@ -50,6 +76,7 @@ func appendDemoSummary(out *bytes.Buffer, s *demoStage, st *demoState, pen ink) 
 	appendDemoDecisions(out, s.day.told, pen)
 	appendDemoProof(out, st, pen)
 	appendDemoStatics(out, s.book, st, pen)
+	appendDemoKeptSummary(out, st, s.day.told, pen)
 	read := t.GetTokensCacheRead() + t.GetTokensCacheWrite()
 	appendDemoRow(out, pen, "attempts", "%d, errors: %s", t.GetRequests(), errorKinds(st))
 	appendDemoRow(out, pen, "tokens", "%s in, %s out", shortCount(t.GetTokensInput()+read), shortCount(t.GetTokensOutput()))
@@ -60,7 +87,7 @@ func appendDemoSummary(out *bytes.Buffer, s *demoStage, st *demoState, pen ink) 
 
 // costRemarks says how far the cost can be trusted.
 func costRemarks(st *demoState) string {
-	t := st.status.GetTotal()
+	t := st.total
 	var parts []string
 	if n := t.GetEstimated(); n > 0 {
 		parts = append(parts, fmt.Sprintf("%d estimated, as the answers ended early", n))
@@ -76,7 +103,7 @@ func costRemarks(st *demoState) string {
 
 // errorKinds lists the outcomes that are errors, most frequent first.
 func errorKinds(st *demoState) string {
-	outcomes := maps.Clone(st.status.GetTotal().GetOutcomes())
+	outcomes := maps.Clone(st.total.GetOutcomes())
 	delete(outcomes, window.OK.String())
 	delete(outcomes, window.Canceled.String())
 	names := slices.SortedFunc(maps.Keys(outcomes), func(a, b string) int {
@@ -99,7 +126,7 @@ type demoReport struct {
 	Seed    uint64  `json:"seed"`
 	Faults  bool    `json:"faults"`
 
-	// As the proxy counted, requests made by hand included.
+	// As the proxy counted, requests made by hand included, without those of the route that keeps its answers.
 	Requests  int64            `json:"requests"`
 	Errors    int64            `json:"errors"`
 	Outcomes  map[string]int64 `json:"outcomes"`
@@ -117,6 +144,7 @@ type demoReport struct {
 	Savings *optimizer.Savings `json:"savings"` // as llmopt savings --json prints them
 	Spent   float64            `json:"spent_usd"`
 	Static  []demoStatic       `json:"static"` // computed
+	Kept    *demoKeptState     `json:"kept"`   // the route that keeps its answers
 
 	Clients   demoClients          `json:"clients"`
 	Providers map[string]sim.Stats `json:"providers"`
@@ -154,7 +182,7 @@ func demoTimesOf(h *load.Histogram) demoTimes {
 }
 
 func (c *demoCmd) report(s *demoStage, st *demoState) (*demoReport, error) {
-	t := st.status.GetTotal()
+	t := st.total
 	var status bytes.Buffer
 	if err := appendJSON(&status, st.status, true); err != nil {
 		return nil, err
@@ -176,7 +204,7 @@ func (c *demoCmd) report(s *demoStage, st *demoState) (*demoReport, error) {
 		},
 		Cost: t.GetCostNanousd(), Estimated: t.GetEstimated(), Unpriced: t.GetUnpriced(),
 		Overhead: demoTimesOf(&st.load.Overhead), ClientsLeft: st.left, CallsCancelled: st.cancelled,
-		Events: s.day.told, Targets: st.targets, Savings: st.savings, Spent: spent, Static: st.static,
+		Events: s.day.told, Targets: st.targets, Savings: st.savings, Spent: spent, Static: st.static, Kept: st.kept,
 		Clients: clients, Providers: st.seen, Status: status.Bytes(),
 	}, nil
 }

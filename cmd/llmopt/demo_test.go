@@ -31,6 +31,7 @@ func TestDemo_EndsByItselfAndLeavesNothing(t *testing.T) {
 	out := demo(t, environ, "--for", "2s", "--rate", "60")
 	for _, want := range []string{
 		"llmopt demo: a day in 2s. 3 simulated providers", "curl -N http://127.0.0.1:", " holdback=0.2", "  llmopt savings --admin http://127.0.0.1:",
+		"\nSecond route, helpdesk: it keeps its answers for 10s", "  light    60 short questions, whose answers change every 4s\n", "\nThe cache of helpdesk ",
 		"\nswift    $3.00/$12.00 ", "\nthrifty  $1.50/$6.00 ", "  script     thrifty raises its price from $0.30/$1.20 to $1.50/$6.00 per million tokens",
 		"  script     steady goes out", "  script     a slow drip", "\nDecided: ", "\nMeasured against the hold-back", "\nComputed: ", "\n  all on swift ",
 		"\nown overhead  p50 ", "\n  llmopt serve\n", "\n  OPENAI_BASE_URL=http://127.0.0.1:8080/openai\n", "\n  ANTHROPIC_BASE_URL=http://127.0.0.1:8080/anthropic\n",
@@ -105,7 +106,7 @@ func TestDemo_JSONAddsUp(t *testing.T) {
 	}
 	near("calls of providers", calls, got.Requests)
 	var status struct{ Targets []struct{ Target string } }
-	if err := json.Unmarshal(got.Status, &status); err != nil || len(status.Targets) != 3 {
+	if err := json.Unmarshal(got.Status, &status); err != nil || len(status.Targets) != 4 {
 		t.Errorf("got status %s, %v", got.Status, err)
 	}
 	var answers, attempts, spent int64
@@ -118,8 +119,54 @@ func TestDemo_JSONAddsUp(t *testing.T) {
 	if len(got.Static) != 4 || got.Static[1].Policy != "all on swift" || got.Static[1].Cost <= got.Static[2].Cost || got.Spent <= 0 || got.Spent > got.Static[1].Cost {
 		t.Errorf("spent $%v, computed %+v", got.Spent, got.Static)
 	}
+	k := got.Kept
+	if k == nil || len(k.Kinds) != 2 || k.Kinds[0].Class != "light" || k.Requests < 30 || k.Worth <= 0 || k.Spent <= 0 || k.Saved != k.Worth-k.Refresh {
+		t.Fatalf("got %+v of the kept answers", k)
+	}
+	var requests int64
+	for i := range k.Kinds {
+		kind := &k.Kinds[i]
+		for _, s := range append(kind.Spans, kind.Heldback) {
+			if requests += s.Requests; s.Hits > s.Requests || s.Stale > s.Hits || s.Seconds != demoKeptFor.Seconds() && s.Seconds < 1 {
+				t.Errorf("got %+v of the %s ones", s, kind.Class)
+			}
+		}
+	}
+	if requests != k.Requests {
+		t.Errorf("%d requests by class, %d in all", requests, k.Requests)
+	}
 	if len(got.Events) == 0 || got.Events[0].Who == "" || got.Savings == nil {
 		t.Errorf("got events %+v, savings %+v", got.Events, got.Savings)
+	}
+}
+
+// The tuner of the cache finds out which answers change and which don't: it keeps the ones shorter and the others longer than is configured.
+func TestDemo_TunesTheCache(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	out := newCapture()
+	exited := make(chan int, 1)
+	go func() {
+		exited <- run(ctx, []string{"demo", "--for", "2m", "--rate", "60", "--no-faults"}, nil, out, out)
+	}()
+	told := func() string { return strings.Join(strings.Fields(out.String()), " ") }
+	eventually(t, "both are decided", 90*time.Second, func() bool {
+		text := told()
+		return strings.Contains(text, "optimizer helpdesk now keeps answers shorter, light ones for ") &&
+			strings.Contains(text, "optimizer helpdesk now keeps answers longer, medium ones for ")
+	})
+	cancel()
+	if code := <-exited; code != 0 {
+		t.Fatalf("status %d, printed %s", code, out)
+	}
+	_, summary, _ := strings.Cut(told(), "The cache of helpdesk saved $")
+	first := regexp.MustCompile(`light: change every 20s 10s 00:\d\d [1-9]\d* (\d+)% (\d+)% `).FindStringSubmatch(summary)
+	if first == nil || first[1] == "0" || first[2] == "0" {
+		t.Errorf("of what changes none was stale before: %s", summary)
+	}
+	if !regexp.MustCompile(`medium: never change 10s 00:\d\d [1-9]\d* \d+% 0% (1[1-9]|[2-6]\d)`).MatchString(summary) {
+		t.Errorf("what never changes is not kept longer: %s", summary)
 	}
 }
 

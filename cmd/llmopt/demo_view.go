@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"llm-auto-optimizer/analysis/window"
 	"llm-auto-optimizer/bench/load"
@@ -45,14 +46,20 @@ func (demoSilence) end()                 {}
 // appendDemoIntro says what runs and how to take part.
 func appendDemoIntro(out *bytes.Buffer, c *demoCmd, s *demoStage, ink ink) {
 	g := s.gateway
-	fmt.Fprintf(out, "%s: a day in %s. %d simulated providers behind one route, the proxy, its optimizer and gentle load.\n",
+	fmt.Fprintf(out, "%s: a day in %s. %d simulated providers behind one route, a fourth behind another one,\n",
 		ink.bold("llmopt demo"), config.FormatDuration(c.For), len(s.providers))
-	fmt.Fprintf(out, "An hour on its clock is %s. No keys, no network; only the providers are simulated.\n\n", config.FormatDuration(s.day.hour))
-	fmt.Fprintf(out, "The route's settings give each provider the same share, and want 95 %% of the streams to begin within %s:\n", config.FormatDuration(demoObjective))
+	fmt.Fprintf(out, "the proxy, its optimizer and gentle load. An hour on its clock is %s.\n", config.FormatDuration(s.day.hour))
+	out.WriteString("No keys, no network; only the providers are simulated.\n\n")
+	fmt.Fprintf(out, "First route, %s: equal shares for all, and 95 %% of the streams are to begin within %s\n", demoRoute, config.FormatDuration(demoObjective))
 	for _, p := range s.providers {
 		fmt.Fprintf(out, "  %-8s %s per million tokens in/out, %s\n", p.name, p.price, demoCharacter[p.name])
 	}
-	fmt.Fprintf(out, "%s\n ", ink.dim("Settings for a day in minutes; by default it takes its time, and tries changes on part of the traffic first:"))
+	fmt.Fprintf(out, "Second route, %s: it keeps its answers for %s, and is asked again and again\n", demoCached, config.FormatDuration(demoKeptFor))
+	for _, k := range s.book.keeps(s.started).Kinds {
+		fmt.Fprintf(out, "  %-8s %d %s questions, whose answers %s\n", k.Class, k.Prompts, k.Size, k.facts())
+	}
+	out.WriteString("For how long they are best kept, the optimizer has to find out.\n\n")
+	fmt.Fprintf(out, "%s\n ", ink.dim("Settings for a day in minutes; by default it takes its time and tries changes on a few first:"))
 	for i, t := range demoTightened {
 		if i > 0 && i%5 == 0 {
 			out.WriteString("\n ")
@@ -61,9 +68,10 @@ func appendDemoIntro(out *bytes.Buffer, c *demoCmd, s *demoStage, ink ink) {
 		fmt.Fprintf(out, " %s=%s", key, strings.ReplaceAll(t[1], "* * * * * *", "1s"))
 	}
 	fmt.Fprintf(out, "\n\n%s\n", ink.dim("Ask it by hand meanwhile:"))
-	fmt.Fprintf(out, "  curl -N %s/v1/chat/completions -H 'authorization: Bearer any' -H 'content-type: application/json' \\\n", g.proxyURL)
+	fmt.Fprintf(out, "  curl -N %s/v1/chat/completions \\\n", g.proxyURL)
+	out.WriteString("    -H 'authorization: Bearer any' -H 'content-type: application/json' \\\n")
 	fmt.Fprintf(out, "    -d '{\"model\":\"%s\",\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}'\n", demoRoute)
-	for _, command := range []string{"status", "optimizer", "savings"} {
+	for _, command := range []string{"status", "optimizer", "savings", "cache curves"} {
 		fmt.Fprintf(out, "  llmopt %s --admin %s\n", command, g.adminURL)
 	}
 	out.WriteByte('\n')
@@ -95,13 +103,14 @@ func (v *demoLines) begin() {
 func (v *demoLines) every() time.Duration { return demoLine }
 
 func (v *demoLines) show(st *demoState) {
-	t := st.status.GetTotal()
+	t := st.total
 	var mix []string
 	for i := range st.targets {
 		mix = append(mix, fmt.Sprintf("%s %.0f%%", st.targets[i].Name, 100*st.targets[i].Got))
 	}
-	fmt.Fprintf(v.w, "%s  %d answered, %d failed, %d left, %s, %s, overhead p50 %s\n",
-		st.clock, st.load.Outcomes[window.OK], fruitless(st), st.left, strings.Join(mix, " "), cost(t), overheadAt(st.load, .5))
+	fmt.Fprintf(v.w, "%s  %d answered, %d failed, %d left, %s, %s, overhead p50 %s\n%s  %s\n",
+		st.clock, st.load.Outcomes[window.OK], fruitless(st), st.left, strings.Join(mix, " "), cost(t), overheadAt(st.load, .5),
+		st.clock, keptLine(st.kept))
 }
 
 func (v *demoLines) tell(e *demoEvent) {
@@ -112,7 +121,32 @@ func (v *demoLines) tell(e *demoEvent) {
 
 // appendEvent is a line of the day's story.
 func appendEvent(out *bytes.Buffer, e *demoEvent, ink ink) {
-	fmt.Fprintf(out, "%s  %s  %s\n", ink.dim(e.Clock), ink.bold(fmt.Sprintf("%-9s", e.Who)), printable(e.What))
+	appendWrapped(out, ink.dim(e.Clock)+"  "+ink.bold(fmt.Sprintf("%-9s", e.Who))+"  ", 18, e.What)
+}
+
+// demoWidth is how many characters a line has at most.
+const demoWidth = 100
+
+// appendWrapped writes text after a beginning of so many visible characters, below which it goes on where the line is full.
+func appendWrapped(out *bytes.Buffer, begin string, indent int, text string) {
+	out.WriteString(begin)
+	at := indent
+	const kept = "\u00a0" // a number stays with its percent sign
+	for i, word := range strings.Split(strings.ReplaceAll(printable(text), " %", kept+"%"), " ") {
+		n := utf8.RuneCountInString(word)
+		switch {
+		case i == 0:
+		case at+1+n > demoWidth:
+			out.WriteString("\n" + strings.Repeat(" ", indent))
+			at = indent
+		default:
+			out.WriteByte(' ')
+			at++
+		}
+		out.WriteString(strings.ReplaceAll(word, kept, " "))
+		at += n
+	}
+	out.WriteByte('\n')
 }
 
 func (v *demoLines) end() { fmt.Fprintln(v.w) }
@@ -166,6 +200,9 @@ func (v *demoScreen) show(st *demoState) {
 	appendDemoTargets(&out, st, v.ink)
 	out.WriteByte('\n')
 	appendDemoSavings(&out, st, v.ink)
+	out.WriteByte('\n')
+	appendDemoKept(&out, st, v.ink)
+	appendDemoRow(&out, v.ink, "its cache", "%s of the %s that all this would have cost without it", gain(st.kept.Saved), dollars(st.kept.Spent+st.kept.Worth))
 	appendDemoRow(&out, v.ink, "requests", "%d answered, %d failed, %d waiting, %d left early; own overhead p50 %s",
 		st.load.Outcomes[window.OK], fruitless(st), st.load.InFlight, st.left, overheadAt(st.load, .5))
 	v.draw(out.Bytes())

@@ -19,7 +19,10 @@ func busyState() *demoState {
 	sum := &controlpb.Summary{Requests: 9_876_543, Errors: 987_654, CostNanousd: 9_999_990_000_000}
 	st := &demoState{
 		elapsed: 90 * time.Second, clock: "18:00", load: &load.Stats{InFlight: 4096, Outcomes: make([]int64, len(window.Outcomes()))}, left: 1234, cancelled: 1234,
-		status: &controlpb.GetStatusResponse{Total: sum},
+		status: &controlpb.GetStatusResponse{Total: sum}, total: sum,
+		kept: &demoKeptState{Worth: 9_999_990_000_000, Refresh: 10_000_000, Saved: 9_999_980_000_000, Spent: 1_000_000_000, Kinds: []demoKind{
+			{Class: "light", Stays: 20, Now: demoSpan{Seconds: 1.5, Requests: 100, Hits: 50, Stale: 25}}, {Class: "medium", Now: demoSpan{Seconds: 60, Requests: 9, Hits: 9}},
+		}},
 		savings: &optimizer.Savings{Routes: []optimizer.RouteSavings{{
 			Route: demoRoute, Saved: optimizer.Estimate{Known: true, Value: .001234, Low: -.0001, High: .0026}, Part: optimizer.Estimate{Known: true, Value: .2, Low: -.1, High: .5},
 		}}},
@@ -50,11 +53,11 @@ func TestDemoScreen_RedrawsInPlace(t *testing.T) {
 	v.show(st)
 	second := out.String()
 	up := regexp.MustCompile(`^\x1b\[(\d+)A\r`).FindStringSubmatch(second)
-	if len(up) != 2 || up[1] != "11" || strings.Count(first, "\n") != 11 {
-		t.Fatalf("got %q after %q, want it to begin 11 lines further up", second, first)
+	if len(up) != 2 || up[1] != "16" || strings.Count(first, "\n") != 16 {
+		t.Fatalf("got %q after %q, want it to begin 16 lines further up", second, first)
 	}
 	for _, frame := range []string{first, second} {
-		if strings.Count(frame, clearLine+"\n") != 11 || !strings.HasSuffix(frame, clearBelow+wrap) || strings.Count(frame, noWrap) != 1 {
+		if strings.Count(frame, clearLine+"\n") != 16 || !strings.HasSuffix(frame, clearBelow+wrap) || strings.Count(frame, noWrap) != 1 {
 			t.Errorf("got frame %q", frame)
 		}
 		for line := range strings.Lines(escapes.ReplaceAllString(frame, "")) {
@@ -64,12 +67,13 @@ func TestDemoScreen_RedrawsInPlace(t *testing.T) {
 		}
 	}
 	if !strings.Contains(first, "1m30s of 1h, Ctrl-C ends it") || !strings.Contains(second, "1m30s of 1h, ending") ||
-		!strings.Contains(first, "8888888 answered, 4 failed, 4096 waiting, 1234 left early") || !strings.Contains(first, "all on thrifty $1234.5678") {
+		!strings.Contains(first, "8888888 answered, 4 failed, 4096 waiting, 1234 left early") || !strings.Contains(first, "all on thrifty $1234.5678") ||
+		!strings.Contains(first, "saved $9999.98 of the $10000.99 that all this would have cost") {
 		t.Errorf("got %q and %q", first, second)
 	}
 	out.Reset()
 	v.end()
-	if got := out.String(); !strings.HasPrefix(got, "\x1b[11A") || !strings.Contains(got, clearBelow) || !strings.HasSuffix(got, showCursor) {
+	if got := out.String(); !strings.HasPrefix(got, "\x1b[16A") || !strings.Contains(got, clearBelow) || !strings.HasSuffix(got, showCursor) {
 		t.Errorf("at the end: got %q, want the live part cleared and the cursor back", got)
 	}
 }
@@ -82,8 +86,8 @@ func TestDemoScreen_TellsAboveTheTable(t *testing.T) {
 	v.show(busyState())
 	out.Reset()
 	v.tell(&demoEvent{Clock: "08:00", Who: "script", What: "a \x1bthing"})
-	want := regexp.MustCompile(`(?s)^\x1b\[11A\r.*08:00  script     a \?thing\n\r.*day 18:00.*requests `)
-	if got := out.String(); !want.MatchString(got) || v.lines != 11 {
+	want := regexp.MustCompile(`(?s)^\x1b\[16A\r.*08:00  script     a \?thing\n\r.*day 18:00.*requests `)
+	if got := out.String(); !want.MatchString(got) || v.lines != 16 {
 		t.Errorf("got %q, %d lines", got, v.lines)
 	}
 }
@@ -93,7 +97,8 @@ func TestDemoLines_FitAScreen(t *testing.T) {
 	var out bytes.Buffer
 	v := &demoLines{w: &out}
 	v.show(busyState())
-	const want = "18:00  8888888 answered, 4 failed, 1234 left, swift 100% steady 100% thrifty 100%, $9999.99, overhead p50 55µs\n"
+	const want = "18:00  8888888 answered, 4 failed, 1234 left, swift 100% steady 100% thrifty 100%, $9999.99, overhead p50 55µs\n" +
+		"18:00  helpdesk keeps light 1.5s: 50% hits, 50% stale; medium 1m: 100% hits; saved $9999.98\n"
 	if got := out.String(); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -120,4 +125,51 @@ func TestDemoProof_SaysWhenItIsUncertain(t *testing.T) {
 	check(st, "not yet measurable: there are none", "intervals")
 	st.savings = nil
 	check(st, "nothing is known yet", "")
+}
+
+// Sentences go on below where they began, no line is too long, and numbers stay with their percent signs.
+func TestAppendWrapped(t *testing.T) {
+	t.Parallel()
+	check := func(text, want string) {
+		t.Helper()
+		var out bytes.Buffer
+		appendWrapped(&out, "08:00  ", 7, text)
+		if got := out.String(); got != want {
+			t.Errorf("%q became %q, want %q", text, got, want)
+		}
+	}
+	long, full := strings.Repeat("x", demoWidth), strings.Repeat("x", demoWidth-7)
+	check("", "08:00  \n")
+	check("one two\x1b", "08:00  one two?\n")
+	check(full+" y", "08:00  "+full+"\n       y\n")
+	check(full[:88]+" 95 % y", "08:00  "+full[:88]+" 95 %\n       y\n")
+	check(full[:89]+" 95 % y", "08:00  "+full[:89]+"\n       95 % y\n")
+	check(long+" y", "08:00  "+long+"\n       y\n")
+}
+
+// Whatever has changed is no decision, and what the caching tuner has decided stands with what came of it.
+func TestDemoSummary_CountsDecisions(t *testing.T) {
+	t.Parallel()
+	told := []demoEvent{
+		{Clock: "01:00", Who: "optimizer", Tuner: "routing", What: "moved something"}, {Clock: "02:00", Who: "optimizer", Tuner: "loop", What: "noticed: a price"},
+		{Clock: "03:00", Who: "optimizer", Tuner: cachingTuner, What: "helpdesk now keeps answers shorter"}, {Clock: "04:00", Who: "reflex", What: "a is ejected"},
+	}
+	var out bytes.Buffer
+	appendDemoDecisions(&out, told, false)
+	if got := out.String(); !strings.HasPrefix(got, "Decided: 1 times a cheaper mix, 0 times room for incidents; reflexes acted 1 times.\n") || strings.Contains(got, "shorter") ||
+		!strings.Contains(got, "02:00  noticed: a price") {
+		t.Errorf("got %s", got)
+	}
+	out.Reset()
+	st := busyState()
+	st.kept.Kinds[0].Spans = []demoSpan{{Clock: "00:00", Seconds: 10, Requests: 100, Hits: 80, Stale: 20}, {Clock: "03:00", Seconds: 2, Requests: 50, Hits: 30}}
+	appendDemoKeptSummary(&out, st, told, false)
+	for _, want := range []string{
+		"The cache of helpdesk saved $9999.98 of the $10000.99 that", "\n  03:00  now keeps answers shorter\n",
+		"  light: change every 20s          10s  00:00       100         80%          25%\n", "                                    2s  03:00        50         60%           0%\n",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("got\n%s\nwant it to contain %q", out.String(), want)
+		}
+	}
 }

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -176,7 +178,7 @@ func TestE2E_LimitsBudget(t *testing.T) {
 		return g.metric("llmopt_exchanges_in_flight") == 0 && g.metric("llmopt_limit_leases") == 0
 	})
 	sum := int64(0)
-	g.eventually("320 lines", func() bool { return len(g.log()) == 320 })
+	g.eventually("all lines", func() bool { return float64(len(g.log())) == g.metric("llmopt_exchanges_total") })
 	for _, line := range g.log() {
 		sum += line.Cost
 	}
@@ -301,5 +303,45 @@ func TestE2E_LimitsCommand(t *testing.T) {
 	}
 	if err := json.Unmarshal(out.Bytes(), &res); err != nil || len(res.Limits) != 1 || len(res.Limits[0].Standings) != 4 {
 		t.Errorf("%v: %s", err, out.String())
+	}
+}
+
+// A killed process loses a second of what was spent, not more.
+func TestCrash_LimitsBudget(t *testing.T) {
+	t.Parallel()
+	s := simulate(t, sim.Options{Directives: sim.MustDirectives("ttft=1ms,tokens=20")})
+	file := newSettingsFile(t, fmt.Sprintf("[providers.openai]\nbase_url = %q\n[[limits]]\ncaller = \"each\"\nusd_per_month = \"$1\"\n[[limits]]\nname = \"rolling\"\nusd_per_hour = \"$1\"\nrolling = true\n", s.url+"/v1"))
+	environ := []string{"OPTIMIZER_STORAGE__DIR=" + t.TempDir(), "OPTIMIZER_STORAGE__MIN_FREE=0", "OPTIMIZER_SERVER__HASH_KEY=secret"}
+	left := func(c *child) (out []int64) {
+		for _, l := range limitsOf(t, &served{t: t, admin: c.admin}).GetLimits() {
+			for _, one := range l.GetStandings() {
+				out = append(out, one.GetLeft())
+			}
+		}
+		return out
+	}
+	crashing := file.start(environ...)
+	eventually(t, "the storage is up", 20*time.Second, func() bool { return crashing.metric("llmopt_storage_up") == 1 })
+	g := &served{t: t, url: crashing.proxy, admin: crashing.admin}
+	for i := range 10 {
+		if r := askAs(t, g, "ann", chatText(i)); r.status != http.StatusOK {
+			t.Fatal(r.text)
+		}
+	}
+	eventually(t, "settled", 10*time.Second, func() bool { return crashing.metric("llmopt_limit_leases") == 0 })
+	before := left(crashing)
+	<-time.After(2 * balancesEvery)
+	crashing.signal(syscall.SIGKILL)
+	if err := crashing.ended(10 * time.Second); err == nil {
+		t.Fatal("a killed process ended well")
+	}
+	next := file.start(environ...)
+	eventually(t, "the budgets are as they were", 20*time.Second, func() bool { return reflect.DeepEqual(left(next), before) })
+	if len(before) != 2 || before[0] >= 1_000_000_000 || before[0] != before[1] {
+		t.Errorf("left before: %v", before)
+	}
+	next.signal(syscall.SIGTERM)
+	if err := next.ended(20 * time.Second); err != nil {
+		t.Errorf("after SIGTERM: %v", err)
 	}
 }

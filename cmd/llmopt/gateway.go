@@ -44,6 +44,7 @@ type gateway struct {
 	jobs    *jobs.Runner
 	otel    *telemetry // nil: nothing is sent
 	marks   marks
+	spent   *balances // nil: nothing is stored
 	ring    *window.Ring
 	plant   *plant
 
@@ -123,6 +124,7 @@ func newGateway(c *config.Config, o config.Options, stdout, stderr io.Writer) (_
 	}
 	g.marks.g = g
 	g.marks.restore()
+	g.restoreBalances()
 	if g.proxyLn, err = net.Listen("tcp", c.Server.Listen); err != nil {
 		return nil, fmt.Errorf("server.listen: %w", err)
 	}
@@ -141,7 +143,7 @@ func newGateway(c *config.Config, o config.Options, stdout, stderr io.Writer) (_
 	}
 	sets := []*metrics.Set{g.proxy.Metrics(), g.priceMetrics(), g.reload.metrics(), g.jobs.Metrics(), g.optimizer.Metrics(), g.alerts.Metrics(), g.cacheMetrics()}
 	if g.durable != nil {
-		sets = append(sets, g.durable.metrics(), g.durable.keeper.Metrics())
+		sets = append(sets, g.durable.metrics(), g.durable.keeper.Metrics(), g.spent.metrics())
 	}
 	if g.otel != nil {
 		sets = append(sets, g.otel.metrics())
@@ -177,7 +179,7 @@ func (g *gateway) start() {
 		g.background.Go(func() { g.otel.run(g.drained) })
 	}
 	if g.durable != nil {
-		g.background.Go(func() { (&balances{g: g}).run() })
+		g.background.Go(func() { g.spent.run(g.drained) })
 		g.background.Go(func() { g.durable.keeper.Run(g.drained, stateGrace) })
 	}
 	g.background.Go(func() {

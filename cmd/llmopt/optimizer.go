@@ -55,7 +55,7 @@ func (p *plant) Known(now time.Time) (all []optimizer.Known) {
 			s := target.Status(now).State
 			k.Targets = append(k.Targets, optimizer.KnownTarget{
 				Paced: p.paced(r.Name, t.Name),
-				Name:  t.Name, Available: s == pick.Healthy || s == pick.Full || s == pick.RateLimit, Returning: s == pick.SlowStart, Quality: float64(t.Quality), Price: p.priceOf(&t),
+				Name:  t.Name, Available: s == pick.Healthy || s == pick.Paced || s == pick.Full || s == pick.RateLimit, Returning: s == pick.SlowStart, Quality: float64(t.Quality), Price: p.priceOf(&t),
 			})
 		}
 		all = append(all, k)

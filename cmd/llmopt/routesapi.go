@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -38,6 +39,14 @@ func targetProto(v *proxy.RouteView, i int) *controlpb.RouteTarget {
 	}
 	if s.For > 0 {
 		t.For = durationpb.New(s.For)
+	}
+	if p := &v.Paces[i]; p.How != "" {
+		t.Pacing = &controlpb.Pacing{
+			How: p.How, Rate: p.Rate, Waiting: int32(p.Waiting), Concurrency: int32(min(p.Concurrency, math.MaxInt32)), Summary: p.String(), //nolint:gosec // few wait
+		}
+		if p.Paused > 0 {
+			t.Pacing.Paused = durationpb.New(p.Paused)
+		}
 	}
 	return t
 }
@@ -121,5 +130,5 @@ var refusalWords = map[pick.Refusal]string{
 
 var whyWords = map[pick.Why]string{
 	pick.ByShare: "by its share", pick.ByAffinity: "where its begin is likely cached", pick.ByPin: "as the request asks for",
-	pick.LastResort: "as a last resort: all are ejected or rate limited",
+	pick.ByRoom: "where there is room first", pick.LastResort: "as a last resort: all are ejected or rate limited",
 }

@@ -20,6 +20,7 @@ type simCmd struct {
 	Directives string        `placeholder:"KEY=VALUE,…" help:"What holds for every request, such as ttft=300ms~0.5,tpot=20ms,tokens=200~0.7."`
 	Rates      string        `placeholder:"FAULT=P,…" help:"Probabilities of faults, such as 429=0.01,reset-mid=0.005."`
 	Script     string        `placeholder:"N*KEY=VALUE;…" help:"What the first requests get, such as 3*fault=429;chat/1*fault=stall-head."`
+	Quota      string        `placeholder:"KEY=VALUE,…" help:"What is let through, such as requests=60/m,tokens=100000/m,headers=off; more is refused with 429."`
 	Capacity   int           `help:"Requests in flight that are answered at full speed; beyond, all slow down. 0: any number."`
 	Minimal    bool          `help:"Prepared answers for load tests: requests are not parsed and cannot steer."`
 	Idle       time.Duration `help:"Close connections that are idle that long. 0: never."`
@@ -41,8 +42,12 @@ Faults: any status from 400 to 599, 204, ` + strings.Join(sim.FaultNames(), ", "
 
 Durations and token counts may be distributions: median~sigma is lognormal.
 
+Quotas: requests, tokens, input and output =N/P in each period P (s, m, h, d or a duration), concurrent=N,
+kind=bucket or window, burst=DURATION, scope=key, all, model or key+model, headers=on, off or mistral,
+retry-after=on or off.
+
 GET /sim/stats tells what was seen, POST /sim/reset sets it back, POST /sim/script sets a script,
-/v1/echo and /echo/… answer with the request itself.`
+POST /sim/quota a quota (none: no limits), /v1/echo and /echo/… answer with the request itself.`
 }
 
 // Run prints one line with the address on stdout and serves until the environment's context is done.
@@ -98,6 +103,9 @@ func (c *simCmd) options() (o sim.Options, err error) {
 	}
 	if o.Script, err = sim.ParseScript(c.Script); err != nil {
 		return o, fmt.Errorf("--script: %w", err)
+	}
+	if o.Quota, err = sim.ParseQuota(c.Quota); err != nil {
+		return o, fmt.Errorf("--quota: %w", err)
 	}
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		return o, errors.New("--tls-cert and --tls-key go together")

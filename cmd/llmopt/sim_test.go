@@ -63,7 +63,7 @@ func TestSim_SaysWhereItListensAndWhatItSaw(t *testing.T) {
 func TestSim_RefusesFlagsThatDoNotParse(t *testing.T) {
 	t.Parallel()
 	for _, cmd := range []simCmd{
-		{Directives: "ttft=soon"}, {Rates: "429=2"}, {Script: "x"}, {Capacity: -1}, {Idle: -1}, {TLSCert: "only"},
+		{Directives: "ttft=soon"}, {Rates: "429=2"}, {Script: "x"}, {Quota: "rpm=5"}, {Capacity: -1}, {Idle: -1}, {TLSCert: "only"},
 	} {
 		if err := cmd.Run(&environment{ctx: t.Context(), stdout: io.Discard, stderr: io.Discard}); !errors.Is(err, errUsage) {
 			t.Errorf("%+v: got %v, want a usage error", cmd, err)

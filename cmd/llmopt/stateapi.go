@@ -15,7 +15,7 @@ import (
 type stateAPI struct {
 	*storage.Store
 	keeper *state.Keeper
-	forget func() // what was read of it
+	forget func() // what was read of it, or written to it
 }
 
 // stateAPI is nil where nothing is stored.
@@ -23,7 +23,10 @@ func (g *gateway) stateAPI() control.State {
 	if g.durable == nil {
 		return nil
 	}
-	return stateAPI{g.durable.store, g.durable.keeper, g.saver.forget}
+	return stateAPI{g.durable.store, g.durable.keeper, func() {
+		g.saver.forget()
+		g.spent.forget()
+	}}
 }
 
 // Stats implements control.State.

@@ -52,16 +52,24 @@ func appendRoutes(out *bytes.Buffer, routes []*controlpb.Route) {
 	for _, r := range routes {
 		taking, troubled := 0, []string(nil)
 		for _, t := range r.GetTargets() {
+			pace := ""
+			if p := t.GetPacing(); p.GetWaiting() > 0 || p.GetHow() == "paused" { // others are not held back
+				pace = p.GetSummary()
+			}
 			switch t.GetState() {
 			case "healthy":
-				taking++
-				continue
-			case "slow_start", "probation", "full":
+				if taking++; pace == "" {
+					continue
+				}
+			case "slow_start", "probation", "paced", "full":
 				taking++
 			}
 			what := printable(t.GetName()) + " " + t.GetState()
 			if t.GetFor() != nil {
 				what += " for " + shortDuration(t.GetFor().AsDuration().Seconds())
+			}
+			if pace != "" {
+				what += " (" + pace + ")"
 			}
 			if t.GetReason() != "" {
 				what += " (" + printable(t.GetReason()) + ")"

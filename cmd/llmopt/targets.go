@@ -40,7 +40,7 @@ func (c *targetsListCmd) Run(env *environment) error {
 		return nil
 	}
 	t := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "TARGET\tPROVIDER\tMODEL\tSTATE\tWEIGHT\tIN FLIGHT\tEXPECTED\tP99\tFAILURES\tEJECTIONS\tREASON")
+	fmt.Fprintln(t, "TARGET\tPROVIDER\tMODEL\tSTATE\tWEIGHT\tIN FLIGHT\tEXPECTED\tP99\tFAILURES\tEJECTIONS\tPACE\tREASON")
 	for _, r := range res.GetRoutes() {
 		for _, x := range r.GetTargets() {
 			state := x.GetState()
@@ -53,8 +53,8 @@ func (c *targetsListCmd) Run(env *environment) error {
 					weights = append(weights, text)
 				}
 			}
-			fmt.Fprintf(t, "%s/%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\t%.2g%%\t%d\t%s\n", r.GetName(), x.GetName(), x.GetProvider(), orDash(x.GetModel()), state, strings.Join(weights, "/"),
-				x.GetInFlight(), seconds(x.GetExpectedS()), seconds(x.GetP99S()), 100*x.GetUsualFailures(), x.GetEjections(), orDash(printable(x.GetReason())))
+			fmt.Fprintf(t, "%s/%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\t%.2g%%\t%d\t%s\t%s\n", r.GetName(), x.GetName(), x.GetProvider(), orDash(x.GetModel()), state, strings.Join(weights, "/"),
+				x.GetInFlight(), seconds(x.GetExpectedS()), seconds(x.GetP99S()), 100*x.GetUsualFailures(), x.GetEjections(), orDash(x.GetPacing().GetSummary()), orDash(printable(x.GetReason())))
 		}
 	}
 	return t.Flush()

@@ -175,7 +175,9 @@ func (p *Pacer) Dropped(s Sent) {
 			l.sum = plus(l.sum, s.amounts[l.of])
 		}
 	}
-	p.trial.level++
+	if p.trial.rate > 0 {
+		p.trial.level++
+	}
 }
 
 func (p *Pacer) end(s *Sent) {

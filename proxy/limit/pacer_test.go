@@ -58,6 +58,67 @@ func TestPacer_RetryAfter(t *testing.T) {
 	}
 }
 
+// What was sent while nothing was known is not owed when the first refusal comes, however much it was.
+func TestPacer_FirstRefusal(t *testing.T) {
+	t.Parallel()
+	u := newUpstream(t)
+	for range 100_000 {
+		u.tell(Through, 0)
+		u.now = u.now.Add(time.Millisecond)
+	}
+	for range 100 {
+		u.tell(Through, 0)
+		u.now = u.now.Add(100 * time.Millisecond)
+	}
+	u.tell(Limited, 0)
+	if st := u.State(u.now); st.Rate < 7 || st.Rate > 10 {
+		t.Errorf("sends %v a second after a refusal at 10", st.Rate)
+	}
+	if got := u.wait(1, 1); got > 200*time.Millisecond || u.RetryIn(u.now) > 200*time.Millisecond {
+		t.Errorf("waits %v, and says %v", got, u.RetryIn(u.now))
+	}
+}
+
+// When a request may come again is told exactly where the provider has said it.
+func TestPacer_RetryIn(t *testing.T) {
+	t.Parallel()
+	u := newUpstream(t)
+	if got := u.RetryIn(u.now); got != 0 {
+		t.Errorf("%v where nothing is known", got)
+	}
+	for i := range 3 {
+		u.tell(Through, 0, "x-ratelimit-limit-requests", 100, "x-ratelimit-remaining-requests", 2-i, "x-ratelimit-reset-requests", "40s")
+		u.now = u.now.Add(10 * time.Millisecond)
+	}
+	if got := u.RetryIn(u.now); got < 39*time.Second || got > 40*time.Second {
+		t.Errorf("%v until a window of 40 s ends", got)
+	}
+	u.now = u.now.Add(41 * time.Second)
+	if got := u.RetryIn(u.now); got != 0 {
+		t.Errorf("%v afterwards", got)
+	}
+	u = newUpstream(t)
+	u.tell(Limited, 7*time.Second)
+	if got := u.RetryIn(u.now); got < 7*time.Second || got > 10*time.Second { // one in ten seconds is as slow as it gets
+		t.Errorf("%v of 7 s", got)
+	}
+}
+
+// A limit of an hour or a day may be used in bursts, as long as not most of it is used up.
+func TestPacer_Burst(t *testing.T) {
+	t.Parallel()
+	u := newUpstream(t)
+	left := 14000
+	tell := func() {
+		left--
+		u.tell(Through, 0, "x-ratelimit-limit-requests-day", 14400, "x-ratelimit-remaining-requests-day", left, "x-ratelimit-reset-requests-day", 33000)
+		u.now = u.now.Add(time.Millisecond)
+	}
+	for range 1000 {
+		tell()
+	}
+}
+
 // Every dimension that is told of counts, and the scarcest decides.
 func TestPacer_Dimensions(t *testing.T) {
 	t.Parallel()

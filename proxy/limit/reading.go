@@ -167,7 +167,7 @@ func spell(name []byte) (s slot, v verb, ok bool) {
 	about, rate, input, output := false, false, false, false
 	for rest := name; len(rest) > 0; {
 		word := rest
-		if i := bytes.IndexAny(rest, "-_"); i >= 0 {
+		if i := either(rest, '-', '_'); i >= 0 {
 			word, rest = rest[:i], rest[i+1:]
 		} else {
 			rest = nil
@@ -240,7 +240,7 @@ func spell(name []byte) (s slot, v verb, ok bool) {
 
 // count reads a number of units: the first of a list, without parameters. Negative ones, and what is no number, say nothing.
 func count(value []byte) (int64, bool) {
-	if i := bytes.IndexAny(value, ",;"); i >= 0 {
+	if i := either(value, ',', ';'); i >= 0 {
 		value = bytes.TrimSpace(value[:i])
 	}
 	n, ok := number(value)
@@ -251,6 +251,16 @@ func count(value []byte) (int64, bool) {
 		return math.MaxInt64, true
 	}
 	return int64(n), true
+}
+
+// either is the first index of one of two characters, or -1. Values are short: bytes.IndexAny takes longer to begin than this to end.
+func either(s []byte, a, b byte) int {
+	for i, c := range s {
+		if c == a || c == b {
+			return i
+		}
+	}
+	return -1
 }
 
 // number reads a decimal number.

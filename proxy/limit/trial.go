@@ -43,7 +43,9 @@ const (
 
 // sent counts a request.
 func (t *trial) sent(at int64) {
-	t.level--
+	if t.rate > 0 {
+		t.level--
+	}
 	t.count++
 	if took := at - t.counted; took >= int64(time.Second) || took < 0 {
 		t.pace = float64(t.count) / max(seconds(took), 1)
@@ -93,7 +95,8 @@ func (t *trial) through(at int64) {
 // refused is told that the provider has refused one.
 func (t *trial) refused(at int64) {
 	switch {
-	case t.rate == 0:
+	case t.rate == 0: // what was sent while nothing was known is not owed
+		t.level, t.filled = 0, at
 		t.cut(at, max(t.pace, float64(t.count)/max(seconds(at-t.counted), .1)))
 	case at-t.cutAt >= int64(trialEpisode) || at < t.cutAt:
 		t.cut(at, t.rate)

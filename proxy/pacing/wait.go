@@ -45,7 +45,7 @@ func (p *Pace) Wait(ctx context.Context, now time.Time, a *Ask) (t Turn, delay t
 	defer p.waiting.Add(-1)
 	timer := time.NewTimer(a.MaxWait)
 	defer timer.Stop()
-	grant := limit.Grant{}
+	var grant limit.Grant
 	select {
 	case grant = <-w.Done():
 	case <-timer.C:

@@ -138,7 +138,7 @@ func (x SetTargetRequest_Action) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use SetTargetRequest_Action.Descriptor instead.
 func (SetTargetRequest_Action) EnumDescriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{33, 0}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{34, 0}
 }
 
 type GetVersionRequest struct {
@@ -2402,7 +2402,7 @@ type RouteTarget struct {
 	Provider      string                 `protobuf:"bytes,2,opt,name=provider,proto3" json:"provider,omitempty"`
 	Model         string                 `protobuf:"bytes,3,opt,name=model,proto3" json:"model,omitempty"` // empty: the client's
 	Region        string                 `protobuf:"bytes,4,opt,name=region,proto3" json:"region,omitempty"`
-	State         string                 `protobuf:"bytes,5,opt,name=state,proto3" json:"state,omitempty"`   // healthy, slow_start, probation, full, rate_limited, ejected, drained, key_refused
+	State         string                 `protobuf:"bytes,5,opt,name=state,proto3" json:"state,omitempty"`   // healthy, slow_start, probation, paced, full, rate_limited, ejected, drained, key_refused
 	Reason        string                 `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"` // of the last ejection
 	For           *durationpb.Duration   `protobuf:"bytes,7,opt,name=for,proto3" json:"for,omitempty"`       // how long it stays as it is, where that is known
 	InFlight      int64                  `protobuf:"varint,8,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
@@ -2412,6 +2412,7 @@ type RouteTarget struct {
 	ExpectedS     float64                `protobuf:"fixed64,12,opt,name=expected_s,json=expectedS,proto3" json:"expected_s,omitempty"`             // peak-EWMA of the time to first token at 1,000 input tokens, or to the whole answer; 0: not known
 	P99S          float64                `protobuf:"fixed64,13,opt,name=p99_s,json=p99S,proto3" json:"p99_s,omitempty"`                            // the same at the 99th percentile
 	UsualFailures float64                `protobuf:"fixed64,14,opt,name=usual_failures,json=usualFailures,proto3" json:"usual_failures,omitempty"` // rate
+	Pacing        *Pacing                `protobuf:"bytes,15,opt,name=pacing,proto3" json:"pacing,omitempty"`                                      // how the limits of its provider are kept to; unset: they are not, or each client's key has its own
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2544,6 +2545,97 @@ func (x *RouteTarget) GetUsualFailures() float64 {
 	return 0
 }
 
+func (x *RouteTarget) GetPacing() *Pacing {
+	if x != nil {
+		return x.Pacing
+	}
+	return nil
+}
+
+type Pacing struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	How           string                 `protobuf:"bytes,1,opt,name=how,proto3" json:"how,omitempty"`                  // free: no limit was met; headers: by what the provider says; trial: by when it refuses; paused: it is left alone as it asks
+	Rate          float64                `protobuf:"fixed64,2,opt,name=rate,proto3" json:"rate,omitempty"`              // requests a second that are sent at most now; 0: no bound was met
+	Paused        *durationpb.Duration   `protobuf:"bytes,3,opt,name=paused,proto3" json:"paused,omitempty"`            // for how long it is left alone yet
+	Waiting       int32                  `protobuf:"varint,4,opt,name=waiting,proto3" json:"waiting,omitempty"`         // attempts that wait for room
+	Concurrency   int32                  `protobuf:"varint,5,opt,name=concurrency,proto3" json:"concurrency,omitempty"` // attempts at a time that suit it, where that is found out; 0: no bound was met
+	Summary       string                 `protobuf:"bytes,6,opt,name=summary,proto3" json:"summary,omitempty"`          // the same in words; empty: nothing to say
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Pacing) Reset() {
+	*x = Pacing{}
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Pacing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Pacing) ProtoMessage() {}
+
+func (x *Pacing) ProtoReflect() protoreflect.Message {
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Pacing.ProtoReflect.Descriptor instead.
+func (*Pacing) Descriptor() ([]byte, []int) {
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *Pacing) GetHow() string {
+	if x != nil {
+		return x.How
+	}
+	return ""
+}
+
+func (x *Pacing) GetRate() float64 {
+	if x != nil {
+		return x.Rate
+	}
+	return 0
+}
+
+func (x *Pacing) GetPaused() *durationpb.Duration {
+	if x != nil {
+		return x.Paused
+	}
+	return nil
+}
+
+func (x *Pacing) GetWaiting() int32 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+func (x *Pacing) GetConcurrency() int32 {
+	if x != nil {
+		return x.Concurrency
+	}
+	return 0
+}
+
+func (x *Pacing) GetSummary() string {
+	if x != nil {
+		return x.Summary
+	}
+	return ""
+}
+
 type SetTargetRequest struct {
 	state         protoimpl.MessageState  `protogen:"open.v1"`
 	Route         string                  `protobuf:"bytes,1,opt,name=route,proto3" json:"route,omitempty"`
@@ -2556,7 +2648,7 @@ type SetTargetRequest struct {
 
 func (x *SetTargetRequest) Reset() {
 	*x = SetTargetRequest{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[33]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2568,7 +2660,7 @@ func (x *SetTargetRequest) String() string {
 func (*SetTargetRequest) ProtoMessage() {}
 
 func (x *SetTargetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[33]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2581,7 +2673,7 @@ func (x *SetTargetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTargetRequest.ProtoReflect.Descriptor instead.
 func (*SetTargetRequest) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{33}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *SetTargetRequest) GetRoute() string {
@@ -2621,7 +2713,7 @@ type SetTargetResponse struct {
 
 func (x *SetTargetResponse) Reset() {
 	*x = SetTargetResponse{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[34]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2633,7 +2725,7 @@ func (x *SetTargetResponse) String() string {
 func (*SetTargetResponse) ProtoMessage() {}
 
 func (x *SetTargetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[34]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2646,7 +2738,7 @@ func (x *SetTargetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTargetResponse.ProtoReflect.Descriptor instead.
 func (*SetTargetResponse) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{34}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *SetTargetResponse) GetTarget() *RouteTarget {
@@ -2668,7 +2760,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[35]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2680,7 +2772,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[35]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2693,7 +2785,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{35}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ExplainRequest) GetMethod() string {
@@ -2734,7 +2826,7 @@ type ExplainResponse struct {
 	Route         string                 `protobuf:"bytes,6,opt,name=route,proto3" json:"route,omitempty"`                                 // "direct" where none matches
 	Class         string                 `protobuf:"bytes,7,opt,name=class,proto3" json:"class,omitempty"`
 	Target        string                 `protobuf:"bytes,8,opt,name=target,proto3" json:"target,omitempty"` // the most likely one
-	Why           string                 `protobuf:"bytes,9,opt,name=why,proto3" json:"why,omitempty"`       // share, affinity, pin, last_resort, or a refusal
+	Why           string                 `protobuf:"bytes,9,opt,name=why,proto3" json:"why,omitempty"`       // share, affinity, pin, room, last_resort, or a refusal
 	Candidates    []*Candidate           `protobuf:"bytes,10,rep,name=candidates,proto3" json:"candidates,omitempty"`
 	Fallbacks     []*Chain               `protobuf:"bytes,11,rep,name=fallbacks,proto3" json:"fallbacks,omitempty"`
 	Attempts      int32                  `protobuf:"varint,12,opt,name=attempts,proto3" json:"attempts,omitempty"` // at most
@@ -2745,7 +2837,7 @@ type ExplainResponse struct {
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[36]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2757,7 +2849,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[36]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2770,7 +2862,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{36}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ExplainResponse) GetProvider() string {
@@ -2877,7 +2969,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[37]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2889,7 +2981,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[37]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2902,7 +2994,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{37}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Candidate) GetTarget() string {
@@ -2950,7 +3042,7 @@ type Chain struct {
 
 func (x *Chain) Reset() {
 	*x = Chain{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[38]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2962,7 +3054,7 @@ func (x *Chain) String() string {
 func (*Chain) ProtoMessage() {}
 
 func (x *Chain) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[38]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2975,7 +3067,7 @@ func (x *Chain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chain.ProtoReflect.Descriptor instead.
 func (*Chain) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{38}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Chain) GetCause() string {
@@ -3000,7 +3092,7 @@ type GetOptimizerRequest struct {
 
 func (x *GetOptimizerRequest) Reset() {
 	*x = GetOptimizerRequest{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[39]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3012,7 +3104,7 @@ func (x *GetOptimizerRequest) String() string {
 func (*GetOptimizerRequest) ProtoMessage() {}
 
 func (x *GetOptimizerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[39]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3025,7 +3117,7 @@ func (x *GetOptimizerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOptimizerRequest.ProtoReflect.Descriptor instead.
 func (*GetOptimizerRequest) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{39}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{40}
 }
 
 type GetOptimizerResponse struct {
@@ -3043,7 +3135,7 @@ type GetOptimizerResponse struct {
 
 func (x *GetOptimizerResponse) Reset() {
 	*x = GetOptimizerResponse{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[40]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3055,7 +3147,7 @@ func (x *GetOptimizerResponse) String() string {
 func (*GetOptimizerResponse) ProtoMessage() {}
 
 func (x *GetOptimizerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[40]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3068,7 +3160,7 @@ func (x *GetOptimizerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOptimizerResponse.ProtoReflect.Descriptor instead.
 func (*GetOptimizerResponse) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{40}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *GetOptimizerResponse) GetEnabled() bool {
@@ -3134,7 +3226,7 @@ type OptimizedRoute struct {
 
 func (x *OptimizedRoute) Reset() {
 	*x = OptimizedRoute{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[41]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3146,7 +3238,7 @@ func (x *OptimizedRoute) String() string {
 func (*OptimizedRoute) ProtoMessage() {}
 
 func (x *OptimizedRoute) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[41]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3159,7 +3251,7 @@ func (x *OptimizedRoute) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OptimizedRoute.ProtoReflect.Descriptor instead.
 func (*OptimizedRoute) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{41}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *OptimizedRoute) GetName() string {
@@ -3223,7 +3315,7 @@ type Trial struct {
 
 func (x *Trial) Reset() {
 	*x = Trial{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[42]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3235,7 +3327,7 @@ func (x *Trial) String() string {
 func (*Trial) ProtoMessage() {}
 
 func (x *Trial) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[42]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3248,7 +3340,7 @@ func (x *Trial) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trial.ProtoReflect.Descriptor instead.
 func (*Trial) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{42}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Trial) GetDecision() string {
@@ -3338,7 +3430,7 @@ type Standing struct {
 
 func (x *Standing) Reset() {
 	*x = Standing{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[43]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3350,7 +3442,7 @@ func (x *Standing) String() string {
 func (*Standing) ProtoMessage() {}
 
 func (x *Standing) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[43]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3363,7 +3455,7 @@ func (x *Standing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Standing.ProtoReflect.Descriptor instead.
 func (*Standing) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{43}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Standing) GetRoute() string {
@@ -3433,7 +3525,7 @@ type Fence struct {
 
 func (x *Fence) Reset() {
 	*x = Fence{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[44]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3445,7 +3537,7 @@ func (x *Fence) String() string {
 func (*Fence) ProtoMessage() {}
 
 func (x *Fence) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[44]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3458,7 +3550,7 @@ func (x *Fence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fence.ProtoReflect.Descriptor instead.
 func (*Fence) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{44}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Fence) GetTuner() string {
@@ -3507,7 +3599,7 @@ type Decision struct {
 
 func (x *Decision) Reset() {
 	*x = Decision{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[45]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3519,7 +3611,7 @@ func (x *Decision) String() string {
 func (*Decision) ProtoMessage() {}
 
 func (x *Decision) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[45]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3532,7 +3624,7 @@ func (x *Decision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decision.ProtoReflect.Descriptor instead.
 func (*Decision) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{45}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Decision) GetId() string {
@@ -3658,7 +3750,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[46]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3670,7 +3762,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[46]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3683,7 +3775,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{46}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Change) GetParameter() string {
@@ -3725,7 +3817,7 @@ type OrderOptimizerRequest struct {
 
 func (x *OrderOptimizerRequest) Reset() {
 	*x = OrderOptimizerRequest{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[47]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3737,7 +3829,7 @@ func (x *OrderOptimizerRequest) String() string {
 func (*OrderOptimizerRequest) ProtoMessage() {}
 
 func (x *OrderOptimizerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[47]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3750,7 +3842,7 @@ func (x *OrderOptimizerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrderOptimizerRequest.ProtoReflect.Descriptor instead.
 func (*OrderOptimizerRequest) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{47}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *OrderOptimizerRequest) GetAction() string {
@@ -3832,7 +3924,7 @@ type OrderOptimizerResponse struct {
 
 func (x *OrderOptimizerResponse) Reset() {
 	*x = OrderOptimizerResponse{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[48]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3844,7 +3936,7 @@ func (x *OrderOptimizerResponse) String() string {
 func (*OrderOptimizerResponse) ProtoMessage() {}
 
 func (x *OrderOptimizerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[48]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3857,7 +3949,7 @@ func (x *OrderOptimizerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrderOptimizerResponse.ProtoReflect.Descriptor instead.
 func (*OrderOptimizerResponse) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{48}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *OrderOptimizerResponse) GetDecision() *Decision {
@@ -3875,7 +3967,7 @@ type RunCycleRequest struct {
 
 func (x *RunCycleRequest) Reset() {
 	*x = RunCycleRequest{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[49]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3887,7 +3979,7 @@ func (x *RunCycleRequest) String() string {
 func (*RunCycleRequest) ProtoMessage() {}
 
 func (x *RunCycleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[49]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3900,7 +3992,7 @@ func (x *RunCycleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunCycleRequest.ProtoReflect.Descriptor instead.
 func (*RunCycleRequest) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{49}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{50}
 }
 
 type RunCycleResponse struct {
@@ -3912,7 +4004,7 @@ type RunCycleResponse struct {
 
 func (x *RunCycleResponse) Reset() {
 	*x = RunCycleResponse{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[50]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3924,7 +4016,7 @@ func (x *RunCycleResponse) String() string {
 func (*RunCycleResponse) ProtoMessage() {}
 
 func (x *RunCycleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[50]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3937,7 +4029,7 @@ func (x *RunCycleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunCycleResponse.ProtoReflect.Descriptor instead.
 func (*RunCycleResponse) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{50}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *RunCycleResponse) GetDecision() *Decision {
@@ -3956,7 +4048,7 @@ type WatchDecisionsRequest struct {
 
 func (x *WatchDecisionsRequest) Reset() {
 	*x = WatchDecisionsRequest{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[51]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3968,7 +4060,7 @@ func (x *WatchDecisionsRequest) String() string {
 func (*WatchDecisionsRequest) ProtoMessage() {}
 
 func (x *WatchDecisionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[51]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3981,7 +4073,7 @@ func (x *WatchDecisionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchDecisionsRequest.ProtoReflect.Descriptor instead.
 func (*WatchDecisionsRequest) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{51}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *WatchDecisionsRequest) GetHolds() bool {
@@ -4000,7 +4092,7 @@ type WatchDecisionsResponse struct {
 
 func (x *WatchDecisionsResponse) Reset() {
 	*x = WatchDecisionsResponse{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[52]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4012,7 +4104,7 @@ func (x *WatchDecisionsResponse) String() string {
 func (*WatchDecisionsResponse) ProtoMessage() {}
 
 func (x *WatchDecisionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[52]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4025,7 +4117,7 @@ func (x *WatchDecisionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchDecisionsResponse.ProtoReflect.Descriptor instead.
 func (*WatchDecisionsResponse) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{52}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *WatchDecisionsResponse) GetDecision() *Decision {
@@ -4045,7 +4137,7 @@ type WatchStatusRequest struct {
 
 func (x *WatchStatusRequest) Reset() {
 	*x = WatchStatusRequest{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[53]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4057,7 +4149,7 @@ func (x *WatchStatusRequest) String() string {
 func (*WatchStatusRequest) ProtoMessage() {}
 
 func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[53]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4070,7 +4162,7 @@ func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusRequest.ProtoReflect.Descriptor instead.
 func (*WatchStatusRequest) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{53}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *WatchStatusRequest) GetSpan() *durationpb.Duration {
@@ -4096,7 +4188,7 @@ type WatchStatusResponse struct {
 
 func (x *WatchStatusResponse) Reset() {
 	*x = WatchStatusResponse{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[54]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4108,7 +4200,7 @@ func (x *WatchStatusResponse) String() string {
 func (*WatchStatusResponse) ProtoMessage() {}
 
 func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[54]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4121,7 +4213,7 @@ func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusResponse.ProtoReflect.Descriptor instead.
 func (*WatchStatusResponse) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{54}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *WatchStatusResponse) GetStatus() *GetStatusResponse {
@@ -4140,7 +4232,7 @@ type GetSavingsRequest struct {
 
 func (x *GetSavingsRequest) Reset() {
 	*x = GetSavingsRequest{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[55]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4152,7 +4244,7 @@ func (x *GetSavingsRequest) String() string {
 func (*GetSavingsRequest) ProtoMessage() {}
 
 func (x *GetSavingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[55]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4165,7 +4257,7 @@ func (x *GetSavingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSavingsRequest.ProtoReflect.Descriptor instead.
 func (*GetSavingsRequest) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{55}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *GetSavingsRequest) GetSpan() *durationpb.Duration {
@@ -4185,7 +4277,7 @@ type GetSavingsResponse struct {
 
 func (x *GetSavingsResponse) Reset() {
 	*x = GetSavingsResponse{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[56]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4197,7 +4289,7 @@ func (x *GetSavingsResponse) String() string {
 func (*GetSavingsResponse) ProtoMessage() {}
 
 func (x *GetSavingsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[56]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4210,7 +4302,7 @@ func (x *GetSavingsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSavingsResponse.ProtoReflect.Descriptor instead.
 func (*GetSavingsResponse) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{56}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *GetSavingsResponse) GetSavings() *structpb.Struct {
@@ -4235,7 +4327,7 @@ type CacheStatsRequest struct {
 
 func (x *CacheStatsRequest) Reset() {
 	*x = CacheStatsRequest{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[57]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4247,7 +4339,7 @@ func (x *CacheStatsRequest) String() string {
 func (*CacheStatsRequest) ProtoMessage() {}
 
 func (x *CacheStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[57]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4260,7 +4352,7 @@ func (x *CacheStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CacheStatsRequest.ProtoReflect.Descriptor instead.
 func (*CacheStatsRequest) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{57}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{58}
 }
 
 type CacheStatsResponse struct {
@@ -4275,7 +4367,7 @@ type CacheStatsResponse struct {
 
 func (x *CacheStatsResponse) Reset() {
 	*x = CacheStatsResponse{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[58]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4287,7 +4379,7 @@ func (x *CacheStatsResponse) String() string {
 func (*CacheStatsResponse) ProtoMessage() {}
 
 func (x *CacheStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[58]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4300,7 +4392,7 @@ func (x *CacheStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CacheStatsResponse.ProtoReflect.Descriptor instead.
 func (*CacheStatsResponse) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{58}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *CacheStatsResponse) GetEnabled() bool {
@@ -4348,7 +4440,7 @@ type CacheTier struct {
 
 func (x *CacheTier) Reset() {
 	*x = CacheTier{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[59]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4360,7 +4452,7 @@ func (x *CacheTier) String() string {
 func (*CacheTier) ProtoMessage() {}
 
 func (x *CacheTier) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[59]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4373,7 +4465,7 @@ func (x *CacheTier) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CacheTier.ProtoReflect.Descriptor instead.
 func (*CacheTier) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{59}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *CacheTier) GetEntries() int64 {
@@ -4446,7 +4538,7 @@ type CacheDisk struct {
 
 func (x *CacheDisk) Reset() {
 	*x = CacheDisk{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[60]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4458,7 +4550,7 @@ func (x *CacheDisk) String() string {
 func (*CacheDisk) ProtoMessage() {}
 
 func (x *CacheDisk) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[60]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4471,7 +4563,7 @@ func (x *CacheDisk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CacheDisk.ProtoReflect.Descriptor instead.
 func (*CacheDisk) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{60}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *CacheDisk) GetTier() *CacheTier {
@@ -4535,7 +4627,7 @@ type RouteCache struct {
 
 func (x *RouteCache) Reset() {
 	*x = RouteCache{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[61]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4547,7 +4639,7 @@ func (x *RouteCache) String() string {
 func (*RouteCache) ProtoMessage() {}
 
 func (x *RouteCache) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[61]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4560,7 +4652,7 @@ func (x *RouteCache) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteCache.ProtoReflect.Descriptor instead.
 func (*RouteCache) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{61}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *RouteCache) GetRoute() string {
@@ -4648,7 +4740,7 @@ type ClassCache struct {
 
 func (x *ClassCache) Reset() {
 	*x = ClassCache{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[62]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4660,7 +4752,7 @@ func (x *ClassCache) String() string {
 func (*ClassCache) ProtoMessage() {}
 
 func (x *ClassCache) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[62]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4673,7 +4765,7 @@ func (x *ClassCache) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClassCache.ProtoReflect.Descriptor instead.
 func (*ClassCache) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{62}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ClassCache) GetClass() string {
@@ -4726,7 +4818,7 @@ type CacheCurvesRequest struct {
 
 func (x *CacheCurvesRequest) Reset() {
 	*x = CacheCurvesRequest{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[63]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4738,7 +4830,7 @@ func (x *CacheCurvesRequest) String() string {
 func (*CacheCurvesRequest) ProtoMessage() {}
 
 func (x *CacheCurvesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[63]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4751,7 +4843,7 @@ func (x *CacheCurvesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CacheCurvesRequest.ProtoReflect.Descriptor instead.
 func (*CacheCurvesRequest) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{63}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{64}
 }
 
 type CacheCurvesResponse struct {
@@ -4763,7 +4855,7 @@ type CacheCurvesResponse struct {
 
 func (x *CacheCurvesResponse) Reset() {
 	*x = CacheCurvesResponse{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[64]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4775,7 +4867,7 @@ func (x *CacheCurvesResponse) String() string {
 func (*CacheCurvesResponse) ProtoMessage() {}
 
 func (x *CacheCurvesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[64]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4788,7 +4880,7 @@ func (x *CacheCurvesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CacheCurvesResponse.ProtoReflect.Descriptor instead.
 func (*CacheCurvesResponse) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{64}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *CacheCurvesResponse) GetRoutes() []*RouteCurves {
@@ -4812,7 +4904,7 @@ type RouteCurves struct {
 
 func (x *RouteCurves) Reset() {
 	*x = RouteCurves{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[65]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4824,7 +4916,7 @@ func (x *RouteCurves) String() string {
 func (*RouteCurves) ProtoMessage() {}
 
 func (x *RouteCurves) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[65]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4837,7 +4929,7 @@ func (x *RouteCurves) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteCurves.ProtoReflect.Descriptor instead.
 func (*RouteCurves) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{65}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *RouteCurves) GetRoute() string {
@@ -4891,7 +4983,7 @@ type ClassCurve struct {
 
 func (x *ClassCurve) Reset() {
 	*x = ClassCurve{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[66]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4903,7 +4995,7 @@ func (x *ClassCurve) String() string {
 func (*ClassCurve) ProtoMessage() {}
 
 func (x *ClassCurve) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[66]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4916,7 +5008,7 @@ func (x *ClassCurve) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClassCurve.ProtoReflect.Descriptor instead.
 func (*ClassCurve) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{66}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *ClassCurve) GetClass() string {
@@ -4982,7 +5074,7 @@ type CachePoint struct {
 
 func (x *CachePoint) Reset() {
 	*x = CachePoint{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[67]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4994,7 +5086,7 @@ func (x *CachePoint) String() string {
 func (*CachePoint) ProtoMessage() {}
 
 func (x *CachePoint) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[67]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5007,7 +5099,7 @@ func (x *CachePoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CachePoint.ProtoReflect.Descriptor instead.
 func (*CachePoint) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{67}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *CachePoint) GetSizeBytes() int64 {
@@ -5055,7 +5147,7 @@ type LookUpCacheRequest struct {
 
 func (x *LookUpCacheRequest) Reset() {
 	*x = LookUpCacheRequest{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[68]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5067,7 +5159,7 @@ func (x *LookUpCacheRequest) String() string {
 func (*LookUpCacheRequest) ProtoMessage() {}
 
 func (x *LookUpCacheRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[68]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5080,7 +5172,7 @@ func (x *LookUpCacheRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LookUpCacheRequest.ProtoReflect.Descriptor instead.
 func (*LookUpCacheRequest) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{68}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *LookUpCacheRequest) GetKey() string {
@@ -5134,7 +5226,7 @@ type LookUpCacheResponse struct {
 
 func (x *LookUpCacheResponse) Reset() {
 	*x = LookUpCacheResponse{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[69]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5146,7 +5238,7 @@ func (x *LookUpCacheResponse) String() string {
 func (*LookUpCacheResponse) ProtoMessage() {}
 
 func (x *LookUpCacheResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[69]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5159,7 +5251,7 @@ func (x *LookUpCacheResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LookUpCacheResponse.ProtoReflect.Descriptor instead.
 func (*LookUpCacheResponse) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{69}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *LookUpCacheResponse) GetKey() string {
@@ -5382,7 +5474,7 @@ type PurgeCacheRequest struct {
 
 func (x *PurgeCacheRequest) Reset() {
 	*x = PurgeCacheRequest{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[70]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5394,7 +5486,7 @@ func (x *PurgeCacheRequest) String() string {
 func (*PurgeCacheRequest) ProtoMessage() {}
 
 func (x *PurgeCacheRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[70]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5407,7 +5499,7 @@ func (x *PurgeCacheRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeCacheRequest.ProtoReflect.Descriptor instead.
 func (*PurgeCacheRequest) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{70}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *PurgeCacheRequest) GetKey() string {
@@ -5482,7 +5574,7 @@ type PurgeCacheResponse struct {
 
 func (x *PurgeCacheResponse) Reset() {
 	*x = PurgeCacheResponse{}
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[71]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5494,7 +5586,7 @@ func (x *PurgeCacheResponse) String() string {
 func (*PurgeCacheResponse) ProtoMessage() {}
 
 func (x *PurgeCacheResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[71]
+	mi := &file_optimizer_control_controlpb_control_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5507,7 +5599,7 @@ func (x *PurgeCacheResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeCacheResponse.ProtoReflect.Descriptor instead.
 func (*PurgeCacheResponse) Descriptor() ([]byte, []int) {
-	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{71}
+	return file_optimizer_control_controlpb_control_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *PurgeCacheResponse) GetMemoryEntries() int64 {
@@ -5729,7 +5821,7 @@ const file_optimizer_control_controlpb_control_proto_rawDesc = "" +
 	"\x13exchanges_in_flight\x18\x04 \x01(\x03R\x11exchangesInFlight\x12\x18\n" +
 	"\arepeats\x18\x05 \x01(\x04R\arepeats\x12'\n" +
 	"\x0frepeats_refused\x18\x06 \x01(\x04R\x0erepeatsRefused\x12\x16\n" +
-	"\x06hedges\x18\a \x01(\x04R\x06hedges\"\x92\x03\n" +
+	"\x06hedges\x18\a \x01(\x04R\x06hedges\"\xc5\x03\n" +
 	"\vRouteTarget\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\bprovider\x18\x02 \x01(\tR\bprovider\x12\x14\n" +
@@ -5746,7 +5838,15 @@ const file_optimizer_control_controlpb_control_proto_rawDesc = "" +
 	"\n" +
 	"expected_s\x18\f \x01(\x01R\texpectedS\x12\x13\n" +
 	"\x05p99_s\x18\r \x01(\x01R\x04p99S\x12%\n" +
-	"\x0eusual_failures\x18\x0e \x01(\x01R\rusualFailures\"\xf6\x01\n" +
+	"\x0eusual_failures\x18\x0e \x01(\x01R\rusualFailures\x121\n" +
+	"\x06pacing\x18\x0f \x01(\v2\x19.llmopt.control.v1.PacingR\x06pacing\"\xb7\x01\n" +
+	"\x06Pacing\x12\x10\n" +
+	"\x03how\x18\x01 \x01(\tR\x03how\x12\x12\n" +
+	"\x04rate\x18\x02 \x01(\x01R\x04rate\x121\n" +
+	"\x06paused\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x06paused\x12\x18\n" +
+	"\awaiting\x18\x04 \x01(\x05R\awaiting\x12 \n" +
+	"\vconcurrency\x18\x05 \x01(\x05R\vconcurrency\x12\x18\n" +
+	"\asummary\x18\x06 \x01(\tR\asummary\"\xf6\x01\n" +
 	"\x10SetTargetRequest\x12\x14\n" +
 	"\x05route\x18\x01 \x01(\tR\x05route\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12B\n" +
@@ -6077,7 +6177,7 @@ func file_optimizer_control_controlpb_control_proto_rawDescGZIP() []byte {
 }
 
 var file_optimizer_control_controlpb_control_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_optimizer_control_controlpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 78)
+var file_optimizer_control_controlpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 79)
 var file_optimizer_control_controlpb_control_proto_goTypes = []any{
 	(Mode)(0),                      // 0: llmopt.control.v1.Mode
 	(SetTargetRequest_Action)(0),   // 1: llmopt.control.v1.SetTargetRequest.Action
@@ -6114,194 +6214,197 @@ var file_optimizer_control_controlpb_control_proto_goTypes = []any{
 	(*ListRoutesResponse)(nil),     // 32: llmopt.control.v1.ListRoutesResponse
 	(*Route)(nil),                  // 33: llmopt.control.v1.Route
 	(*RouteTarget)(nil),            // 34: llmopt.control.v1.RouteTarget
-	(*SetTargetRequest)(nil),       // 35: llmopt.control.v1.SetTargetRequest
-	(*SetTargetResponse)(nil),      // 36: llmopt.control.v1.SetTargetResponse
-	(*ExplainRequest)(nil),         // 37: llmopt.control.v1.ExplainRequest
-	(*ExplainResponse)(nil),        // 38: llmopt.control.v1.ExplainResponse
-	(*Candidate)(nil),              // 39: llmopt.control.v1.Candidate
-	(*Chain)(nil),                  // 40: llmopt.control.v1.Chain
-	(*GetOptimizerRequest)(nil),    // 41: llmopt.control.v1.GetOptimizerRequest
-	(*GetOptimizerResponse)(nil),   // 42: llmopt.control.v1.GetOptimizerResponse
-	(*OptimizedRoute)(nil),         // 43: llmopt.control.v1.OptimizedRoute
-	(*Trial)(nil),                  // 44: llmopt.control.v1.Trial
-	(*Standing)(nil),               // 45: llmopt.control.v1.Standing
-	(*Fence)(nil),                  // 46: llmopt.control.v1.Fence
-	(*Decision)(nil),               // 47: llmopt.control.v1.Decision
-	(*Change)(nil),                 // 48: llmopt.control.v1.Change
-	(*OrderOptimizerRequest)(nil),  // 49: llmopt.control.v1.OrderOptimizerRequest
-	(*OrderOptimizerResponse)(nil), // 50: llmopt.control.v1.OrderOptimizerResponse
-	(*RunCycleRequest)(nil),        // 51: llmopt.control.v1.RunCycleRequest
-	(*RunCycleResponse)(nil),       // 52: llmopt.control.v1.RunCycleResponse
-	(*WatchDecisionsRequest)(nil),  // 53: llmopt.control.v1.WatchDecisionsRequest
-	(*WatchDecisionsResponse)(nil), // 54: llmopt.control.v1.WatchDecisionsResponse
-	(*WatchStatusRequest)(nil),     // 55: llmopt.control.v1.WatchStatusRequest
-	(*WatchStatusResponse)(nil),    // 56: llmopt.control.v1.WatchStatusResponse
-	(*GetSavingsRequest)(nil),      // 57: llmopt.control.v1.GetSavingsRequest
-	(*GetSavingsResponse)(nil),     // 58: llmopt.control.v1.GetSavingsResponse
-	(*CacheStatsRequest)(nil),      // 59: llmopt.control.v1.CacheStatsRequest
-	(*CacheStatsResponse)(nil),     // 60: llmopt.control.v1.CacheStatsResponse
-	(*CacheTier)(nil),              // 61: llmopt.control.v1.CacheTier
-	(*CacheDisk)(nil),              // 62: llmopt.control.v1.CacheDisk
-	(*RouteCache)(nil),             // 63: llmopt.control.v1.RouteCache
-	(*ClassCache)(nil),             // 64: llmopt.control.v1.ClassCache
-	(*CacheCurvesRequest)(nil),     // 65: llmopt.control.v1.CacheCurvesRequest
-	(*CacheCurvesResponse)(nil),    // 66: llmopt.control.v1.CacheCurvesResponse
-	(*RouteCurves)(nil),            // 67: llmopt.control.v1.RouteCurves
-	(*ClassCurve)(nil),             // 68: llmopt.control.v1.ClassCurve
-	(*CachePoint)(nil),             // 69: llmopt.control.v1.CachePoint
-	(*LookUpCacheRequest)(nil),     // 70: llmopt.control.v1.LookUpCacheRequest
-	(*LookUpCacheResponse)(nil),    // 71: llmopt.control.v1.LookUpCacheResponse
-	(*PurgeCacheRequest)(nil),      // 72: llmopt.control.v1.PurgeCacheRequest
-	(*PurgeCacheResponse)(nil),     // 73: llmopt.control.v1.PurgeCacheResponse
-	nil,                            // 74: llmopt.control.v1.Summary.OutcomesEntry
-	nil,                            // 75: llmopt.control.v1.ExplainRequest.HeadersEntry
-	nil,                            // 76: llmopt.control.v1.OptimizedRoute.ModesEntry
-	nil,                            // 77: llmopt.control.v1.RouteCache.RequestsEntry
-	nil,                            // 78: llmopt.control.v1.RouteCache.RefusedEntry
-	nil,                            // 79: llmopt.control.v1.ClassCache.RequestsEntry
-	(*durationpb.Duration)(nil),    // 80: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),  // 81: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),        // 82: google.protobuf.Struct
+	(*Pacing)(nil),                 // 35: llmopt.control.v1.Pacing
+	(*SetTargetRequest)(nil),       // 36: llmopt.control.v1.SetTargetRequest
+	(*SetTargetResponse)(nil),      // 37: llmopt.control.v1.SetTargetResponse
+	(*ExplainRequest)(nil),         // 38: llmopt.control.v1.ExplainRequest
+	(*ExplainResponse)(nil),        // 39: llmopt.control.v1.ExplainResponse
+	(*Candidate)(nil),              // 40: llmopt.control.v1.Candidate
+	(*Chain)(nil),                  // 41: llmopt.control.v1.Chain
+	(*GetOptimizerRequest)(nil),    // 42: llmopt.control.v1.GetOptimizerRequest
+	(*GetOptimizerResponse)(nil),   // 43: llmopt.control.v1.GetOptimizerResponse
+	(*OptimizedRoute)(nil),         // 44: llmopt.control.v1.OptimizedRoute
+	(*Trial)(nil),                  // 45: llmopt.control.v1.Trial
+	(*Standing)(nil),               // 46: llmopt.control.v1.Standing
+	(*Fence)(nil),                  // 47: llmopt.control.v1.Fence
+	(*Decision)(nil),               // 48: llmopt.control.v1.Decision
+	(*Change)(nil),                 // 49: llmopt.control.v1.Change
+	(*OrderOptimizerRequest)(nil),  // 50: llmopt.control.v1.OrderOptimizerRequest
+	(*OrderOptimizerResponse)(nil), // 51: llmopt.control.v1.OrderOptimizerResponse
+	(*RunCycleRequest)(nil),        // 52: llmopt.control.v1.RunCycleRequest
+	(*RunCycleResponse)(nil),       // 53: llmopt.control.v1.RunCycleResponse
+	(*WatchDecisionsRequest)(nil),  // 54: llmopt.control.v1.WatchDecisionsRequest
+	(*WatchDecisionsResponse)(nil), // 55: llmopt.control.v1.WatchDecisionsResponse
+	(*WatchStatusRequest)(nil),     // 56: llmopt.control.v1.WatchStatusRequest
+	(*WatchStatusResponse)(nil),    // 57: llmopt.control.v1.WatchStatusResponse
+	(*GetSavingsRequest)(nil),      // 58: llmopt.control.v1.GetSavingsRequest
+	(*GetSavingsResponse)(nil),     // 59: llmopt.control.v1.GetSavingsResponse
+	(*CacheStatsRequest)(nil),      // 60: llmopt.control.v1.CacheStatsRequest
+	(*CacheStatsResponse)(nil),     // 61: llmopt.control.v1.CacheStatsResponse
+	(*CacheTier)(nil),              // 62: llmopt.control.v1.CacheTier
+	(*CacheDisk)(nil),              // 63: llmopt.control.v1.CacheDisk
+	(*RouteCache)(nil),             // 64: llmopt.control.v1.RouteCache
+	(*ClassCache)(nil),             // 65: llmopt.control.v1.ClassCache
+	(*CacheCurvesRequest)(nil),     // 66: llmopt.control.v1.CacheCurvesRequest
+	(*CacheCurvesResponse)(nil),    // 67: llmopt.control.v1.CacheCurvesResponse
+	(*RouteCurves)(nil),            // 68: llmopt.control.v1.RouteCurves
+	(*ClassCurve)(nil),             // 69: llmopt.control.v1.ClassCurve
+	(*CachePoint)(nil),             // 70: llmopt.control.v1.CachePoint
+	(*LookUpCacheRequest)(nil),     // 71: llmopt.control.v1.LookUpCacheRequest
+	(*LookUpCacheResponse)(nil),    // 72: llmopt.control.v1.LookUpCacheResponse
+	(*PurgeCacheRequest)(nil),      // 73: llmopt.control.v1.PurgeCacheRequest
+	(*PurgeCacheResponse)(nil),     // 74: llmopt.control.v1.PurgeCacheResponse
+	nil,                            // 75: llmopt.control.v1.Summary.OutcomesEntry
+	nil,                            // 76: llmopt.control.v1.ExplainRequest.HeadersEntry
+	nil,                            // 77: llmopt.control.v1.OptimizedRoute.ModesEntry
+	nil,                            // 78: llmopt.control.v1.RouteCache.RequestsEntry
+	nil,                            // 79: llmopt.control.v1.RouteCache.RefusedEntry
+	nil,                            // 80: llmopt.control.v1.ClassCache.RequestsEntry
+	(*durationpb.Duration)(nil),    // 81: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),  // 82: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),        // 83: google.protobuf.Struct
 }
 var file_optimizer_control_controlpb_control_proto_depIdxs = []int32{
 	4,   // 0: llmopt.control.v1.GetVersionResponse.version:type_name -> llmopt.control.v1.Version
-	80,  // 1: llmopt.control.v1.GetStatusRequest.span:type_name -> google.protobuf.Duration
+	81,  // 1: llmopt.control.v1.GetStatusRequest.span:type_name -> google.protobuf.Duration
 	4,   // 2: llmopt.control.v1.GetStatusResponse.version:type_name -> llmopt.control.v1.Version
-	81,  // 3: llmopt.control.v1.GetStatusResponse.now:type_name -> google.protobuf.Timestamp
-	81,  // 4: llmopt.control.v1.GetStatusResponse.started:type_name -> google.protobuf.Timestamp
+	82,  // 3: llmopt.control.v1.GetStatusResponse.now:type_name -> google.protobuf.Timestamp
+	82,  // 4: llmopt.control.v1.GetStatusResponse.started:type_name -> google.protobuf.Timestamp
 	0,   // 5: llmopt.control.v1.GetStatusResponse.mode:type_name -> llmopt.control.v1.Mode
 	7,   // 6: llmopt.control.v1.GetStatusResponse.providers:type_name -> llmopt.control.v1.Provider
-	80,  // 7: llmopt.control.v1.GetStatusResponse.span:type_name -> google.protobuf.Duration
+	81,  // 7: llmopt.control.v1.GetStatusResponse.span:type_name -> google.protobuf.Duration
 	8,   // 8: llmopt.control.v1.GetStatusResponse.targets:type_name -> llmopt.control.v1.TargetStatus
 	9,   // 9: llmopt.control.v1.GetStatusResponse.total:type_name -> llmopt.control.v1.Summary
 	33,  // 10: llmopt.control.v1.GetStatusResponse.routes:type_name -> llmopt.control.v1.Route
 	9,   // 11: llmopt.control.v1.TargetStatus.summary:type_name -> llmopt.control.v1.Summary
-	74,  // 12: llmopt.control.v1.Summary.outcomes:type_name -> llmopt.control.v1.Summary.OutcomesEntry
+	75,  // 12: llmopt.control.v1.Summary.outcomes:type_name -> llmopt.control.v1.Summary.OutcomesEntry
 	10,  // 13: llmopt.control.v1.Summary.ttft_seconds:type_name -> llmopt.control.v1.Quantiles
 	10,  // 14: llmopt.control.v1.Summary.duration_seconds:type_name -> llmopt.control.v1.Quantiles
 	10,  // 15: llmopt.control.v1.Summary.time_per_output_token_seconds:type_name -> llmopt.control.v1.Quantiles
-	80,  // 16: llmopt.control.v1.GetSeriesRequest.span:type_name -> google.protobuf.Duration
-	80,  // 17: llmopt.control.v1.GetSeriesRequest.step:type_name -> google.protobuf.Duration
-	80,  // 18: llmopt.control.v1.GetSeriesResponse.step:type_name -> google.protobuf.Duration
+	81,  // 16: llmopt.control.v1.GetSeriesRequest.span:type_name -> google.protobuf.Duration
+	81,  // 17: llmopt.control.v1.GetSeriesRequest.step:type_name -> google.protobuf.Duration
+	81,  // 18: llmopt.control.v1.GetSeriesResponse.step:type_name -> google.protobuf.Duration
 	13,  // 19: llmopt.control.v1.GetSeriesResponse.points:type_name -> llmopt.control.v1.Point
-	81,  // 20: llmopt.control.v1.Point.start:type_name -> google.protobuf.Timestamp
-	81,  // 21: llmopt.control.v1.Point.end:type_name -> google.protobuf.Timestamp
+	82,  // 20: llmopt.control.v1.Point.start:type_name -> google.protobuf.Timestamp
+	82,  // 21: llmopt.control.v1.Point.end:type_name -> google.protobuf.Timestamp
 	9,   // 22: llmopt.control.v1.Point.summary:type_name -> llmopt.control.v1.Summary
 	16,  // 23: llmopt.control.v1.ListJobsResponse.jobs:type_name -> llmopt.control.v1.Job
-	81,  // 24: llmopt.control.v1.Job.next:type_name -> google.protobuf.Timestamp
-	81,  // 25: llmopt.control.v1.Job.last:type_name -> google.protobuf.Timestamp
-	80,  // 26: llmopt.control.v1.Job.took:type_name -> google.protobuf.Duration
-	80,  // 27: llmopt.control.v1.RunJobResponse.took:type_name -> google.protobuf.Duration
+	82,  // 24: llmopt.control.v1.Job.next:type_name -> google.protobuf.Timestamp
+	82,  // 25: llmopt.control.v1.Job.last:type_name -> google.protobuf.Timestamp
+	81,  // 26: llmopt.control.v1.Job.took:type_name -> google.protobuf.Duration
+	81,  // 27: llmopt.control.v1.RunJobResponse.took:type_name -> google.protobuf.Duration
 	21,  // 28: llmopt.control.v1.GetStateResponse.spaces:type_name -> llmopt.control.v1.StateSpace
-	81,  // 29: llmopt.control.v1.ListJournalRequest.since:type_name -> google.protobuf.Timestamp
+	82,  // 29: llmopt.control.v1.ListJournalRequest.since:type_name -> google.protobuf.Timestamp
 	26,  // 30: llmopt.control.v1.ListJournalResponse.entries:type_name -> llmopt.control.v1.JournalEntry
-	81,  // 31: llmopt.control.v1.JournalEntry.at:type_name -> google.protobuf.Timestamp
-	47,  // 32: llmopt.control.v1.JournalEntry.decision:type_name -> llmopt.control.v1.Decision
-	82,  // 33: llmopt.control.v1.JournalEntry.record:type_name -> google.protobuf.Struct
+	82,  // 31: llmopt.control.v1.JournalEntry.at:type_name -> google.protobuf.Timestamp
+	48,  // 32: llmopt.control.v1.JournalEntry.decision:type_name -> llmopt.control.v1.Decision
+	83,  // 33: llmopt.control.v1.JournalEntry.record:type_name -> google.protobuf.Struct
 	29,  // 34: llmopt.control.v1.ListLimitsResponse.limits:type_name -> llmopt.control.v1.Limit
 	30,  // 35: llmopt.control.v1.Limit.standings:type_name -> llmopt.control.v1.LimitStanding
-	80,  // 36: llmopt.control.v1.LimitStanding.reset:type_name -> google.protobuf.Duration
+	81,  // 36: llmopt.control.v1.LimitStanding.reset:type_name -> google.protobuf.Duration
 	33,  // 37: llmopt.control.v1.ListRoutesResponse.routes:type_name -> llmopt.control.v1.Route
 	34,  // 38: llmopt.control.v1.Route.targets:type_name -> llmopt.control.v1.RouteTarget
-	80,  // 39: llmopt.control.v1.RouteTarget.for:type_name -> google.protobuf.Duration
-	1,   // 40: llmopt.control.v1.SetTargetRequest.action:type_name -> llmopt.control.v1.SetTargetRequest.Action
-	34,  // 41: llmopt.control.v1.SetTargetResponse.target:type_name -> llmopt.control.v1.RouteTarget
-	75,  // 42: llmopt.control.v1.ExplainRequest.headers:type_name -> llmopt.control.v1.ExplainRequest.HeadersEntry
-	39,  // 43: llmopt.control.v1.ExplainResponse.candidates:type_name -> llmopt.control.v1.Candidate
-	40,  // 44: llmopt.control.v1.ExplainResponse.fallbacks:type_name -> llmopt.control.v1.Chain
-	43,  // 45: llmopt.control.v1.GetOptimizerResponse.routes:type_name -> llmopt.control.v1.OptimizedRoute
-	45,  // 46: llmopt.control.v1.GetOptimizerResponse.frozen:type_name -> llmopt.control.v1.Standing
-	45,  // 47: llmopt.control.v1.GetOptimizerResponse.pins:type_name -> llmopt.control.v1.Standing
-	45,  // 48: llmopt.control.v1.GetOptimizerResponse.modes:type_name -> llmopt.control.v1.Standing
-	47,  // 49: llmopt.control.v1.GetOptimizerResponse.pending:type_name -> llmopt.control.v1.Decision
-	46,  // 50: llmopt.control.v1.GetOptimizerResponse.fences:type_name -> llmopt.control.v1.Fence
-	76,  // 51: llmopt.control.v1.OptimizedRoute.modes:type_name -> llmopt.control.v1.OptimizedRoute.ModesEntry
-	44,  // 52: llmopt.control.v1.OptimizedRoute.trial:type_name -> llmopt.control.v1.Trial
-	48,  // 53: llmopt.control.v1.OptimizedRoute.changes:type_name -> llmopt.control.v1.Change
-	0,   // 54: llmopt.control.v1.Standing.mode:type_name -> llmopt.control.v1.Mode
-	81,  // 55: llmopt.control.v1.Standing.until:type_name -> google.protobuf.Timestamp
-	81,  // 56: llmopt.control.v1.Fence.until:type_name -> google.protobuf.Timestamp
-	81,  // 57: llmopt.control.v1.Decision.at:type_name -> google.protobuf.Timestamp
-	0,   // 58: llmopt.control.v1.Decision.mode:type_name -> llmopt.control.v1.Mode
-	81,  // 59: llmopt.control.v1.Decision.expires:type_name -> google.protobuf.Timestamp
-	48,  // 60: llmopt.control.v1.Decision.changes:type_name -> llmopt.control.v1.Change
-	44,  // 61: llmopt.control.v1.Decision.trial:type_name -> llmopt.control.v1.Trial
-	0,   // 62: llmopt.control.v1.OrderOptimizerRequest.mode:type_name -> llmopt.control.v1.Mode
-	80,  // 63: llmopt.control.v1.OrderOptimizerRequest.for:type_name -> google.protobuf.Duration
-	47,  // 64: llmopt.control.v1.OrderOptimizerResponse.decision:type_name -> llmopt.control.v1.Decision
-	47,  // 65: llmopt.control.v1.RunCycleResponse.decision:type_name -> llmopt.control.v1.Decision
-	47,  // 66: llmopt.control.v1.WatchDecisionsResponse.decision:type_name -> llmopt.control.v1.Decision
-	80,  // 67: llmopt.control.v1.WatchStatusRequest.span:type_name -> google.protobuf.Duration
-	80,  // 68: llmopt.control.v1.WatchStatusRequest.every:type_name -> google.protobuf.Duration
-	6,   // 69: llmopt.control.v1.WatchStatusResponse.status:type_name -> llmopt.control.v1.GetStatusResponse
-	80,  // 70: llmopt.control.v1.GetSavingsRequest.span:type_name -> google.protobuf.Duration
-	82,  // 71: llmopt.control.v1.GetSavingsResponse.savings:type_name -> google.protobuf.Struct
-	61,  // 72: llmopt.control.v1.CacheStatsResponse.memory:type_name -> llmopt.control.v1.CacheTier
-	62,  // 73: llmopt.control.v1.CacheStatsResponse.disk:type_name -> llmopt.control.v1.CacheDisk
-	63,  // 74: llmopt.control.v1.CacheStatsResponse.routes:type_name -> llmopt.control.v1.RouteCache
-	61,  // 75: llmopt.control.v1.CacheDisk.tier:type_name -> llmopt.control.v1.CacheTier
-	77,  // 76: llmopt.control.v1.RouteCache.requests:type_name -> llmopt.control.v1.RouteCache.RequestsEntry
-	78,  // 77: llmopt.control.v1.RouteCache.refused:type_name -> llmopt.control.v1.RouteCache.RefusedEntry
-	64,  // 78: llmopt.control.v1.RouteCache.classes:type_name -> llmopt.control.v1.ClassCache
-	79,  // 79: llmopt.control.v1.ClassCache.requests:type_name -> llmopt.control.v1.ClassCache.RequestsEntry
-	67,  // 80: llmopt.control.v1.CacheCurvesResponse.routes:type_name -> llmopt.control.v1.RouteCurves
-	69,  // 81: llmopt.control.v1.RouteCurves.sizes:type_name -> llmopt.control.v1.CachePoint
-	68,  // 82: llmopt.control.v1.RouteCurves.classes:type_name -> llmopt.control.v1.ClassCurve
-	69,  // 83: llmopt.control.v1.ClassCurve.ttls:type_name -> llmopt.control.v1.CachePoint
-	81,  // 84: llmopt.control.v1.LookUpCacheResponse.created:type_name -> google.protobuf.Timestamp
-	81,  // 85: llmopt.control.v1.LookUpCacheResponse.expires:type_name -> google.protobuf.Timestamp
-	81,  // 86: llmopt.control.v1.LookUpCacheResponse.kept_until:type_name -> google.protobuf.Timestamp
-	81,  // 87: llmopt.control.v1.LookUpCacheResponse.last_hit:type_name -> google.protobuf.Timestamp
-	0,   // 88: llmopt.control.v1.OptimizedRoute.ModesEntry.value:type_name -> llmopt.control.v1.Mode
-	2,   // 89: llmopt.control.v1.Admin.GetVersion:input_type -> llmopt.control.v1.GetVersionRequest
-	5,   // 90: llmopt.control.v1.Admin.GetStatus:input_type -> llmopt.control.v1.GetStatusRequest
-	11,  // 91: llmopt.control.v1.Admin.GetSeries:input_type -> llmopt.control.v1.GetSeriesRequest
-	14,  // 92: llmopt.control.v1.Admin.ListJobs:input_type -> llmopt.control.v1.ListJobsRequest
-	17,  // 93: llmopt.control.v1.Admin.RunJob:input_type -> llmopt.control.v1.RunJobRequest
-	19,  // 94: llmopt.control.v1.Admin.GetState:input_type -> llmopt.control.v1.GetStateRequest
-	22,  // 95: llmopt.control.v1.Admin.CompactState:input_type -> llmopt.control.v1.CompactStateRequest
-	24,  // 96: llmopt.control.v1.Admin.ListJournal:input_type -> llmopt.control.v1.ListJournalRequest
-	31,  // 97: llmopt.control.v1.Admin.ListRoutes:input_type -> llmopt.control.v1.ListRoutesRequest
-	35,  // 98: llmopt.control.v1.Admin.SetTarget:input_type -> llmopt.control.v1.SetTargetRequest
-	41,  // 99: llmopt.control.v1.Admin.GetOptimizer:input_type -> llmopt.control.v1.GetOptimizerRequest
-	49,  // 100: llmopt.control.v1.Admin.OrderOptimizer:input_type -> llmopt.control.v1.OrderOptimizerRequest
-	57,  // 101: llmopt.control.v1.Admin.GetSavings:input_type -> llmopt.control.v1.GetSavingsRequest
-	51,  // 102: llmopt.control.v1.Admin.RunCycle:input_type -> llmopt.control.v1.RunCycleRequest
-	53,  // 103: llmopt.control.v1.Admin.WatchDecisions:input_type -> llmopt.control.v1.WatchDecisionsRequest
-	55,  // 104: llmopt.control.v1.Admin.WatchStatus:input_type -> llmopt.control.v1.WatchStatusRequest
-	37,  // 105: llmopt.control.v1.Admin.Explain:input_type -> llmopt.control.v1.ExplainRequest
-	27,  // 106: llmopt.control.v1.Admin.ListLimits:input_type -> llmopt.control.v1.ListLimitsRequest
-	59,  // 107: llmopt.control.v1.Admin.CacheStats:input_type -> llmopt.control.v1.CacheStatsRequest
-	65,  // 108: llmopt.control.v1.Admin.CacheCurves:input_type -> llmopt.control.v1.CacheCurvesRequest
-	70,  // 109: llmopt.control.v1.Admin.LookUpCache:input_type -> llmopt.control.v1.LookUpCacheRequest
-	72,  // 110: llmopt.control.v1.Admin.PurgeCache:input_type -> llmopt.control.v1.PurgeCacheRequest
-	3,   // 111: llmopt.control.v1.Admin.GetVersion:output_type -> llmopt.control.v1.GetVersionResponse
-	6,   // 112: llmopt.control.v1.Admin.GetStatus:output_type -> llmopt.control.v1.GetStatusResponse
-	12,  // 113: llmopt.control.v1.Admin.GetSeries:output_type -> llmopt.control.v1.GetSeriesResponse
-	15,  // 114: llmopt.control.v1.Admin.ListJobs:output_type -> llmopt.control.v1.ListJobsResponse
-	18,  // 115: llmopt.control.v1.Admin.RunJob:output_type -> llmopt.control.v1.RunJobResponse
-	20,  // 116: llmopt.control.v1.Admin.GetState:output_type -> llmopt.control.v1.GetStateResponse
-	23,  // 117: llmopt.control.v1.Admin.CompactState:output_type -> llmopt.control.v1.CompactStateResponse
-	25,  // 118: llmopt.control.v1.Admin.ListJournal:output_type -> llmopt.control.v1.ListJournalResponse
-	32,  // 119: llmopt.control.v1.Admin.ListRoutes:output_type -> llmopt.control.v1.ListRoutesResponse
-	36,  // 120: llmopt.control.v1.Admin.SetTarget:output_type -> llmopt.control.v1.SetTargetResponse
-	42,  // 121: llmopt.control.v1.Admin.GetOptimizer:output_type -> llmopt.control.v1.GetOptimizerResponse
-	50,  // 122: llmopt.control.v1.Admin.OrderOptimizer:output_type -> llmopt.control.v1.OrderOptimizerResponse
-	58,  // 123: llmopt.control.v1.Admin.GetSavings:output_type -> llmopt.control.v1.GetSavingsResponse
-	52,  // 124: llmopt.control.v1.Admin.RunCycle:output_type -> llmopt.control.v1.RunCycleResponse
-	54,  // 125: llmopt.control.v1.Admin.WatchDecisions:output_type -> llmopt.control.v1.WatchDecisionsResponse
-	56,  // 126: llmopt.control.v1.Admin.WatchStatus:output_type -> llmopt.control.v1.WatchStatusResponse
-	38,  // 127: llmopt.control.v1.Admin.Explain:output_type -> llmopt.control.v1.ExplainResponse
-	28,  // 128: llmopt.control.v1.Admin.ListLimits:output_type -> llmopt.control.v1.ListLimitsResponse
-	60,  // 129: llmopt.control.v1.Admin.CacheStats:output_type -> llmopt.control.v1.CacheStatsResponse
-	66,  // 130: llmopt.control.v1.Admin.CacheCurves:output_type -> llmopt.control.v1.CacheCurvesResponse
-	71,  // 131: llmopt.control.v1.Admin.LookUpCache:output_type -> llmopt.control.v1.LookUpCacheResponse
-	73,  // 132: llmopt.control.v1.Admin.PurgeCache:output_type -> llmopt.control.v1.PurgeCacheResponse
-	111, // [111:133] is the sub-list for method output_type
-	89,  // [89:111] is the sub-list for method input_type
-	89,  // [89:89] is the sub-list for extension type_name
-	89,  // [89:89] is the sub-list for extension extendee
-	0,   // [0:89] is the sub-list for field type_name
+	81,  // 39: llmopt.control.v1.RouteTarget.for:type_name -> google.protobuf.Duration
+	35,  // 40: llmopt.control.v1.RouteTarget.pacing:type_name -> llmopt.control.v1.Pacing
+	81,  // 41: llmopt.control.v1.Pacing.paused:type_name -> google.protobuf.Duration
+	1,   // 42: llmopt.control.v1.SetTargetRequest.action:type_name -> llmopt.control.v1.SetTargetRequest.Action
+	34,  // 43: llmopt.control.v1.SetTargetResponse.target:type_name -> llmopt.control.v1.RouteTarget
+	76,  // 44: llmopt.control.v1.ExplainRequest.headers:type_name -> llmopt.control.v1.ExplainRequest.HeadersEntry
+	40,  // 45: llmopt.control.v1.ExplainResponse.candidates:type_name -> llmopt.control.v1.Candidate
+	41,  // 46: llmopt.control.v1.ExplainResponse.fallbacks:type_name -> llmopt.control.v1.Chain
+	44,  // 47: llmopt.control.v1.GetOptimizerResponse.routes:type_name -> llmopt.control.v1.OptimizedRoute
+	46,  // 48: llmopt.control.v1.GetOptimizerResponse.frozen:type_name -> llmopt.control.v1.Standing
+	46,  // 49: llmopt.control.v1.GetOptimizerResponse.pins:type_name -> llmopt.control.v1.Standing
+	46,  // 50: llmopt.control.v1.GetOptimizerResponse.modes:type_name -> llmopt.control.v1.Standing
+	48,  // 51: llmopt.control.v1.GetOptimizerResponse.pending:type_name -> llmopt.control.v1.Decision
+	47,  // 52: llmopt.control.v1.GetOptimizerResponse.fences:type_name -> llmopt.control.v1.Fence
+	77,  // 53: llmopt.control.v1.OptimizedRoute.modes:type_name -> llmopt.control.v1.OptimizedRoute.ModesEntry
+	45,  // 54: llmopt.control.v1.OptimizedRoute.trial:type_name -> llmopt.control.v1.Trial
+	49,  // 55: llmopt.control.v1.OptimizedRoute.changes:type_name -> llmopt.control.v1.Change
+	0,   // 56: llmopt.control.v1.Standing.mode:type_name -> llmopt.control.v1.Mode
+	82,  // 57: llmopt.control.v1.Standing.until:type_name -> google.protobuf.Timestamp
+	82,  // 58: llmopt.control.v1.Fence.until:type_name -> google.protobuf.Timestamp
+	82,  // 59: llmopt.control.v1.Decision.at:type_name -> google.protobuf.Timestamp
+	0,   // 60: llmopt.control.v1.Decision.mode:type_name -> llmopt.control.v1.Mode
+	82,  // 61: llmopt.control.v1.Decision.expires:type_name -> google.protobuf.Timestamp
+	49,  // 62: llmopt.control.v1.Decision.changes:type_name -> llmopt.control.v1.Change
+	45,  // 63: llmopt.control.v1.Decision.trial:type_name -> llmopt.control.v1.Trial
+	0,   // 64: llmopt.control.v1.OrderOptimizerRequest.mode:type_name -> llmopt.control.v1.Mode
+	81,  // 65: llmopt.control.v1.OrderOptimizerRequest.for:type_name -> google.protobuf.Duration
+	48,  // 66: llmopt.control.v1.OrderOptimizerResponse.decision:type_name -> llmopt.control.v1.Decision
+	48,  // 67: llmopt.control.v1.RunCycleResponse.decision:type_name -> llmopt.control.v1.Decision
+	48,  // 68: llmopt.control.v1.WatchDecisionsResponse.decision:type_name -> llmopt.control.v1.Decision
+	81,  // 69: llmopt.control.v1.WatchStatusRequest.span:type_name -> google.protobuf.Duration
+	81,  // 70: llmopt.control.v1.WatchStatusRequest.every:type_name -> google.protobuf.Duration
+	6,   // 71: llmopt.control.v1.WatchStatusResponse.status:type_name -> llmopt.control.v1.GetStatusResponse
+	81,  // 72: llmopt.control.v1.GetSavingsRequest.span:type_name -> google.protobuf.Duration
+	83,  // 73: llmopt.control.v1.GetSavingsResponse.savings:type_name -> google.protobuf.Struct
+	62,  // 74: llmopt.control.v1.CacheStatsResponse.memory:type_name -> llmopt.control.v1.CacheTier
+	63,  // 75: llmopt.control.v1.CacheStatsResponse.disk:type_name -> llmopt.control.v1.CacheDisk
+	64,  // 76: llmopt.control.v1.CacheStatsResponse.routes:type_name -> llmopt.control.v1.RouteCache
+	62,  // 77: llmopt.control.v1.CacheDisk.tier:type_name -> llmopt.control.v1.CacheTier
+	78,  // 78: llmopt.control.v1.RouteCache.requests:type_name -> llmopt.control.v1.RouteCache.RequestsEntry
+	79,  // 79: llmopt.control.v1.RouteCache.refused:type_name -> llmopt.control.v1.RouteCache.RefusedEntry
+	65,  // 80: llmopt.control.v1.RouteCache.classes:type_name -> llmopt.control.v1.ClassCache
+	80,  // 81: llmopt.control.v1.ClassCache.requests:type_name -> llmopt.control.v1.ClassCache.RequestsEntry
+	68,  // 82: llmopt.control.v1.CacheCurvesResponse.routes:type_name -> llmopt.control.v1.RouteCurves
+	70,  // 83: llmopt.control.v1.RouteCurves.sizes:type_name -> llmopt.control.v1.CachePoint
+	69,  // 84: llmopt.control.v1.RouteCurves.classes:type_name -> llmopt.control.v1.ClassCurve
+	70,  // 85: llmopt.control.v1.ClassCurve.ttls:type_name -> llmopt.control.v1.CachePoint
+	82,  // 86: llmopt.control.v1.LookUpCacheResponse.created:type_name -> google.protobuf.Timestamp
+	82,  // 87: llmopt.control.v1.LookUpCacheResponse.expires:type_name -> google.protobuf.Timestamp
+	82,  // 88: llmopt.control.v1.LookUpCacheResponse.kept_until:type_name -> google.protobuf.Timestamp
+	82,  // 89: llmopt.control.v1.LookUpCacheResponse.last_hit:type_name -> google.protobuf.Timestamp
+	0,   // 90: llmopt.control.v1.OptimizedRoute.ModesEntry.value:type_name -> llmopt.control.v1.Mode
+	2,   // 91: llmopt.control.v1.Admin.GetVersion:input_type -> llmopt.control.v1.GetVersionRequest
+	5,   // 92: llmopt.control.v1.Admin.GetStatus:input_type -> llmopt.control.v1.GetStatusRequest
+	11,  // 93: llmopt.control.v1.Admin.GetSeries:input_type -> llmopt.control.v1.GetSeriesRequest
+	14,  // 94: llmopt.control.v1.Admin.ListJobs:input_type -> llmopt.control.v1.ListJobsRequest
+	17,  // 95: llmopt.control.v1.Admin.RunJob:input_type -> llmopt.control.v1.RunJobRequest
+	19,  // 96: llmopt.control.v1.Admin.GetState:input_type -> llmopt.control.v1.GetStateRequest
+	22,  // 97: llmopt.control.v1.Admin.CompactState:input_type -> llmopt.control.v1.CompactStateRequest
+	24,  // 98: llmopt.control.v1.Admin.ListJournal:input_type -> llmopt.control.v1.ListJournalRequest
+	31,  // 99: llmopt.control.v1.Admin.ListRoutes:input_type -> llmopt.control.v1.ListRoutesRequest
+	36,  // 100: llmopt.control.v1.Admin.SetTarget:input_type -> llmopt.control.v1.SetTargetRequest
+	42,  // 101: llmopt.control.v1.Admin.GetOptimizer:input_type -> llmopt.control.v1.GetOptimizerRequest
+	50,  // 102: llmopt.control.v1.Admin.OrderOptimizer:input_type -> llmopt.control.v1.OrderOptimizerRequest
+	58,  // 103: llmopt.control.v1.Admin.GetSavings:input_type -> llmopt.control.v1.GetSavingsRequest
+	52,  // 104: llmopt.control.v1.Admin.RunCycle:input_type -> llmopt.control.v1.RunCycleRequest
+	54,  // 105: llmopt.control.v1.Admin.WatchDecisions:input_type -> llmopt.control.v1.WatchDecisionsRequest
+	56,  // 106: llmopt.control.v1.Admin.WatchStatus:input_type -> llmopt.control.v1.WatchStatusRequest
+	38,  // 107: llmopt.control.v1.Admin.Explain:input_type -> llmopt.control.v1.ExplainRequest
+	27,  // 108: llmopt.control.v1.Admin.ListLimits:input_type -> llmopt.control.v1.ListLimitsRequest
+	60,  // 109: llmopt.control.v1.Admin.CacheStats:input_type -> llmopt.control.v1.CacheStatsRequest
+	66,  // 110: llmopt.control.v1.Admin.CacheCurves:input_type -> llmopt.control.v1.CacheCurvesRequest
+	71,  // 111: llmopt.control.v1.Admin.LookUpCache:input_type -> llmopt.control.v1.LookUpCacheRequest
+	73,  // 112: llmopt.control.v1.Admin.PurgeCache:input_type -> llmopt.control.v1.PurgeCacheRequest
+	3,   // 113: llmopt.control.v1.Admin.GetVersion:output_type -> llmopt.control.v1.GetVersionResponse
+	6,   // 114: llmopt.control.v1.Admin.GetStatus:output_type -> llmopt.control.v1.GetStatusResponse
+	12,  // 115: llmopt.control.v1.Admin.GetSeries:output_type -> llmopt.control.v1.GetSeriesResponse
+	15,  // 116: llmopt.control.v1.Admin.ListJobs:output_type -> llmopt.control.v1.ListJobsResponse
+	18,  // 117: llmopt.control.v1.Admin.RunJob:output_type -> llmopt.control.v1.RunJobResponse
+	20,  // 118: llmopt.control.v1.Admin.GetState:output_type -> llmopt.control.v1.GetStateResponse
+	23,  // 119: llmopt.control.v1.Admin.CompactState:output_type -> llmopt.control.v1.CompactStateResponse
+	25,  // 120: llmopt.control.v1.Admin.ListJournal:output_type -> llmopt.control.v1.ListJournalResponse
+	32,  // 121: llmopt.control.v1.Admin.ListRoutes:output_type -> llmopt.control.v1.ListRoutesResponse
+	37,  // 122: llmopt.control.v1.Admin.SetTarget:output_type -> llmopt.control.v1.SetTargetResponse
+	43,  // 123: llmopt.control.v1.Admin.GetOptimizer:output_type -> llmopt.control.v1.GetOptimizerResponse
+	51,  // 124: llmopt.control.v1.Admin.OrderOptimizer:output_type -> llmopt.control.v1.OrderOptimizerResponse
+	59,  // 125: llmopt.control.v1.Admin.GetSavings:output_type -> llmopt.control.v1.GetSavingsResponse
+	53,  // 126: llmopt.control.v1.Admin.RunCycle:output_type -> llmopt.control.v1.RunCycleResponse
+	55,  // 127: llmopt.control.v1.Admin.WatchDecisions:output_type -> llmopt.control.v1.WatchDecisionsResponse
+	57,  // 128: llmopt.control.v1.Admin.WatchStatus:output_type -> llmopt.control.v1.WatchStatusResponse
+	39,  // 129: llmopt.control.v1.Admin.Explain:output_type -> llmopt.control.v1.ExplainResponse
+	28,  // 130: llmopt.control.v1.Admin.ListLimits:output_type -> llmopt.control.v1.ListLimitsResponse
+	61,  // 131: llmopt.control.v1.Admin.CacheStats:output_type -> llmopt.control.v1.CacheStatsResponse
+	67,  // 132: llmopt.control.v1.Admin.CacheCurves:output_type -> llmopt.control.v1.CacheCurvesResponse
+	72,  // 133: llmopt.control.v1.Admin.LookUpCache:output_type -> llmopt.control.v1.LookUpCacheResponse
+	74,  // 134: llmopt.control.v1.Admin.PurgeCache:output_type -> llmopt.control.v1.PurgeCacheResponse
+	113, // [113:135] is the sub-list for method output_type
+	91,  // [91:113] is the sub-list for method input_type
+	91,  // [91:91] is the sub-list for extension type_name
+	91,  // [91:91] is the sub-list for extension extendee
+	0,   // [0:91] is the sub-list for field type_name
 }
 
 func init() { file_optimizer_control_controlpb_control_proto_init() }
@@ -6315,7 +6418,7 @@ func file_optimizer_control_controlpb_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_optimizer_control_controlpb_control_proto_rawDesc), len(file_optimizer_control_controlpb_control_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   78,
+			NumMessages:   79,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,96 @@
+package simulate
+
+import (
+	"time"
+
+	"llm-auto-optimizer/proxy/limit"
+)
+
+// pace keeps to a provider's limits, as package proxy/pacing does, in virtual time.
+type pace struct {
+	line
+	pacer *limit.Pacer
+	last  time.Duration // that the last attempt that was held back had to wait
+}
+
+// mostWaiters may wait for the same limit.
+const mostWaiters = 1000
+
+func newPace(w *world) *pace {
+	p := &pace{pacer: limit.NewPacer(w.time())}
+	p.line = line{
+		w: w, options: limit.QueueOptions{Work: w.Route.Wait, Waiters: mostWaiters}, least: 200 * time.Microsecond,
+		try: func(t *waiting) (limit.Answer, time.Duration) {
+			sent, wait := p.pacer.Take(w.time(), t.input, t.output)
+			if wait > 0 {
+				p.last = wait
+				return limit.Stop, wait
+			}
+			t.sent = sent
+			return limit.Took, 0
+		},
+	}
+	return p
+}
+
+// turn is what an attempt was let through with.
+type turn struct {
+	pace   *pace // nil: its provider has no limits
+	sent   limit.Sent
+	queue  *limit.Queue // of an attempt that had to wait
+	ticket *limit.Ticket
+	open   bool // the answer was not told of yet
+}
+
+// now lets an attempt through at once, or says when there may be room.
+func (p *pace) now(input, output int64) (t turn, wait time.Duration) {
+	if n := len(p.all); n > 0 {
+		return t, max(p.last, time.Microsecond) * time.Duration(n+1)
+	}
+	sent, wait := p.pacer.Take(p.w.time(), input, output)
+	if wait > 0 {
+		p.last = wait
+		return t, wait
+	}
+	return turn{pace: p, sent: sent, open: true}, 0
+}
+
+// wait has an attempt wait for at most so long; then it is let through or refused.
+func (p *pace) wait(t *waiting, most time.Duration, through func(turn), refused func()) {
+	if most <= 0 || p.pacer.RetryIn(p.w.time()) > most {
+		refused()
+		return
+	}
+	t.granted = func(delay time.Duration) {
+		let := turn{pace: p, sent: t.sent, ticket: &t.Ticket, queue: t.in, open: true}
+		p.w.at(p.w.now+delay, func() { through(let) })
+	}
+	t.refused = refused
+	p.begin = p.last
+	if !p.join(t, most) {
+		refused()
+	}
+}
+
+// answered takes in what came back.
+func (t *turn) answered(now time.Time, v limit.Verdict, h *limit.Headers, after time.Duration, draw float64) {
+	if t.pace == nil || !t.open {
+		return
+	}
+	t.open = false
+	t.pace.pacer.Answered(now, t.sent, v, h, after, draw)
+	t.pace.nudge()
+}
+
+// end ends the turn of an attempt that took so many tokens.
+func (t *turn) end(now time.Time, tokens int64) {
+	if t.pace == nil {
+		return
+	}
+	t.answered(now, limit.Other, nil, 0, 0)
+	if t.queue != nil && tokens > 0 {
+		t.queue.Settle(t.ticket, tokens)
+	}
+	t.pace.nudge()
+	*t = turn{}
+}
