@@ -12,6 +12,7 @@ import (
 // BudgetTerms are what an operator allows to be spent.
 type BudgetTerms struct {
 	Name    string         // of the route; empty: all traffic
+	Limit   string         // the name of the limit that it is; empty: a budget, beyond which nothing is refused
 	Dollars float64        // in each period
 	Period  Period         //
 	Zone    *time.Location // in which periods begin; nil: UTC
@@ -26,7 +27,8 @@ type SpendHistory struct {
 
 // BudgetForecast is what becomes of a budget until its period ends. It is plain data: it goes into the journal, and comes back so that the same is decided.
 type BudgetForecast struct {
-	Name      string       `json:"name,omitempty"` // of the route; empty: all traffic
+	Name      string       `json:"name,omitempty"`  // of the route; empty: all traffic
+	Limit     string       `json:"limit,omitempty"` // the name of the limit that it is; empty: a budget
 	Dollars   float64      `json:"dollars"`
 	Period    string       `json:"period"` // day, week, month
 	At        time.Time    `json:"at"`
@@ -62,7 +64,7 @@ func (b *BudgetTerms) forecastWith(now time.Time, h SpendHistory, model *trend.F
 	now = b.in(now)
 	h = h.until(now)
 	start, end := b.Period.Around(now)
-	f = BudgetForecast{Name: b.Name, Dollars: b.Dollars, Period: b.Period.String(), At: now, End: end, Since: b.in(h.Start), Hours: len(h.Hourly)}
+	f = BudgetForecast{Name: b.Name, Limit: b.Limit, Dollars: b.Dollars, Period: b.Period.String(), At: now, End: end, Since: b.in(h.Start), Hours: len(h.Hourly)}
 	hour := h.hour()
 	gone := spending{left: b.Dollars}
 	for i, v := range h.Hourly {

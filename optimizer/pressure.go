@@ -175,6 +175,9 @@ func (f *BudgetForecast) Reason(limit float64) analysis.Reason {
 // String is the forecast in the words of a decision. It is rough, so that it does not become another one each time.
 func (f *BudgetForecast) String() string {
 	s := fmt.Sprintf("budget of %s a %s", formatDollars(f.Dollars), f.Period)
+	if f.Limit != "" {
+		s = fmt.Sprintf("limit %s of %s a %s", f.Limit, formatDollars(f.Dollars), f.Period)
+	}
 	if f.Name != "" {
 		s += " for " + f.Name
 	}

@@ -27,18 +27,17 @@ func (t *tale) choseFirst(c *pick.Choice) {
 
 // report tells whoever follows single exchanges what this one came to.
 func (x *Exchange) report(now time.Time, o window.Outcome) {
-	r := x.reported()
 	// In what the cache answers or another exchange has brought no target has a part, and what is fetched anew is no client's.
-	if r == nil || x.p.ring == nil || x.cache.followed || x.cache.result == cacheRefresh || x.cache.result.pays() {
+	if x.route == nil || x.p.ring == nil || x.cache.followed || x.cache.result == cacheRefresh || x.cache.result.pays() {
 		return
 	}
 	e := window.Exchange{
-		At: now, Route: r.name, Target: x.tale.first, Session: binary.LittleEndian.Uint64(x.session[:]), Class: uint8(x.class), Arm: uint8(x.arm),
+		At: now, Route: x.route.name, Target: x.tale.first, Session: binary.LittleEndian.Uint64(x.session[:]), Class: uint8(x.class), Arm: uint8(x.arm),
 		Attempts: uint8(min(x.attempts, math.MaxUint8)), Forced: x.tale.forced, Late: x.tale.late, Hedged: x.hedged, HedgeWon: x.tale.hedgeWon, //nolint:gosec // bounded
 		Unpriced: x.unpriced, Expected: int64(x.bodyLen) / defaultBytesPerToken, Input: x.usage.InputTotal(), Output: x.usage.OutputTotal(), CostNanoUSD: int64(x.total), LostNanoUSD: int64(x.lost),
-		Shared: x.cache.keep && x.route != nil && x.cacheIsTuned(),
+		Shared: x.cache.keep && x.cacheIsTuned(),
 	}
-	if c := x.policy.Routes[r.name].Canary; c != nil && (x.arm == policy.Trial || x.arm == policy.Control) {
+	if c := x.policy.Routes[x.route.name].Canary; c != nil && (x.arm == policy.Trial || x.arm == policy.Control) {
 		e.Trial = c.Salt
 	}
 	if x.cache.result == cacheStale {
@@ -59,7 +58,7 @@ func (x *Exchange) report(now time.Time, o window.Outcome) {
 		if !begun.IsZero() {
 			e.Wait = begun.Sub(x.start)
 		}
-		if slo := r.config.Objective.TTFTp95; slo > 0 {
+		if slo := x.route.config.Objective.TTFTp95; slo > 0 {
 			waited := e.Wait
 			if begun.IsZero() && o == window.Canceled { // it may have left because it had to wait
 				waited = now.Sub(x.start)

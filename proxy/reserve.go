@@ -32,7 +32,6 @@ func (p *Proxy) reserve(x *Exchange, r *routeState) error {
 			x.join(r)
 		}
 		x.limited.refuse(window.ByGateway, refusal.Retry)
-		x.limited.route = r
 		x.refusal, x.retryAfter = refusal, refusal.Retry
 		return fail(kindOfRefusal(&refusal), nil)
 	}

@@ -19,7 +19,6 @@ type limited struct {
 	metBits, lackBit uint8
 	refused          window.Refusal
 	short            time.Duration
-	route            *routeState // of one that was refused before it was on its way
 }
 
 // met notes what there was no room for in limits of the gateway.
@@ -57,7 +56,7 @@ func (x *Exchange) tellLimits(e *window.Exchange, o window.Outcome) {
 	l := &x.limited
 	e.Limited = window.Limited{Paced: x.pace.waited, Short: l.short, Met: l.metBits, Lacked: l.lackBit, Refused: l.refused}
 	if l.metBits != 0 {
-		e.Limited.Queued = x.queued
+		e.Limited.Queued = x.queued - x.pace.waited
 	}
 	if o == window.OK {
 		e.Limited.Reserved = int32(min(l.reserved, math.MaxInt32)) //nolint:gosec // bounded
@@ -69,7 +68,7 @@ func (x *Exchange) tellLimits(e *window.Exchange, o window.Outcome) {
 
 // limitsAreTuned tells whether arms of the route differ in how they keep to limits: as all of them share what the limits hold, what one gets more another gets less.
 func (x *Exchange) limitsAreTuned(target string) bool {
-	r := x.policy.Routes[x.reported().name]
+	r := x.policy.Routes[x.route.name]
 	for arm := range policy.Arms {
 		p := r.Of(arm)
 		if p.Limits != r.Limits || p.Targets[target].Pace != r.Targets[target].Pace {
@@ -77,14 +76,6 @@ func (x *Exchange) limitsAreTuned(target string) bool {
 		}
 	}
 	return false
-}
-
-// reported is the route that the exchange is reported of; nil: none.
-func (x *Exchange) reported() *routeState {
-	if x.route != nil {
-		return x.route
-	}
-	return x.limited.route
 }
 
 // pacedCounts are attempts at a target by how they fared with its provider's limits: of exchanges that obey the policy in force.

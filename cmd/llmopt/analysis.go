@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,7 +25,7 @@ import (
 type analyst struct {
 	g         *gateway
 	mu        sync.Mutex
-	watches   map[string]*optimizer.BudgetWatch // by route; empty: all traffic
+	watches   map[string]*optimizer.BudgetWatch // by the key of the alert
 	spent     map[int64]map[string]float64      // US dollars by hour and route
 	read      int64                             // hour up to which spent is complete
 	drifted   time.Time                         // when drift was last looked for
@@ -52,10 +54,10 @@ func (a *analyst) run(ctx context.Context) error {
 	now := time.Now()
 	c := a.g.reload.current.Load()
 	terms := a.terms(c)
-	for name := range a.watches {
-		if _, still := terms[name]; !still {
-			a.g.alerts.Resolve(budgetKey(name))
-			delete(a.watches, name)
+	for key := range a.watches {
+		if _, still := terms[key]; !still {
+			a.g.alerts.Resolve(key)
+			delete(a.watches, key)
 		}
 	}
 	var err error
@@ -63,14 +65,14 @@ func (a *analyst) run(ctx context.Context) error {
 		err = a.readSpend(ctx, now)
 	}
 	found := map[string]optimizer.BudgetForecast{}
-	for name, t := range terms {
-		w := a.watches[name]
+	for key, t := range terms {
+		w := a.watches[key]
 		if w == nil || !sameTerms(&w.BudgetTerms, &t) {
 			w = optimizer.NewBudgetWatch(t, optimizer.DefaultBudget)
-			a.watches[name] = w
+			a.watches[key] = w
 		}
-		if f, known := w.Step(now, a.history(name, now)); known {
-			found[name] = f
+		if f, known := w.Step(now, a.history(t.Name, now)); known {
+			found[key] = f
 			a.g.alerts.Settle(alert.ForBudget(&f), f.Acting)
 		}
 	}
@@ -83,18 +85,12 @@ func (a *analyst) run(ctx context.Context) error {
 }
 
 func sameTerms(a, b *optimizer.BudgetTerms) bool {
-	return a.Name == b.Name && a.Dollars == b.Dollars && a.Period == b.Period && a.Zone.String() == b.Zone.String()
+	return a.Name == b.Name && a.Limit == b.Limit && a.Dollars == b.Dollars && a.Period == b.Period && a.Zone.String() == b.Zone.String()
 }
 
-func budgetKey(route string) string {
-	if route == everything {
-		return "budget"
-	}
-	return "budget/" + route
-}
-
-// terms are the budgets that the settings state, by route.
-func (a *analyst) terms(c *config.Config) map[string]optimizer.BudgetTerms {
+// terms are the budgets that the settings state, and the limits in dollars that are for all callers, by the keys of their alerts. What single callers and targets spend is not
+// known by the hour, nor does what rolls have an end.
+func (*analyst) terms(c *config.Config) map[string]optimizer.BudgetTerms {
 	terms := map[string]optimizer.BudgetTerms{}
 	add := func(name string, b *config.Budget) {
 		if b.Limit() <= 0 {
@@ -104,11 +100,27 @@ func (a *analyst) terms(c *config.Config) map[string]optimizer.BudgetTerms {
 		if err != nil {
 			panic("BUG: period was checked: " + err.Error())
 		}
-		terms[name] = optimizer.BudgetTerms{Name: name, Dollars: float64(b.Limit()) / 1e9, Period: period, Zone: b.Zone()}
+		terms[alert.BudgetKey(name, "", b.Period)] = optimizer.BudgetTerms{Name: name, Dollars: float64(b.Limit()) / 1e9, Period: period, Zone: b.Zone()}
 	}
 	add(everything, &c.Budget)
 	for name, r := range c.Routes {
 		add(name, &r.Budget)
+	}
+	for _, l := range c.LimitList() {
+		if l.Observe || l.Rolling || l.Caller != config.ScopeAll || l.Target != config.ScopeAll || l.Route == config.ScopeEach {
+			continue
+		}
+		route := l.Route
+		if route == config.ScopeAll {
+			route = everything
+		}
+		for period, amount := range map[optimizer.Period]string{optimizer.Day: l.USDPerDay, optimizer.Month: l.USDPerMonth} {
+			if amount != "" {
+				terms[alert.BudgetKey(route, l.Name, period.String())] = optimizer.BudgetTerms{
+					Name: route, Limit: l.Name, Dollars: float64(config.Money(amount)) / 1e9, Period: period, Zone: l.Zone(),
+				}
+			}
+		}
 	}
 	return terms
 }
@@ -225,8 +237,8 @@ func (a *analyst) budgets(route string) (out []optimizer.BudgetForecast) {
 	if all == nil {
 		return nil
 	}
-	for _, name := range []string{everything, route} {
-		if f, known := (*all)[name]; known {
+	for _, key := range slices.Sorted(maps.Keys(*all)) {
+		if f := (*all)[key]; f.Name == everything || f.Name == route {
 			out = append(out, f)
 		}
 	}

@@ -207,6 +207,10 @@ func TestForBudget(t *testing.T) {
 	if a = ForBudget(&f); a.Key != "budget" || a.Severity != Critical || a.Text != "budget of $50 a day was used up at 11:00." {
 		t.Errorf("%+v", a)
 	}
+	f.Name, f.Limit = "chat", "team"
+	if a = ForBudget(&f); a.Key != "limit/team/day" || a.Title != "The limit team for this day is used up" || a.Text != "limit team of $50 a day for chat was used up at 11:00." || a.Fields[1].Value != "team" {
+		t.Errorf("%+v", a)
+	}
 	d := optimizer.LatencyDrift{Target: "chat/a", Change: .3, Low: .2, High: .4, P: .001, Level: .8, Span: 240 * time.Hour}
 	if a = ForDrift(&d); a.Key != "drift/chat/a" || !strings.Contains(a.Text, "30 % slower over 10 days") {
 		t.Errorf("%+v", a)

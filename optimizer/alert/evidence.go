@@ -9,19 +9,27 @@ import (
 
 // ForBudget is the alert of a budget, to be raised while it is Acting. It is critical when the budget is used up.
 func ForBudget(f *optimizer.BudgetForecast) Alert {
-	key, whose := "budget", "of all traffic"
-	if f.Name != "" {
-		key, whose = "budget/"+f.Name, "of route "+f.Name
+	what := "budget of all traffic"
+	switch {
+	case f.Limit != "":
+		what = "limit " + f.Limit
+	case f.Name != "":
+		what = "budget of route " + f.Name
 	}
-	a := Alert{Key: key, Severity: Warning, Title: fmt.Sprintf("The budget %s is likely to be used up before its %s ends", whose, f.Period), Text: f.String() + "."}
+	a := Alert{
+		Key: BudgetKey(f.Name, f.Limit, f.Period), Severity: Warning, Title: fmt.Sprintf("The %s is likely to be used up before its %s ends", what, f.Period), Text: f.String() + ".",
+	}
 	if f.Spent >= f.Dollars {
-		a.Severity, a.Title = Critical, fmt.Sprintf("The budget %s for this %s is used up", whose, f.Period)
+		a.Severity, a.Title = Critical, fmt.Sprintf("The %s for this %s is used up", what, f.Period)
 	}
 	add := func(name, format string, v ...any) {
 		a.Fields = append(a.Fields, Field{name, fmt.Sprintf(format, v...)})
 	}
 	if f.Name != "" {
 		add("route", "%s", f.Name)
+	}
+	if f.Limit != "" {
+		add("limit", "%s", f.Limit)
 	}
 	add("budget", "$%.2f a %s", f.Dollars, f.Period)
 	add("spent", "$%.2f", f.Spent)
@@ -34,6 +42,17 @@ func ForBudget(f *optimizer.BudgetForecast) Alert {
 	add("expected", "$%.2f ($%.2f to $%.2f)", f.Total[1], f.Total[0], f.Total[2])
 	add("period_ends", "%s", f.End.Format(time.RFC3339))
 	return a
+}
+
+// BudgetKey is the key of the alert of a route's budget, or that of all traffic (an empty name), or of a limit in dollars.
+func BudgetKey(route, limit, period string) string {
+	switch {
+	case limit != "":
+		return "limit/" + limit + "/" + period
+	case route != "":
+		return "budget/" + route
+	}
+	return "budget"
 }
 
 // ForDrift is the alert of a target that becomes slower, to be raised while it does (LatencyDrift.Worse).
