@@ -33,7 +33,7 @@ func (p *Proxy) LimitsView(now time.Time, most int) (list []LimitView) {
 	for i := range s.limits.rules {
 		name := s.limits.rules[i].Name
 		st := stats[name]
-		v := LimitView{Limit: *s.limits.named[name], Met: st.Refused, Refused: p.gate.Refused(name), Entries: st.Entries}
+		v := LimitView{Limit: *s.limits.named[name], Met: st.Met, Refused: st.Refused, Entries: st.Entries}
 		for _, one := range set.Look(now, name, most) {
 			v.Standings = append(v.Standings, LimitStanding{one, callerText(names, one.Caller), names[one.Route], targetText(names, one.Target)})
 		}
