@@ -29,7 +29,13 @@ func (g *Gate) wait(ctx context.Context, q *limit.Request, priority int, most ti
 	}
 	timer := time.NewTimer(most)
 	defer timer.Stop()
-	for waits := false; ; {
+	waits := false
+	defer func() {
+		if waits {
+			g.waited(o, start)
+		}
+	}()
+	for {
 		at := c.refusal.Place
 		c.request.Turn = at
 		r, w := g.join(time.Now(), ticket, at, options)
@@ -40,7 +46,6 @@ func (g *Gate) wait(ctx context.Context, q *limit.Request, priority int, most ti
 		if !waits {
 			waits = true
 			g.waiting.Add(1)
-			defer g.waited(o, start)
 		}
 		var grant limit.Grant
 		select {
