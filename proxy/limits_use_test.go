@@ -342,7 +342,7 @@ func TestLimits_StaleAnswersAreFree(t *testing.T) {
 			t.Errorf("%+v", a)
 		}
 	}
-	if n := g.p.gate.Refused("l"); n != 0 {
+	if n := g.p.LimitsView(time.Now(), 1)[0].Refused; n != 0 {
 		t.Errorf("%d were refused", n)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -322,4 +323,42 @@ func BenchmarkBalances_Round(b *testing.B) {
 			})
 		}
 	}
+}
+
+// A budget that was used up before a restart refuses the first request after it, and others that stand before it in the file change nothing of that.
+func TestE2E_BudgetsHoldFromTheFirstRequest(t *testing.T) {
+	t.Parallel()
+	environ := []string{"OPTIMIZER_STORAGE__DIR=" + t.TempDir(), "OPTIMIZER_STORAGE__MIN_FREE=0B", "OPTIMIZER_SERVER__HASH_KEY=key"}
+	const settings = "[admission]\nmax_wait = \"0s\"\n[callers.a]\nheader = { x-team = \"a\" }\n[callers.b]\nheader = { x-team = \"b\" }\n"
+	budget := func(caller string) string {
+		return fmt.Sprintf("[[limits]]\ncaller = %q\nusd_per_month = \"$0.0003\"\n", caller)
+	}
+	g, up, file := limitedSim(t, settings+budget("a"), "ttft=1ms,tokens=20", environ...)
+	ask := func(caller string, want int) {
+		t.Helper()
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, g.url+"/v1/chat/completions", strings.NewReader(chatText(0)))
+		req.Header.Set("x-team", caller)
+		req.Header.Set("Authorization", "Bearer k")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("%s: %d, want %d", caller, resp.StatusCode, want)
+		}
+	}
+	ask("a", http.StatusOK)
+	g.eventually("settled", func() bool { return g.metric("llmopt_limit_leases") == 0 })
+	ask("a", http.StatusTooManyRequests)
+	g.stop()
+
+	file.replace(settings + budget("b") + budget("a"))
+	g = serveFile(t, file.path, up.url, environ...)
+	ask("a", http.StatusTooManyRequests)
+	ask("b", http.StatusOK)
+	if n := g.metric("llmopt_limit_balances_errors_total"); n != 0 {
+		t.Errorf("%v rounds have failed", n)
+	}
+	g.eventually("stored", func() bool { return g.metric("llmopt_limit_balances_stored_total") > 0 })
 }

@@ -92,7 +92,7 @@ func bucketsOf(all []limit.Balance) (buckets [balanceBuckets][]spender) {
 		all = all[n:]
 	}
 	for i := range buckets {
-		slices.SortStableFunc(buckets[i], func(a, b spender) int { return compareSpenders(&a[0], &b[0]) })
+		slices.SortFunc(buckets[i], func(a, b spender) int { return compareSpenders(&a[0], &b[0]) })
 	}
 	return buckets
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,16 +58,36 @@ func limitNotes(c *config.Config) (out []string) {
 	if headers && !config.IsLoopback(c.Server.Listen) {
 		note("callers that are known by headers: whoever reaches %s can send them", c.Server.Listen)
 	}
+	if strangersUnlimited(c) {
+		note("callers without a name are served with the configured keys, and no limit is for them: admission.unknown_callers = \"refuse\" keeps them out")
+	}
 	for _, l := range c.LimitList() {
 		money := l.USDPerMinute + l.USDPerHour + l.USDPerDay + l.USDPerMonth
 		if money != "" && c.Storage.Dir == "" {
 			note("limits.%s: without storage.dir its budget begins anew at each start", l.Name)
 		}
 		if money != "" && l.RequestsPerMinute+l.RequestsPerSecond+l.InputTokensPerMinute+l.OutputTokensPerMinute+l.TokensPerMinute+l.Concurrent == 0 {
-			note("limits.%s: requests to models without a known price cost nothing of it", l.Name)
+			note("limits.%s: requests to models without a known price cost nothing of it, nor do tunnels, images, audio and batches", l.Name)
 		}
 	}
 	return out
+}
+
+// strangersUnlimited tells that there are limits for callers with a name only, and keys that the others can use all the same.
+func strangersUnlimited(c *config.Config) bool {
+	limits := c.LimitList()
+	if len(limits) == 0 || c.Admission.UnknownCallers == config.CallersRefused ||
+		slices.ContainsFunc(limits, func(l config.Limit) bool { return l.Caller == config.ScopeAll || l.Caller == config.ScopeEach }) {
+		return false
+	}
+	for _, p := range c.Providers {
+		if !p.APIKey.Empty() {
+			return true
+		}
+	}
+	return slices.ContainsFunc(c.RouteList(), func(r config.Route) bool {
+		return slices.ContainsFunc(r.TargetList(), func(t config.Target) bool { return !t.Key.Empty() })
+	})
 }
 
 // printLimits writes the table of limits.

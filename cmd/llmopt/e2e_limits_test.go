@@ -71,7 +71,7 @@ burst = 1
 	if f := factsOf(err); f.Status != 429 || f.Code != "rate_limit_exceeded" || !strings.HasPrefix(f.Message, "The limit of 1 request per minute for the caller team_a is used up. Try again in ") {
 		t.Errorf("openai: %+v", f)
 	}
-	if line := g.lineOf(c.wire.last().Header.Get("x-llmopt-id")); line.CallerName != "team_a" || line.Limit != "limit-1" || line.Error != "rate_limit_exceeded" || line.Outcome != "refused" || line.Attempts != 0 {
+	if line := g.lineOf(c.wire.last().Header.Get("x-llmopt-id")); line.CallerName != "team_a" || line.Limit != "team_a" || line.Error != "rate_limit_exceeded" || line.Outcome != "refused" || line.Attempts != 0 {
 		t.Errorf("access log: %+v", line)
 	}
 	if _, err := c.openai.Chat.Completions.New(ctx, chatWith("gpt-4o", "hello"), openaioption.WithAPIKey("kb")); err != nil {
@@ -99,7 +99,7 @@ burst = 1
 	if took := time.Since(start); took < 900*time.Millisecond || took > 5*time.Second || calls(up)-before != 3 {
 		t.Errorf("with retries: %v for %d calls", took, calls(up)-before)
 	}
-	if met, refused := g.metric(`llmopt_limit_met_total{limit="limit-2",observed="false"}`), g.metric(`llmopt_limit_refused_total{limit="limit-2"}`); met != refused || refused < 2 || refused > 4 {
+	if met, refused := g.metric(`llmopt_limit_met_total{limit="team_b",observed="false"}`), g.metric(`llmopt_limit_refused_total{limit="team_b"}`); met != refused || refused < 2 || refused > 4 {
 		t.Errorf("%v met the limit, %v were refused", met, refused)
 	}
 }
@@ -291,7 +291,7 @@ func TestE2E_LimitsCommand(t *testing.T) {
 		t.Fatal(errs.String())
 	}
 	lines := strings.Split(out.String(), "\n")
-	if !strings.HasPrefix(lines[1], "limit-1  ann ") || !strings.Contains(lines[1], "4 requests a minute") || !strings.Contains(lines[1], "75.0%") || !strings.Contains(out.String(), "$2.0000 a day") {
+	if !strings.HasPrefix(lines[1], "each   ann ") || !strings.Contains(lines[1], "4 requests a minute") || !strings.Contains(lines[1], "75.0%") || !strings.Contains(out.String(), "$2.0000 a day") {
 		t.Errorf("printed\n%s", out.String())
 	}
 	out.Reset()
