@@ -84,6 +84,51 @@ func TestTargetSums_LimitIsBelieved(t *testing.T) {
 	}
 }
 
+// For as long as a target stays slow it has met its capacity once; after a few times that is known well enough to be hardly tried any more.
+func TestTargetSums_OneMeetingCountsOnce(t *testing.T) {
+	t.Parallel()
+	s, at := &targetSums{perToken: .02}, noon
+	look := func(n int, rate, slowness float64) {
+		for range n {
+			at = at.Add(10 * time.Second)
+			s.judge(at, &TargetEvidence{Rate: rate, Slowness: slowness})
+		}
+	}
+	for meeting := range 6 {
+		look(30, 10, 1)
+		look(20, 10, 1.5)
+		if s.met != meeting {
+			t.Errorf("met %d times, want %d", s.met, meeting)
+		}
+		if s.capacity < 10*lessLoad || s.capacity > 9.7 {
+			t.Errorf("after %d times: capacity %v", meeting, s.capacity)
+		}
+	}
+	known := s.capacity
+	if look(360, known, 1); s.capacity < known || s.capacity > 1.05*known {
+		t.Errorf("an hour later: capacity %v, was %v", s.capacity, known)
+	}
+}
+
+// A target that gets more than it takes is relieved at once, also where that takes the last decision back: it would go out.
+func TestGuard_ReliefNeedNotWait(t *testing.T) {
+	t.Parallel()
+	e := evidenceOf(known{name: "cheap", weight: .9, static: 1, count: 5000, unit: 1e-6, capacity: 18}, known{name: "dear", weight: .1, static: 1, count: 5000, unit: 4e-6})
+	e.Targets[0].Rate, e.Targets[0].Slowness = 27, crowded
+	p := DefaultRouting.Propose(e)
+	if got := after(t, e, p)["cheap"]; got > .61 || !p.Urgent {
+		t.Errorf("cheap gets %.2f, urgent %v: %s", got, p.Urgent, p.Reason)
+	}
+	g := &guard{Bounds: DefaultBounds, GuardState: GuardState{Decided: []time.Time{noon}, Last: map[string]float64{weightName("cheap", 0): .4}}}
+	if why := g.check(noon.Add(30*time.Second), &e.InForce, &e.Static, &p); why != "" {
+		t.Error(why)
+	}
+	e.Targets[0].Slowness = 1
+	if p := DefaultRouting.Propose(e); len(p.Changes) > 0 {
+		t.Errorf("of a target that is not slow: %s", p.Reason)
+	}
+}
+
 // What comes back gets no more than it can take.
 func TestIncidents_RestoreWithinTheRoom(t *testing.T) {
 	t.Parallel()

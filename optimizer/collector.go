@@ -20,7 +20,7 @@ type Collector struct {
 func NewCollector() *Collector { return &Collector{routes: map[string]*routeSums{}} }
 
 type routeSums struct {
-	classes [classes]loadSums
+	classes [classes]demandSums
 	targets map[string]*targetSums
 	hazards [classes]hazardEstimate
 	limits  limitSums
@@ -52,13 +52,13 @@ type targetSums struct {
 }
 
 type cellSums struct {
-	count, bad, work, cost float64
-	prices                 priceSums
+	outcomeSums
+	work, cost float64
+	prices     priceSums
 }
 
 const (
 	rateTau     = 30 * time.Second
-	cellMemory  = 1000 // exchanges
 	costMemory  = 100  // exchanges: a price is nearly the same each time
 	tokenMemory = 32   // answers
 	usualMemory = 2000 // answers
@@ -69,7 +69,7 @@ func (c *Collector) Observe(x *window.Exchange) {
 	r := c.route(x.Route)
 	class := min(int(x.Class), classes-1)
 	input, output := float64(max(x.Input, 0)), float64(max(x.Output, 0))
-	r.classes[class].add(x.At, 1, input, output)
+	r.classes[class].add(x.At, input, output)
 	r.limits.observe(x)
 	if policy.Arm(x.Arm) == policy.Treated {
 		r.attempts.observe(x)
@@ -91,11 +91,7 @@ func (c *Collector) Observe(x *window.Exchange) {
 	if x.Forced || t.isAway(x.At) { // incidents are the reflexes' business
 		return
 	}
-	keep := 1 - 1./cellMemory
-	cell.count, cell.bad = cell.count*keep+1, cell.bad*keep
-	if x.Violation {
-		cell.bad++
-	}
+	cell.add(x.Violation)
 }
 
 // ObserveRefused takes in an exchange that limits of the gateway have refused: no target has a part in it.
@@ -163,7 +159,7 @@ func (r *routeSums) target(name string) *targetSums {
 func (c *Collector) Forget(route, target string) {
 	t := c.route(route).target(target)
 	for i := range t.cells {
-		t.cells[i].count, t.cells[i].bad = 0, 0
+		t.cells[i].outcomeSums = outcomeSums{}
 	}
 	t.usual, t.perToken, t.seen = 0, 0, 0
 	delete(c.route(route).attempts.targets, target)
@@ -213,8 +209,8 @@ const (
 	lessLoad   = .85              // of what it got when it became slow
 	wellKnown  = .9               // of what it has carried well, from which on slowness may come of load
 	fading     = .998             // of that, each look
-	growth     = .02              // of a capacity, each look at which it is used and not slow; half of that after each time that it was met again
-	mostMet    = 8                // times that count
+	growth     = .02              // of a capacity, each look at which it is used and not slow; less after each time that it was met again, see trying
+	mostMet    = 6                // times that count
 	goneFor    = 15 * time.Second // that a target was there, for its going to be news: more than a cycle
 	settleDown = 90 * time.Second // after an ejection, until a target counts as usual
 )
@@ -227,7 +223,7 @@ func (c *Collector) Evidence(now time.Time, known *Known) RouteEvidence {
 	e.Limits = r.limits.evidence(now, &known.InForce)
 	e.Attempts = r.attempts.evidence(now, known, &c.tallies)
 	for class := range e.Classes {
-		e.Classes[class] = r.classes[class].load(now)
+		e.Classes[class] = r.classes[class].demand(now)
 	}
 	for _, k := range known.Targets {
 		t := r.target(k.Name)
@@ -253,7 +249,8 @@ func (c *Collector) Evidence(now time.Time, known *Known) RouteEvidence {
 		}
 		for class := range te.Cells {
 			s := &t.cells[class]
-			te.Cells[class] = Cell{Count: s.count, Violations: s.bad}
+			s.settle()
+			te.Cells[class].Count, te.Cells[class].Violations = s.known()
 			if s.work > 0 {
 				te.Cells[class].Unit = s.cost / s.work
 				te.Cells[class].In, te.Cells[class].Out = s.prices.of()
@@ -278,13 +275,25 @@ func (t *targetSums) judge(now time.Time, e *TargetEvidence) {
 	}
 	switch {
 	case t.slow >= slowFor && e.Rate > t.healthy*wellKnown: // else it is slow whatever it gets
-		t.limit(e.Rate * lessLoad)
+		t.limit(e.Rate * t.margin())
 	case e.Slowness > 0 && e.Slowness < easyBelow:
 		t.healthy = max(t.healthy, e.Rate)
 		if t.capacity > 0 && e.Rate > t.capacity*lessLoad {
-			t.capacity *= 1 + growth/float64(int(1)<<t.met)
+			t.capacity *= 1 + growth*t.trying()
 		}
 	}
+}
+
+// trying is how fast it is tried whether there is more, as a part of the first time: half as fast after each of the first four meetings, which are over within an hour,
+// and then a sixteenth, so that it takes two hours, and then a day. Each try is two decisions, and slow answers.
+func (t *targetSums) trying() float64 { return math.Exp2(-float64(t.met + 3*max(0, t.met-4))) }
+
+// margin is the part of the load under which it became slow that it takes. Each time that it was met again the load is known better, and less has to be left free.
+func (t *targetSums) margin() float64 {
+	if t.capacity == 0 {
+		return lessLoad
+	}
+	return 1 - (1-lessLoad)/(1+float64(t.met+1)/2)
 }
 
 // limit notes that a target takes no more than that. The nearer that is to what was known, the more is believed of it, and the more slowly it is tried whether
@@ -293,15 +302,18 @@ func (t *targetSums) limit(rate float64) {
 	switch {
 	case t.capacity == 0 || rate < t.capacity*lessLoad*lessLoad:
 		t.capacity, t.met = rate, 0
-	case rate < t.capacity || t.slow == slowFor:
-		t.capacity, t.met = min(t.capacity, rate), min(t.met+1, mostMet)
+	default:
+		t.capacity = min(t.capacity, rate)
+		if t.slow <= slowFor { // for as long as it stays slow, it is the same time
+			t.met = min(t.met+1, mostMet)
+		}
 	}
 }
 
 // overrun learns of a target that is taken out of service while it is slow under as much load as it ever had: that was too much.
 func (t *targetSums) overrun(rate float64) {
 	if t.seen > tokenMemory && t.usual > 0 && t.perToken/t.usual >= slowFrom && rate > t.healthy*wellKnown {
-		t.limit(rate * lessLoad)
+		t.limit(rate * t.margin())
 	}
 }
 

@@ -210,9 +210,9 @@ func (t Routing) propose(m *mix, shares [classes][]float64, violating bool) Prop
 	}
 	p.Expected = Effect{Cost: after - before, Relative: (after - before) / before, Violations: badAfter - badBefore}
 	budget := m.e.Objective.Violations
-	p.Urgent = m.broken() && badAfter < badBefore
-	overloaded := m.overloaded()
-	saves, heals := !violating && -p.Expected.Relative >= t.MinSaving, overloaded || p.Urgent && badBefore-badAfter > max(budget/10, surely*math.Sqrt(variance))
+	overloaded, broken := m.overloaded(), m.broken() && badAfter < badBefore
+	p.Urgent = overloaded || broken // else a target that was just given too much goes out before it is relieved
+	saves, heals := !violating && -p.Expected.Relative >= t.MinSaving, overloaded || broken && badBefore-badAfter > max(budget/10, surely*math.Sqrt(variance))
 	p.Evidence = analysis.Reason{
 		Method: "linear programme", Statistic: "part of the cost that is saved", Value: -p.Expected.Relative, Threshold: t.MinSaving,
 		Effect:   fmt.Sprintf("violations %.3g %% -> %.3g %%", 100*badBefore, 100*badAfter),
@@ -242,7 +242,7 @@ func (t Routing) propose(m *mix, shares [classes][]float64, violating bool) Prop
 	default:
 		p.Reason = what + "the mix in force may break the objective"
 	}
-	if !saves && p.Urgent {
+	if !saves && broken {
 		p.Evidence.Method, p.Evidence.Statistic = "normal approximation, 95 %", "lower bound of the violations"
 		p.Evidence.Value, p.Evidence.Threshold = m.breaking(), budget
 	}

@@ -203,7 +203,7 @@ func TestLoop_PoisonedEvidence(t *testing.T) {
 	s.propose = towards(.9)
 	l := s.loop(Auto)
 	l.Observe(&window.Exchange{At: noon, Route: "r", Target: "a"})
-	l.Collector.routes["r"].targets["a"].cells[0].count = math.NaN()
+	l.Collector.routes["r"].targets["a"].cells[0].outcomeSums[len(spans)-1].count = math.NaN()
 	if d := l.Step(noon); len(d) != 1 || d[0].Verdict != Refused || s.published != 0 {
 		t.Errorf("%v", d)
 	}

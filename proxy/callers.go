@@ -9,6 +9,7 @@ import (
 type callers struct {
 	byCredential map[hashID]*callerState
 	byHeader     []*callerState
+	only         bool // others are refused
 }
 
 // callerState is a caller with a name.
@@ -20,7 +21,7 @@ type callerState struct {
 }
 
 func newCallers(c *config.Config, h *hasher) callers {
-	all := callers{byCredential: map[hashID]*callerState{}}
+	all := callers{byCredential: map[hashID]*callerState{}, only: c.Admission.UnknownCallers == config.CallersRefused}
 	for _, k := range c.CallerList() {
 		s := &callerState{name: k.Name, id: limit.Name(k.Name), priority: k.Priority}
 		if !k.Credential.Empty() {

@@ -226,7 +226,7 @@ func TestDocs_NameEveryError(t *testing.T) {
 	for _, k := range []*kindOfFailure{
 		&badRequest, &badBody, &unknownRoute, &requestTimeout, &tooLarge, &headersTooLarge, &internal, &connectFailed, &brokenAnswer,
 		&connectTimeout, &firstByteLate, &idleTooLong, &totalTooLong, &clientLeft, &clientSlow, &overloaded, &shuttingDown, &answerIncomplete,
-		&badVersion, &unknownTarget, &badOption, &overrideForbidden, &routeSaturated, &routeUnavailable, &routeKeyless, &notCached, &overLimit, &overBudget, &providerLimited,
+		&badVersion, &unknownTarget, &badOption, &overrideForbidden, &routeSaturated, &routeUnavailable, &routeKeyless, &notCached, &unknownCaller, &overLimit, &overBudget, &providerLimited,
 	} {
 		codes = slices.DeleteFunc(codes, func(c string) bool { return c == k.code })
 		want := fmt.Sprint(k.status, " ", k.outcome)

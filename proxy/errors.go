@@ -45,6 +45,7 @@ var (
 	routeKeyless      = kindOfFailure{503, "route_keys_refused", "The providers of this route have refused the gateway's keys.", window.Refused}
 	providerLimited   = kindOfFailure{429, "provider_rate_limited", "The provider's rate limit is used up. Try again in a moment.", window.RateLimited}
 	notCached         = kindOfFailure{504, "not_cached", "There is no stored answer to this request, and it asks for no other (cache-control: only-if-cached).", window.Refused}
+	unknownCaller     = kindOfFailure{401, "unknown_caller", "This gateway does not know the request's credential.", window.Refused}
 	overLimit         = kindOfFailure{429, "rate_limit_exceeded", "A limit of this gateway is used up.", window.Refused}
 	overBudget        = kindOfFailure{429, "budget_exceeded", "A budget of this gateway is used up.", window.Refused}
 	answerIncomplete  = kindOfFailure{502, "upstream_incomplete", "The provider ended the answer before it was complete.", window.Broken}

@@ -29,8 +29,8 @@ func (p *Proxy) writeLimits(w io.Writer) {
 	set := p.gate.Set()
 	for _, s := range set.Stats() {
 		label := fmt.Sprintf("limit=%q", s.Rule)
-		metrics.WriteCounterUint64(w, fmt.Sprintf("%s{%s,observed=\"%t\"}", metricLimitMet, label, s.Observe), s.Refused)
-		metrics.WriteCounterUint64(w, metricLimitRefused+"{"+label+"}", p.gate.Refused(s.Rule))
+		metrics.WriteCounterUint64(w, fmt.Sprintf("%s{%s,observed=\"%t\"}", metricLimitMet, label, s.Observe), s.Met)
+		metrics.WriteCounterUint64(w, metricLimitRefused+"{"+label+"}", s.Refused)
 		metrics.WriteGaugeUint64(w, metricLimitEntries+"{"+label+"}", uint64(s.Entries)) //nolint:gosec // a count
 		if s.Spends {
 			metrics.WriteCounterFloat64(w, metricLimitSpent+"{"+label+"}", float64(s.Spent)/1e9)

@@ -219,6 +219,21 @@ func TestLimits_Credentials(t *testing.T) {
 	}
 }
 
+// Where only callers with a name are served, others get an error that SDKs know.
+func TestLimits_UnknownCallers(t *testing.T) {
+	t.Parallel()
+	c := limitedRoute(newStrict(t, &strict{rate: 1e6}), config.Limit{Target: config.ScopeAll, RequestsPerMinute: 100})
+	c.Callers = map[string]config.Caller{"team_a": {Name: "team_a", Credential: config.NewSecret("sk-team-a")}}
+	c.Admission.UnknownCallers = config.CallersRefused
+	client := newPaceClient(t, startCached(t, c, nil, nil, io.Discard))
+	if resp, body := client.mustAsk(t, "sk-team-a", "m"); resp.StatusCode != http.StatusOK {
+		t.Errorf("%d %s", resp.StatusCode, body)
+	}
+	if resp, body := client.mustAsk(t, "sk-other", "m"); resp.StatusCode != http.StatusUnauthorized || errorCode(body) != "unknown_caller" {
+		t.Errorf("%d %s", resp.StatusCode, body)
+	}
+}
+
 // Each request that meets a limit counts once.
 func TestLimits_MetOnce(t *testing.T) {
 	t.Parallel()

@@ -11,7 +11,7 @@ import (
 // LimitView is a configured limit and how it stands.
 type LimitView struct {
 	config.Limit
-	Met, Refused uint64 // requests that it stood in the way of, and of them those that it refused
+	Met, Refused uint64 // requests that it stood in the way of, and those that were refused because of it
 	Entries      int    // callers, routes and targets that it keeps apart
 	Standings    []LimitStanding
 }
@@ -33,13 +33,22 @@ func (p *Proxy) LimitsView(now time.Time, most int) (list []LimitView) {
 	for i := range s.limits.rules {
 		name := s.limits.rules[i].Name
 		st := stats[name]
-		v := LimitView{Limit: *s.limits.named[name], Met: st.Refused, Refused: p.gate.Refused(name), Entries: st.Entries}
+		v := LimitView{Limit: *s.limits.named[name], Met: st.Met, Refused: st.Refused, Entries: st.Entries}
 		for _, one := range set.Look(now, name, most) {
+			one.Left = leftOf(&one)
 			v.Standings = append(v.Standings, LimitStanding{one, callerText(names, one.Caller), names[one.Route], targetText(names, one.Target)})
 		}
 		list = append(list, v)
 	}
 	return list
+}
+
+// leftOf is the share of the limit that is left. Where not all of it may come at once, what may is taken for all of it: nothing used is nothing used.
+func leftOf(s *limit.Standing) int64 {
+	if s.Holds <= 0 || s.Holds >= s.Limit.Most {
+		return s.Left
+	}
+	return int64(float64(s.Left) / float64(s.Holds) * float64(s.Limit.Most))
 }
 
 // limitNames are the names of callers, routes and targets by what limits know them by.

@@ -203,6 +203,9 @@ func (p *Proxy) serve(ctx *fasthttp.RequestCtx, x *Exchange) error {
 		return err
 	}
 	p.admit(x)
+	if x.known == nil && x.settings.callers.only {
+		return fail(&unknownCaller, nil)
+	}
 	r := x.settings.routes.match(x)
 	if answered, err := p.lookUp(x, r); answered || err != nil {
 		return err

@@ -124,6 +124,7 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 	for _, c := range p.clients.all() {
 		c.tether.Cut()
 	}
+	p.gate.Close()
 	p.background.stop()
 	if err != nil { // the exchanges end now: give them the time to say so
 		last, cancel := context.WithTimeout(context.Background(), lingerTimeout+time.Second)

@@ -77,7 +77,9 @@ type clientWriter struct {
 }
 
 func (w clientWriter) Write(p []byte) (int, error) {
-	w.x.client.armWrite(time.Now(), w.x.settings.writeTimeout)
+	now := time.Now()
+	w.x.keepPasses(now)
+	w.x.client.armWrite(now, w.x.settings.writeTimeout)
 	return w.to.Write(p)
 }
 

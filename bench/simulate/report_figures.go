@@ -194,7 +194,7 @@ var notes = []string{
 	"Best static mixes are chosen for each scenario and seed on its own, on a grid and then in steps down to 1.25 points, with violations no more than ours and 5 % of the objective's budget.",
 	"Baselines are re-implementations of documented behaviour, with as many attempts as we have. There is no ablation of a fast loop (dual ascent): it does not exist.",
 	"Mitigation: until the target's share of the attempts is, over five seconds, a tenth of what it was in the minute before.",
-	"False interventions: decisions that change something, and ejections of healthy targets, on quiet days after the first hour. Harm: five minutes with more violations than the objective allows and than without the optimizer, or more than 1 % dearer than without it.",
+	"False interventions: decisions that change something, and ejections of healthy targets, on quiet days after the first hour. Harm: stretches of five minutes, an hour or the day with more violations than without the optimizer and than the objective allows, beyond chance (log-likelihood ratio 12), or more than 1 % dearer than without it.",
 }
 
 func (r *Report) ofBudget(p *pool) func(of []int) float64 {

@@ -1,6 +1,9 @@
 package simulate
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Interference is what a policy did on quiet days, where nothing was to be done.
 type Interference struct {
@@ -13,10 +16,19 @@ type Interference struct {
 const (
 	tuning    = time.Hour       // after which the mix is to be left alone
 	harmAfter = 5 * time.Minute // that harm may last
+	harmEvery = time.Minute     // at which it is looked for
+	// byChance is the log-likelihood ratio from which on violations are no chance. Five minutes in which as many are to be expected as the objective allows are beyond
+	// it once in six years, and so a hundred days of windows of all lengths once in ten times.
+	byChance = 12
 )
 
+// harmLooks are the lengths of time that are looked at: a short one shows what is grossly wrong, a long one what is a little wrong for long. The last is the whole day.
+func harmLooks(s *Scenario) []time.Duration {
+	return []time.Duration{harmAfter, time.Hour, s.For - tuning}
+}
+
 // interferenceOf compares a quiet day with and without the optimizer. It does harm while it has more violations than the objective allows and than the
-// operator's own policy has, or costs more than that.
+// operator's own policy has, or costs more than that. A mix that keeps the objective exactly has more in every other five minutes, by chance: what counts is beyond that.
 func interferenceOf(s *Scenario, with, without *Run) (i Interference) {
 	i.Days = (s.For - tuning).Hours() / 24
 	for _, at := range with.applied {
@@ -29,17 +41,34 @@ func interferenceOf(s *Scenario, with, without *Run) (i Interference) {
 			i.Ejections++
 		}
 	}
-	harm := false
-	for from := tuning; from+harmAfter <= s.For; from += harmAfter / 5 {
-		n, _, violations, _, cost, _ := with.sum(from, from+harmAfter)
-		_, _, usual, _, dear, _ := without.sum(from, from+harmAfter)
-		bad := n > 0 && (violations > n*s.Route.Errors && violations > usual || cost > 1.01*dear)
-		if bad && !harm {
+	harm := make([]bool, max(0, (s.For-tuning)/harmEvery)+1)
+	for _, length := range harmLooks(s) {
+		for from := tuning; length > 0 && from+length <= s.For; from += harmEvery {
+			if !harmful(s, with, without, from, from+length) {
+				continue
+			}
+			for at := (from - tuning) / harmEvery; at < (from+length-tuning)/harmEvery; at++ {
+				harm[at] = true
+			}
+		}
+	}
+	for at := range harm {
+		if harm[at] && (at == 0 || !harm[at-1]) {
 			i.Harmful++
 		}
-		harm = bad
 	}
 	return i
+}
+
+// harmful tells whether the optimizer has done harm from one time to another.
+func harmful(s *Scenario, with, without *Run, from, to time.Duration) bool {
+	n, _, violations, _, cost, _ := with.sum(from, to)
+	_, _, usual, _, dear, _ := without.sum(from, to)
+	if n > 0 && cost > 1.01*dear {
+		return true
+	}
+	allowed := n * s.Route.Errors
+	return violations > allowed && violations > usual && (allowed == 0 || violations*math.Log(violations/allowed)-violations+allowed > byChance)
 }
 
 func (i *Interference) add(o *Interference) {

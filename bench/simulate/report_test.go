@@ -195,6 +195,41 @@ func TestInterference(t *testing.T) {
 	check("a few violations", half, Interference{})
 }
 
+// A mix that keeps the objective exactly does no harm by chance, nor does one that is better than what the operator has; one that is a little beyond it all day long does.
+func TestInterference_ChanceIsNoHarm(t *testing.T) {
+	t.Parallel()
+	s := parse(t, strings.Replace(brief, "run 15m", "run 12h", 1))
+	run := func(seed uint64, share func(at time.Duration) float64) *Run {
+		r, draw := newRun(s, "", seed), rand.New(rand.NewPCG(seed, 1))
+		for i := range r.seconds {
+			r.seconds[i] = second{exchanges: 10, cost: .01}
+			if draw.Float64() < 10*share(time.Duration(i)*time.Second) {
+				r.seconds[i].violations = 1
+			}
+		}
+		return r
+	}
+	always := func(share float64) func(time.Duration) float64 { return func(time.Duration) float64 { return share } }
+	check := func(what string, with func(time.Duration) float64, without, want float64) {
+		t.Helper()
+		for seed := range uint64(3) {
+			if i := interferenceOf(s, run(seed+1, with), run(seed+11, always(without))); i.Harmful != want {
+				t.Errorf("%s: %v stretches of harm, want %v", what, i.Harmful, want)
+			}
+		}
+	}
+	allowed := s.Route.Errors
+	check("as much as is allowed", always(allowed), allowed/2, 0)
+	check("a tenth more", always(1.1*allowed), allowed/2, 1)
+	check("a tenth more, and without twice as much", always(1.1*allowed), 2*allowed, 0)
+	check("three times as much for ten minutes", func(at time.Duration) float64 {
+		if at > 5*time.Hour && at < 5*time.Hour+10*time.Minute {
+			return 3 * allowed
+		}
+		return allowed / 2
+	}, allowed/2, 1)
+}
+
 func TestMitigated(t *testing.T) {
 	t.Parallel()
 	s := parse(t, brief)

@@ -10,7 +10,7 @@ import (
 
 type demoCmd struct {
 	For      time.Duration `default:"2m" help:"How long the day takes, at most 24h."`
-	Rate     float64       `default:"25" help:"Requests per second on average, at most 1000; as many of both kinds that the second route is asked, at most 100."`
+	Rate     float64       `default:"25" help:"Requests per second on average, at most 1000; as many of each kind that the second route is asked, at most 25."`
 	Seed     uint64        `default:"1" help:"Another seed sends, gets and holds back other things."`
 	NoFaults bool          `help:"A day without outage and drip: only a price changes."`
 	JSON     bool          `name:"json" help:"Print nothing but a summary at the end, as JSON."`

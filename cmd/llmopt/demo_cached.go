@@ -17,7 +17,7 @@ const (
 	demoDesk     = "desk"                 // its only target
 	demoKeptFor  = 10 * time.Second       // as configured
 	demoTakes    = 100 * time.Millisecond // an answer of desk's, always
-	demoCachedOf = 100                    // requests per second of each kind, at most
+	demoCachedOf = 25                     // requests per second of each kind, at most
 )
 
 // demoDeskProvider answers as fast each time, so that it is known of what moment an answer is.

@@ -67,7 +67,7 @@ func appendDemoKeptSummary(out *bytes.Buffer, st *demoState, told []demoEvent, p
 	k := st.kept
 	fmt.Fprintf(out, "%s\n", pen.bold(fmt.Sprintf("The cache of %s %s of the %s that its %d requests would have cost without it.",
 		demoCached, gain(k.Saved), dollars(k.Spent+k.Worth), k.Requests)))
-	fmt.Fprintf(out, "  Its answers were worth %s; %s went into fetching some anew, to learn how often they change.\n", dollars(k.Worth), dollars(k.Refresh))
+	fmt.Fprintf(out, "  Its answers were worth %s; %s went into fetching some anew, to see how often they change.\n", dollars(k.Worth), dollars(k.Refresh))
 	for i := range told {
 		if e := &told[i]; e.Tuner == cachingTuner {
 			appendWrapped(out, "  "+pen.dim(e.Clock)+"  ", 9, strings.TrimPrefix(e.What, demoCached+" "))

@@ -148,7 +148,7 @@ func TestDemo_TunesTheCache(t *testing.T) {
 	out := newCapture()
 	exited := make(chan int, 1)
 	go func() {
-		exited <- run(ctx, []string{"demo", "--for", "2m", "--rate", "60", "--no-faults"}, nil, out, out)
+		exited <- run(ctx, []string{"demo", "--for", "2m", "--no-faults"}, nil, out, out)
 	}()
 	told := func() string { return strings.Join(strings.Fields(out.String()), " ") }
 	eventually(t, "both are decided", 90*time.Second, func() bool {
@@ -162,7 +162,7 @@ func TestDemo_TunesTheCache(t *testing.T) {
 	}
 	_, summary, _ := strings.Cut(told(), "The cache of helpdesk saved $")
 	first := regexp.MustCompile(`light: change every 20s 10s 00:\d\d [1-9]\d* (\d+)% (\d+)% `).FindStringSubmatch(summary)
-	if first == nil || first[1] == "0" || first[2] == "0" {
+	if len(first) != 3 || first[1] == "0" || first[2] == "0" {
 		t.Errorf("of what changes none was stale before: %s", summary)
 	}
 	if !regexp.MustCompile(`medium: never change 10s 00:\d\d [1-9]\d* \d+% 0% (1[1-9]|[2-6]\d)`).MatchString(summary) {

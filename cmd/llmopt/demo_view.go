@@ -200,11 +200,11 @@ func (v *demoScreen) show(st *demoState) {
 	appendDemoTargets(&out, st, v.ink)
 	out.WriteByte('\n')
 	appendDemoSavings(&out, st, v.ink)
-	out.WriteByte('\n')
-	appendDemoKept(&out, st, v.ink)
-	appendDemoRow(&out, v.ink, "its cache", "%s of the %s that all this would have cost without it", gain(st.kept.Saved), dollars(st.kept.Spent+st.kept.Worth))
 	appendDemoRow(&out, v.ink, "requests", "%d answered, %d failed, %d waiting, %d left early; own overhead p50 %s",
 		st.load.Outcomes[window.OK], fruitless(st), st.load.InFlight, st.left, overheadAt(st.load, .5))
+	out.WriteByte('\n')
+	appendDemoKept(&out, st, v.ink)
+	appendDemoRow(&out, v.ink, "its cache", "%s of the %s that its answers would have cost without it", gain(st.kept.Saved), dollars(st.kept.Spent+st.kept.Worth))
 	v.draw(out.Bytes())
 }
 

@@ -68,7 +68,7 @@ func TestDemoScreen_RedrawsInPlace(t *testing.T) {
 	}
 	if !strings.Contains(first, "1m30s of 1h, Ctrl-C ends it") || !strings.Contains(second, "1m30s of 1h, ending") ||
 		!strings.Contains(first, "8888888 answered, 4 failed, 4096 waiting, 1234 left early") || !strings.Contains(first, "all on thrifty $1234.5678") ||
-		!strings.Contains(first, "saved $9999.98 of the $10000.99 that all this would have cost") {
+		!strings.Contains(first, "saved $9999.98 of the $10000.99 that its answers would have cost") {
 		t.Errorf("got %q and %q", first, second)
 	}
 	out.Reset()
@@ -86,7 +86,7 @@ func TestDemoScreen_TellsAboveTheTable(t *testing.T) {
 	v.show(busyState())
 	out.Reset()
 	v.tell(&demoEvent{Clock: "08:00", Who: "script", What: "a \x1bthing"})
-	want := regexp.MustCompile(`(?s)^\x1b\[16A\r.*08:00  script     a \?thing\n\r.*day 18:00.*requests `)
+	want := regexp.MustCompile(`(?s)^\x1b\[16A\r.*08:00  script     a \?thing\n\r.*day 18:00.*requests .*its cache `)
 	if got := out.String(); !want.MatchString(got) || v.lines != 16 {
 		t.Errorf("got %q, %d lines", got, v.lines)
 	}

@@ -2,7 +2,9 @@ package admission
 
 import (
 	"context"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,26 +22,22 @@ type Options struct {
 	Waited func(time.Duration) // is told how long a request has waited, in vain or not; nil: nobody is
 }
 
-// Gate holds limits and those that wait for room in them. Its methods are safe for concurrent use.
+// Gate holds limits and those that wait for room in them. Its methods are safe for concurrent use. Close ends its goroutines.
 type Gate struct {
 	set     *limit.Set
 	options atomic.Pointer[Options]
 	ruled   atomic.Uint32 // parts that there are rules for, as bits
 	waiting atomic.Int64
 
-	mu      sync.Mutex
-	rooms   map[place]*room
-	refused map[string]uint64 // requests, by rule
+	closing chan struct{}
+	serving sync.WaitGroup // goroutines of rooms
+
+	mu     sync.Mutex
+	rooms  map[*room]struct{}
+	closed bool
 
 	Late    atomic.Uint64 // requests that have waited in vain
 	Crowded atomic.Uint64 // those that found too much waiting, or were pushed out
-}
-
-// place is what requests wait for: one limit's entry.
-type place struct {
-	rule                  string
-	caller, route, target limit.ID
-	shared                bool
 }
 
 // Pass is what a request was let in with. The zero value holds nothing. It belongs to one goroutine.
@@ -47,7 +45,7 @@ type Pass struct {
 	lease   limit.Lease
 	request limit.Request
 	ticket  *limit.Ticket // of one that has waited
-	room    *room
+	place   limit.Place   // where it has
 	renewed time.Time
 }
 
@@ -59,7 +57,7 @@ func (p *Pass) Delay() time.Duration { return p.lease.Delay }
 
 // New makes a gate without limits.
 func New(now time.Time, s limit.Options, o Options) *Gate {
-	g := &Gate{set: limit.New(now, s), rooms: map[place]*room{}, refused: map[string]uint64{}}
+	g := &Gate{set: limit.New(now, s), closing: make(chan struct{}), rooms: map[*room]struct{}{}}
 	g.options.Store(&o)
 	return g
 }
@@ -79,8 +77,21 @@ func (g *Gate) Configure(now time.Time, rules []limit.Rule, o Options) error {
 	}
 	g.ruled.Store(ruled)
 	g.options.Store(&o)
-	g.nudge()
+	for _, r := range g.allRooms() {
+		r.Nudge()
+	}
 	return nil
+}
+
+// Close has nobody wait any more, and returns when all goroutines of the gate have ended. What holds a pass gives it back as before.
+func (g *Gate) Close() {
+	g.mu.Lock()
+	if !g.closed {
+		g.closed = true
+		close(g.closing)
+	}
+	g.mu.Unlock()
+	g.serving.Wait()
 }
 
 // Rules tells whether there are limits for a part.
@@ -92,8 +103,9 @@ func (g *Gate) Set() *limit.Set { return g.set }
 // Waiting is how many requests wait.
 func (g *Gate) Waiting() int64 { return g.waiting.Load() }
 
-// Enter lets a request in, at once or after a wait of as long as the options allow, or refuses it. ctx ends the wait, with an error then. delay is how long the request
-// has to be held back yet: limits space requests out, and those that waited do not all start at once. What was let in has to Leave.
+// Enter lets a request in, at once or after a wait of as long as the options allow, or refuses it. ctx ends the wait, with an error then. There is a pass only where there
+// is neither a refusal nor an error, and it has to Leave. delay is how long the request has to be held back yet: limits space requests out, and those that waited do
+// not all start at once.
 func (g *Gate) Enter(ctx context.Context, q *limit.Request, priority int) (p Pass, delay time.Duration, refusal limit.Refusal, err error) {
 	return g.EnterWithin(ctx, q, priority, 0)
 }
@@ -108,62 +120,24 @@ func (g *Gate) EnterWithin(ctx context.Context, q *limit.Request, priority int, 
 	if most <= 0 || o.MaxWait <= 0 {
 		most = o.MaxWait
 	}
-	if !refusal.Never && most > 0 && (refusal.Retry <= most || !exact(&refusal)) {
+	if most > 0 && !hopeless(&refusal, most) {
 		p, delay, refusal, err = g.wait(ctx, q, priority, most, refusal)
 	}
 	if refusal.Refused() {
-		g.mu.Lock()
-		g.refused[refusal.Rule]++
-		g.mu.Unlock()
+		refusal.Count()
+		tell(&refusal, draw())
 	}
 	return p, delay, refusal, err
 }
 
-// Refused is how many requests Enter has refused by a rule.
-func (g *Gate) Refused(rule string) uint64 {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.refused[rule]
-}
-
-// exact tells that waiting for less than what the refusal says is of no use: what gives room by requests ending is not known so well.
-func exact(r *limit.Refusal) bool { return r.Limit.Of != limit.Concurrent }
-
-// TryEnter lets a request in at once or not at all.
+// TryEnter lets a request in at once or not at all. Those that wait for the same limits go before it.
 func (g *Gate) TryEnter(q *limit.Request) (p Pass, refusal limit.Refusal) {
 	now := time.Now()
-	if g.waiting.Load() > 0 {
-		if refusal = g.behind(now, q); refusal.Refused() {
-			return p, refusal
-		}
-	}
 	lease, refusal := g.set.Reserve(now, q)
 	if refusal.Refused() {
 		return p, refusal
 	}
 	return Pass{lease: lease, request: *q, renewed: now}, refusal
-}
-
-// behind is the refusal of those that wait for the same limit already: who comes later must not be served before them.
-func (g *Gate) behind(now time.Time, q *limit.Request) (refusal limit.Refusal) {
-	var room [16]limit.Standing
-	for _, s := range g.set.Standings(room[:0], now, q) {
-		g.mu.Lock()
-		r := g.rooms[place{s.Rule, s.Caller, s.Route, s.Target, s.Shared}]
-		g.mu.Unlock()
-		if r == nil || s.Observe || r.queue.Len() == 0 {
-			continue
-		}
-		r.mu.Lock()
-		if r.last.Limit.Of == s.Limit.Of && r.last.Limit.Per == s.Limit.Per {
-			refusal = r.last
-		}
-		r.mu.Unlock()
-		if refusal.Refused() {
-			return refusal
-		}
-	}
-	return refusal
 }
 
 // Usage is what a request has really taken.
@@ -195,14 +169,14 @@ func (g *Gate) Cancel(p *Pass) {
 	g.left(p, 0)
 }
 
+// left tells the callers' turns what the request has really taken.
 func (g *Gate) left(p *Pass, tokens int64) {
-	if p.room != nil {
-		p.room.queue.Settle(p.ticket, tokens)
+	if p.ticket != nil {
+		if l := p.place.Line(); l != nil {
+			l.Settle(p.ticket, tokens)
+		}
 	}
 	*p = Pass{}
-	if g.waiting.Load() > 0 {
-		g.nudge()
-	}
 }
 
 // Renew keeps a pass of a request that goes on. It is cheap where that is not due yet.
@@ -215,18 +189,20 @@ func (g *Gate) Renew(p *Pass, now time.Time, lease time.Duration) {
 
 // Sweep ends what has leaked, and forgets what nobody uses. It is to be called every second or so.
 func (g *Gate) Sweep(now time.Time) {
-	if ended, _ := g.set.Sweep(now); ended > 0 {
-		g.nudge()
+	g.set.Sweep(now)
+	for _, r := range g.allRooms() {
+		if r.retire(now) {
+			g.mu.Lock()
+			delete(g.rooms, r)
+			g.mu.Unlock()
+		}
 	}
 }
 
-// nudge has all who wait look again.
-func (g *Gate) nudge() {
+func (g *Gate) allRooms() []*room {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, r := range g.rooms {
-		r.nudge()
-	}
+	return slices.Collect(maps.Keys(g.rooms))
 }
 
 // draw is uniform in [0, 1).

@@ -1,38 +1,49 @@
 package limit
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
 
 // Balance is what was spent under one limit in a stretch of time: what has to outlive a restart. Everything else is made up for within minutes.
 type Balance struct {
-	Rule                  string
-	Caller, Route, Target ID // of the entry; 0 where the rule does not tell apart
-	Shared                bool
-	Per                   Period
-	Rolling               bool
-	Begin, End            time.Time
-	Spent                 int64 // NanoUSD
+	Rule string
+	// For whom the rule is: under the name of another one it is not restored.
+	CallerScope, RouteScope, TargetScope Scope
+	Caller, Route, Target                ID // of the entry; 0 where the rule does not tell apart
+	Shared                               bool
+	Per                                  Period
+	Rolling                              bool
+	Begin, End                           time.Time
+	Spent                                int64 // NanoUSD
 }
 
-// Balances appends what was spent under all limits of spend in the windows that now is in. What is reserved and not settled is not in it.
+// Balances appends what was spent under all limits of spend in the windows that now is in, in an order that depends on nothing else. What is reserved and not settled is
+// not in it. Requests are not held up by it.
 func (s *Set) Balances(dst []Balance, now time.Time) []Balance {
 	at := s.at(now)
-	for _, r := range s.plan.Load().rules {
-		dst = r.table.rest.balances(dst, at)
-		for i := range r.table.shards {
-			shard := &r.table.shards[i]
-			shard.mu.Lock()
-			for _, e := range shard.entries {
-				dst = e.balances(dst, at)
-			}
-			shard.mu.Unlock()
+	rules := slices.Clone(s.plan.Load().rules)
+	slices.SortFunc(rules, func(a, b *rule) int { return cmp.Compare(a.Name, b.Name) })
+	var entries []*entry
+	for _, r := range rules {
+		if !slices.ContainsFunc(r.Limits, func(l Limit) bool { return l.Of == Spend }) {
+			continue
 		}
+		dst = r.table.rest.balances(dst, at)
+		entries = r.table.all(entries[:0])
+		slices.SortFunc(entries, func(a, b *entry) int {
+			return cmp.Or(cmp.Compare(a.key.caller, b.key.caller), cmp.Compare(a.key.route, b.key.route), cmp.Compare(a.key.target, b.key.target))
+		})
+		for _, e := range entries {
+			dst = e.balances(dst, at)
+		}
+		unpin(entries)
 	}
 	return dst
 }
 
+// balances appends those of an entry, the oldest first.
 func (e *entry) balances(dst []Balance, at instant) []Balance {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -43,7 +54,8 @@ func (e *entry) balances(dst []Balance, at instant) []Balance {
 		}
 		s.roll(at, l)
 		b := Balance{
-			Rule: e.rule.Name, Caller: e.key.caller, Route: e.key.route, Target: e.key.target, Shared: e.table.each && e == e.table.rest, Per: l.Per, Rolling: l.Rolling,
+			Rule: e.rule.Name, CallerScope: e.rule.Caller, RouteScope: e.rule.Route, TargetScope: e.rule.Target,
+			Caller: e.key.caller, Route: e.key.route, Target: e.key.target, Shared: e.table.each && e == e.table.rest, Per: l.Per, Rolling: l.Rolling,
 			Begin: time.Unix(0, s.now.begin), End: time.Unix(0, s.now.end), Spent: s.spent,
 		}
 		if !l.Rolling {
@@ -52,7 +64,8 @@ func (e *entry) balances(dst []Balance, at instant) []Balance {
 			}
 			continue
 		}
-		for back := range uint64(len(s.rolling.slots)) {
+		for i := range len(s.rolling.slots) {
+			back := uint64(len(s.rolling.slots) - 1 - i) //nolint:gosec // an index
 			if b.Spent = s.rolling.slots[slotAt(s.rolling.head, back)]; b.Spent != 0 {
 				begin := (s.rolling.head - int64(back)) * s.rolling.width //nolint:gosec // below the number of slots
 				b.Begin = time.Unix(0, plus(at.wall, minus(begin, at.mono)))
@@ -69,28 +82,34 @@ func (s *Set) Restore(now time.Time, balances []Balance) (restored int) {
 	at, p := s.at(now), s.plan.Load()
 	for i := range balances {
 		b := &balances[i]
-		n := slices.IndexFunc(p.rules, func(r *rule) bool { return r.Name == b.Rule })
+		n := slices.IndexFunc(p.rules, b.of)
 		if n < 0 {
 			continue
 		}
 		r := p.rules[n]
 		e := r.table.rest
-		pinned := !b.Shared && r.table.each
-		if pinned {
+		if !b.Shared && r.table.each {
 			e = r.table.find(at, key{b.Caller, b.Route, b.Target}, r, s.o.Entries)
+		} else {
+			e.pin()
 		}
-		lock([]*entry{e}, at, p)
+		if !lock([]*entry{e}, at, p) { // the rules have changed meanwhile: their budgets that are left are the same
+			e.mu.Lock()
+		}
 		for j := range e.states {
 			if l := &e.rule.Limits[j]; l.Of == Spend && l.Per == b.Per && l.Rolling == b.Rolling && e.states[j].spend.restore(at, l, b) {
 				restored++
 			}
 		}
 		e.mu.Unlock()
-		if pinned {
-			e.unpin()
-		}
+		e.unpin()
 	}
 	return restored
+}
+
+// of tells that the balance is one of a rule's.
+func (b *Balance) of(r *rule) bool {
+	return r.Name == b.Rule && r.Caller == b.CallerScope && r.Route == b.RouteScope && r.Target == b.TargetScope
 }
 
 // restore adds a balance; false where its time is over.
@@ -100,7 +119,7 @@ func (s *spend) restore(at instant, l *Limit, b *Balance) bool {
 		if at.wall < b.Begin.UnixNano() || at.wall >= b.End.UnixNano() {
 			return false
 		}
-		s.spent, s.total = plus(s.spent, b.Spent), plus(s.total, b.Spent)
+		s.spent = plus(s.spent, b.Spent)
 		return true
 	}
 	back := max(minus(at.wall, b.Begin.UnixNano()), 0) / s.rolling.width // up to a slot less than it was: it counts for longer rather than shorter
@@ -109,6 +128,6 @@ func (s *spend) restore(at instant, l *Limit, b *Balance) bool {
 	}
 	slot := &s.rolling.slots[slotAt(s.rolling.head, uint64(back))]
 	*slot = plus(*slot, b.Spent)
-	s.spent, s.total = plus(s.spent, b.Spent), plus(s.total, b.Spent)
+	s.spent = plus(s.spent, b.Spent)
 	return true
 }

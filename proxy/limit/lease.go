@@ -20,6 +20,7 @@ type record struct {
 	generation uint64 // of the lease that has it; even: none
 	owner      uint64
 	version    uint32 // of the rules that it was reserved by
+	spared     uint64 // entries, as bits, of whose buckets nothing was taken
 	entries    []*entry
 	amounts    amounts
 	began, end int64 // nanoseconds
@@ -48,8 +49,8 @@ func (l *leases) init() {
 	}
 }
 
-// add keeps a lease that ends at end. Ends come in order, but for what clocks of several goroutines differ by.
-func (l *leases) add(owner uint64, version uint32, entries []*entry, a *amounts, began, end int64) Lease {
+// add keeps a lease of entries. Ends come in order, but for what clocks of several goroutines differ by.
+func (l *leases) add(of *record, entries []*entry) Lease {
 	n := rand.Uint32() % leaseShards
 	s := &l.shards[n]
 	s.mu.Lock()
@@ -62,7 +63,7 @@ func (l *leases) add(owner uint64, version uint32, entries []*entry, a *amounts,
 	s.free = s.free[:len(s.free)-1]
 	r := &s.records[i]
 	r.generation++
-	r.owner, r.version, r.amounts, r.began, r.end = owner, version, *a, began, end
+	r.owner, r.version, r.spared, r.amounts, r.began, r.end = of.owner, of.version, of.spared, of.amounts, of.began, of.end
 	r.entries = append(r.entries[:0], entries...)
 	s.held.Add(1)
 	s.link(i)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -29,9 +30,10 @@ type Queue struct {
 	epoch time.Time
 
 	mu      sync.Mutex
-	classes []*class // highest priority first
-	waiting int
-	cost    int64 // of all that wait
+	classes []*class     // highest priority first
+	waiting atomic.Int64 // changes with mu held
+	stuck   bool         // all that wait were passed over: nobody is held up by what this queue is for
+	cost    int64        // of all that wait
 	pace    pace
 	serial  uint64
 	handing bool // somebody is in Hand
@@ -76,23 +78,55 @@ type Outcome uint8
 
 // The outcomes.
 const (
-	Granted  Outcome = iota + 1 // the request has what Hand took for it
-	Late                        // it could not be done before its deadline any more
-	Full                        // too much work waits, and its caller has more than its share of it
-	Canceled                    // by Cancel
+	Granted   Outcome = iota + 1 // the request has what Hand took for it
+	Late                         // it could not be done before its deadline any more
+	Full                         // too much work waits, and its caller has more than its share of it
+	Canceled                     // by Cancel
+	Elsewhere                    // it waits here no more: what Hand called knows why
 )
 
 // NewQueue makes an empty queue.
 func NewQueue(now time.Time, o QueueOptions) *Queue {
-	o.Work, o.Waiters, o.Jitter = cmp.Or(o.Work, DefaultQueueWork), cmp.Or(o.Waiters, DefaultQueueWaiters), cmp.Or(o.Jitter, DefaultQueueJitter)
-	return &Queue{o: o, epoch: now}
+	return &Queue{o: o.usable(), epoch: now}
 }
 
-// Len is how many wait. Who finds none may try without the queue.
-func (q *Queue) Len() int {
+func (o QueueOptions) usable() QueueOptions {
+	o.Work, o.Waiters, o.Jitter = cmp.Or(o.Work, DefaultQueueWork), cmp.Or(o.Waiters, DefaultQueueWaiters), cmp.Or(o.Jitter, DefaultQueueJitter)
+	return o
+}
+
+// Len is how many wait. Who finds none may try without the queue. It takes no lock.
+func (q *Queue) Len() int { return int(q.waiting.Load()) }
+
+// busy tells that somebody is held up. q.mu is held.
+func (q *Queue) busy() bool { return q.waiting.Load() > 0 && !q.stuck }
+
+// Takes is how long it takes until all have been let go that wait; 0 where that is not known.
+func (q *Queue) Takes() time.Duration {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.waiting
+	return q.pace.lasts(q.cost)
+}
+
+// Renew has a queue that nobody waits in begin anew, with other options: how fast it went says nothing any more. What callers owe stays.
+func (q *Queue) Renew(o QueueOptions) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.o, q.pace = o.usable(), pace{}
+}
+
+// Owes tells that a caller has had more than its turn.
+func (q *Queue) Owes() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, c := range q.classes {
+		for _, f := range c.flows {
+			if min(plus(f.credit, minus(c.given, f.left)), 0) < 0 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Push lets a request wait. It is nil, with the reason, where that is of no use: too much waits already, or it would be late. It may push others out, that are of a lower
@@ -106,14 +140,14 @@ func (q *Queue) Push(now time.Time, t *Ticket) (*Waiter, Outcome) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.pace.roll(at, q.waiting > 0)
+	q.pace.roll(at, q.busy())
 	c := q.class(t.Priority)
 	f := c.flow(t.Caller)
 	if plus(plus(at, int64(q.ahead(c, f, w.Cost))), int64(t.Service)) > w.deadline {
 		c.forget(f)
 		return nil, Late
 	}
-	for q.waiting > 0 && (q.waiting >= q.o.Waiters || q.pace.lasts(plus(q.cost, w.Cost)) > q.o.Work) {
+	for q.Len() > 0 && (q.Len() >= q.o.Waiters || q.pace.lasts(plus(q.cost, w.Cost)) > q.o.Work) {
 		victim := q.victim(c, f, w.Cost)
 		if victim == nil {
 			c.forget(f)
@@ -124,7 +158,8 @@ func (q *Queue) Push(now time.Time, t *Ticket) (*Waiter, Outcome) {
 	q.serial++
 	w.serial, w.flow = q.serial, f
 	c.add(f, w)
-	q.waiting, q.cost = q.waiting+1, plus(q.cost, w.Cost)
+	q.waiting.Add(1)
+	q.cost, q.stuck = plus(q.cost, w.Cost), false
 	return w, 0
 }
 
@@ -162,7 +197,8 @@ func (q *Queue) victim(c *class, f *flow, cost int64) *Waiter {
 // leave ends a wait. q.mu is held.
 func (q *Queue) leave(w *Waiter, g Grant) {
 	w.flow.class.remove(w)
-	q.waiting, q.cost = q.waiting-1, minus(q.cost, w.Cost)
+	q.waiting.Add(-1)
+	q.cost = minus(q.cost, w.Cost)
 	w.done <- g
 }
 
@@ -189,10 +225,9 @@ const (
 	Stop Answer = iota // there is no room for anybody
 	Pass               // a limit of this caller's own is in the way: others may go before it
 	Took               // it has reserved what the request needs
+	On                 // it has had its turn here, and goes on to wait for what it needs besides
+	Drop               // it is not to wait here any more, and has had nothing
 )
-
-// maxPassed is how many callers may be passed over before Hand gives up.
-const maxPassed = 64
 
 // Hand offers room to those that wait, in their order. It is called when room may have come: something was settled, or the time that a refusal named has come. try is
 // called without locks, by one goroutine at a time. It returns how many were let go.
@@ -212,25 +247,28 @@ func (q *Queue) Hand(now time.Time, try func(w *Waiter) Answer) (granted int) {
 	return granted
 }
 
-// hand is one round. q.mu is held, but not while try is called.
+// hand is one round, in which each caller is passed over once at most. q.mu is held, but not while try is called.
 func (q *Queue) hand(at int64, before int, try func(w *Waiter) Answer) (granted int) {
-	q.pace.roll(at, q.waiting > 0)
+	q.pace.roll(at, q.busy())
 	q.round++
-	for passed := 0; passed < maxPassed; {
+	for {
 		w, need := q.next(at)
 		if w == nil {
-			break
+			q.stuck = true
+			return granted
 		}
 		w.offered = true
 		q.mu.Unlock()
 		answer := try(w)
 		q.mu.Lock()
 		w.offered = false
-		switch {
-		case answer == Took:
+		if answer == Took || answer == On && !w.gone {
 			w.flow.class.turn(w.flow, need, q.round)
 			w.flow.pay(w.Cost)
 			q.pace.add(w.Cost)
+		}
+		switch {
+		case answer == Took:
 			delay := time.Duration(0)
 			if before+granted > 0 {
 				delay = time.Duration(w.Draw * float64(q.o.Jitter))
@@ -239,14 +277,15 @@ func (q *Queue) hand(at int64, before int, try func(w *Waiter) Answer) (granted 
 			q.leave(w, Grant{Outcome: Granted, Delay: delay})
 		case w.gone:
 			q.leave(w, Grant{Outcome: Canceled})
+		case answer == On || answer == Drop:
+			q.leave(w, Grant{Outcome: Elsewhere})
 		case answer == Stop:
+			q.stuck = false
 			return granted
 		default:
 			w.flow.passed = q.round
-			passed++
 		}
 	}
-	return granted
 }
 
 // next is whose turn it is, and what has to be credited to all for it; those that would be late are dropped. q.mu is held.

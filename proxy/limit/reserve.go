@@ -5,25 +5,6 @@ import (
 	"time"
 )
 
-// Refusal says which limit stands in the way. Of several it is the one that opens last.
-type Refusal struct {
-	Rule  string
-	Limit Limit
-	// Whose it is: what the rule tells apart or names; 0: it is for all. Shared tells that more callers came than are kept apart, and this is what is left for all of those.
-	Caller, Route, Target ID
-	Shared                bool
-	Left                  int64 // of the limit; may be less than was asked for
-	// Retry is when the request has room, if nobody else takes it: exact but for concurrency and for budgets that are reserved and not yet spent. Never tells that
-	// waiting is of no use, as it asks for more than the limit ever holds.
-	Retry time.Duration
-	Never bool
-
-	refused bool
-}
-
-// Refused tells that there is one.
-func (r *Refusal) Refused() bool { return r.refused }
-
 // Reserve takes what q is thought to need from every limit that it is under, or refuses it and takes nothing. Limits that are only observed take part and refuse nothing. A lease
 // has to end by Settle or Cancel; one that does not ends by itself.
 func (s *Set) Reserve(now time.Time, q *Request) (Lease, Refusal) {
@@ -38,67 +19,42 @@ func (s *Set) Reserve(now time.Time, q *Request) (Lease, Refusal) {
 }
 
 func (s *Set) reserve(at instant, q *Request) (Lease, Refusal) {
-	p := s.plan.Load()
-	if len(p.rules) == 0 {
-		return Lease{}, Refusal{}
-	}
 	var room [maxMatched]*entry
-	var a amounts
-	a.set(q.Input, q.Output, q.Cost)
-	entries := s.match(room[:0], at, p, q)
+	p, entries := s.hold(room[:0], at, q)
 	if len(entries) == 0 {
 		return Lease{}, Refusal{}
 	}
-	lock(entries, at, p)
-	refusal, delay := refuse(entries, at, &a, !q.Again)
+	var a amounts
+	a.set(q.Input, q.Output, q.Cost)
+	refusal, delay, spared := refuse(entries, at, &a, q)
 	if refusal.Refused() {
 		unlock(entries)
 		unpin(entries)
 		return Lease{}, refusal
 	}
-	for _, e := range entries {
+	for n, e := range entries {
 		for i := range e.states {
-			l := &e.rule.Limits[i]
-			e.states[i].reserve(a[l.Of], l)
+			if l := &e.rule.Limits[i]; spared&(1<<n) == 0 || !l.bucketed() {
+				e.states[i].reserve(a[l.Of], at, l)
+			}
 		}
 	}
 	unlock(entries)
-	lease := s.leases.add(q.Owner, p.version, entries, &a, at.mono, plus(at.mono, int64(s.o.Lease)))
+	lease := s.leases.add(&record{owner: q.Owner, version: p.version, spared: spared, amounts: a, began: at.mono, end: plus(at.mono, int64(s.o.Lease))}, entries)
 	lease.Delay = delay
 	return lease, Refusal{}
 }
 
-// refuse looks for room in all limits. The entries are locked.
-func refuse(entries []*entry, at instant, a *amounts, count bool) (r Refusal, delay time.Duration) {
-	longest := time.Duration(-1)
-	for _, e := range entries {
-		over := false
-		for i := range e.states {
-			l, s := &e.rule.Limits[i], &e.states[i]
-			s.roll(at, l)
-			wait, never := s.wait(a[l.Of], at, l)
-			if wait <= l.Smooth && !never {
-				if !e.rule.Observe {
-					delay = max(delay, wait)
-				}
-				continue
-			}
-			over = true
-			if wait -= l.Smooth; e.rule.Observe || r.Never || wait <= longest && !never {
-				continue
-			}
-			longest = wait
-			r = Refusal{
-				Rule: e.rule.Name, Limit: *l, Left: s.left(l), Retry: wait, Never: never, refused: true,
-				Caller: max(e.key.caller, e.rule.Caller.Only), Route: max(e.key.route, e.rule.Route.Only), Target: max(e.key.target, e.rule.Target.Only),
-				Shared: e.table.each && e == e.table.rest,
-			}
+// hold matches a request with the rules in force, and locks its entries, with the states of those rules.
+func (s *Set) hold(dst []*entry, at instant, q *Request) (*plan, []*entry) {
+	for {
+		p := s.plan.Load()
+		entries := s.match(dst, at, p, q)
+		if lock(entries, at, p) {
+			return p, entries
 		}
-		if over && count {
-			e.rule.refused.Add(1)
-		}
+		unpin(entries) // the rules have changed meanwhile
 	}
-	return r, delay
 }
 
 // Usage is what a request really took.
@@ -112,14 +68,17 @@ type Usage struct {
 func (s *Set) Settle(now time.Time, lease Lease, u Usage) bool {
 	var a amounts
 	a.set(u.Input, u.Output, u.Cost)
-	return s.end(s.at(now), lease, &a)
+	return s.end(s.at(now), lease, &a, true)
 }
 
 // Cancel ends a lease of a request that has taken nothing: it was not sent, failed, or was answered from the cache. All of it is free again at once. It is false where
 // the lease had ended already.
-func (s *Set) Cancel(now time.Time, lease Lease) bool { return s.end(s.at(now), lease, &amounts{}) }
+func (s *Set) Cancel(now time.Time, lease Lease) bool {
+	return s.end(s.at(now), lease, &amounts{}, false)
+}
 
-func (s *Set) end(at instant, lease Lease, used *amounts) bool {
+// end ends a lease. lasted tells that it says how long requests last.
+func (s *Set) end(at instant, lease Lease, used *amounts, lasted bool) bool {
 	shard, r := s.leases.get(lease)
 	if r == nil {
 		return false
@@ -127,16 +86,23 @@ func (s *Set) end(at instant, lease Lease, used *amounts) bool {
 	var room [maxMatched]*entry
 	was, entries := shard.remove(lease.index, room[:0])
 	shard.mu.Unlock()
+	if !lasted {
+		was.began = math.MaxInt64
+	}
 	settle(entries, &was, at, used)
 	return true
 }
 
-// settle puts used in the place of what a lease reserved.
+// settle puts used in the place of what a lease reserved, and tells those who wait.
 func settle(entries []*entry, was *record, at instant, used *amounts) {
-	for _, e := range entries {
+	for n, e := range entries {
 		e.mu.Lock()
+		spends := false
 		for i := range e.states {
 			l, s := &e.rule.Limits[i], &e.states[i]
+			if spends = spends || l.Of == Spend; was.spared&(1<<n) != 0 && l.bucketed() {
+				continue
+			}
 			s.roll(at, l)
 			reserved, kept := was.amounts[l.Of], time.Duration(minus(at.mono, was.began))
 			if s.born > was.version { // it came after the lease
@@ -145,18 +111,23 @@ func settle(entries []*entry, was *record, at instant, used *amounts) {
 			s.settle(reserved, used[l.Of], kept, l)
 		}
 		e.mu.Unlock()
+		if spends && used[Spend] > 0 {
+			e.table.spend(used[Spend])
+		}
+		if l := e.line.Load(); l != nil && l.Len() > 0 {
+			l.Nudge()
+		}
 		e.unpin()
 	}
 }
 
 // Charge counts usage for which nothing was reserved.
 func (s *Set) Charge(now time.Time, q *Request, u Usage) {
-	at, p := s.at(now), s.plan.Load()
+	at := s.at(now)
 	var room [maxMatched]*entry
 	var a amounts
 	a.set(u.Input, u.Output, u.Cost)
-	entries := s.match(room[:0], at, p, q)
-	lock(entries, at, p)
+	p, entries := s.hold(room[:0], at, q)
 	unlock(entries) // all have the states of the rules in force
 	settle(entries, &record{version: p.version, began: math.MaxInt64}, at, &a)
 }

@@ -49,7 +49,6 @@ type rule struct {
 	Rule
 	version uint32
 	table   *table
-	refused atomic.Uint64 // requests, or that would have been if it were enforced
 }
 
 // New makes a set without rules. now starts its clock.
@@ -74,34 +73,28 @@ var ErrRules = errors.New("limits")
 func (s *Set) Configure(now time.Time, rules []Rule) error {
 	s.configure.Lock()
 	defer s.configure.Unlock()
-	was := s.plan.Load()
+	if err := check(rules); err != nil {
+		return err
+	}
+	at, was := s.at(now), s.plan.Load()
 	next := &plan{version: was.version + 1, named: map[ID][]*rule{}}
 	for i := range rules {
 		r := &rule{Rule: rules[i], version: next.version}
 		r.Limits = slices.Clone(r.Limits)
-		if err := r.check(); err != nil {
-			return fmt.Errorf("%w: rule %q: %w", ErrRules, r.Name, err)
-		}
 		for j := range r.Limits {
 			r.Limits[j].filled = rate{}
 			r.Limits[j].filled = r.Limits[j].rate()
 		}
-		if slices.ContainsFunc(next.rules, func(o *rule) bool { return o.Name == r.Name }) {
-			return fmt.Errorf("%w: rule %q: there are two", ErrRules, r.Name)
-		}
 		for _, o := range was.rules {
 			if o.Name == r.Name && o.Caller == r.Caller && o.Route == r.Route && o.Target == r.Target {
 				r.table = o.table
-				r.refused.Store(o.refused.Load())
 			}
 		}
 		if r.table == nil {
 			s.tables++
-			r.table = newTable(s.tables, r.Caller.Each || r.Route.Each || r.Target.Each)
+			r.table = newTable(s.tables, &r.Rule)
+			r.table.rest.adapt(at, r)
 		}
-		r.table.rest.mu.Lock()
-		r.table.rest.adapt(s.at(now), r)
-		r.table.rest.mu.Unlock()
 		next.rules = append(next.rules, r)
 	}
 	slices.SortFunc(next.rules, func(a, b *rule) int { return cmp.Compare(a.table.order, b.table.order) })
@@ -119,7 +112,25 @@ func (s *Set) Configure(now time.Time, rules []Rule) error {
 			}
 		}
 	}
-	s.plan.Store(next)
+	s.plan.Store(next) // before any entry is adapted: whoever finds one that is newer finds the rules that it is of
+	for _, r := range next.rules {
+		lock([]*entry{r.table.rest}, at, next)
+		r.table.rest.mu.Unlock()
+	}
+	return nil
+}
+
+// check looks at all rules before anything is changed.
+func check(rules []Rule) error {
+	for i := range rules {
+		r := &rules[i]
+		if err := r.check(); err != nil {
+			return fmt.Errorf("%w: rule %q: %w", ErrRules, r.Name, err)
+		}
+		if slices.ContainsFunc(rules[:i], func(o Rule) bool { return o.Name == r.Name }) {
+			return fmt.Errorf("%w: rule %q: there are two", ErrRules, r.Name)
+		}
+	}
 	return nil
 }
 
@@ -137,7 +148,8 @@ const (
 type Request struct {
 	Caller, Route, Target ID
 	Part                  Part
-	Again                 bool   // it was refused before, and is not counted anew
+	Again                 bool   // it was refused before, or may go elsewhere, and is not counted as one that a limit stood in the way of
+	Turn                  Place  // where it has waited and has its turn: it is behind those that wait at wider places only
 	Owner                 uint64 // of the lease, for whoever looks for leaks
 	Input, Output         int64  // tokens
 	Cost                  int64  // NanoUSD
@@ -171,16 +183,23 @@ func (s *Set) match(dst []*entry, at instant, p *plan, q *Request) []*entry {
 	return dst
 }
 
-func lock(entries []*entry, at instant, p *plan) {
-	for _, e := range entries {
-		if e.mu.Lock(); e.rule.version < p.version {
+// lock locks entries and brings their states to the rules of p. It is false, and none is locked, where there are newer ones already.
+func lock(entries []*entry, at instant, p *plan) bool {
+	for i, e := range entries {
+		e.mu.Lock()
+		switch {
+		case e.rule.version < p.version:
 			for _, r := range p.rules {
 				if r.table == e.table {
 					e.adapt(at, r)
 				}
 			}
+		case e.rule.version > p.version:
+			unlock(entries[:i+1])
+			return false
 		}
 	}
+	return true
 }
 
 func unlock(entries []*entry) {

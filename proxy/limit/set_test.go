@@ -130,7 +130,7 @@ func TestSet_ObserveOnlyCounts(t *testing.T) {
 	for range 5 {
 		w.Settle(w.now, w.admit(Request{Cost: 2}), Usage{Cost: 2})
 	}
-	if st := w.Stats(); st[0].Refused != 3 || st[0].Spent != 10 {
+	if st := w.Stats(); st[0].Met != 3 || st[0].Spent != 10 {
 		t.Errorf("%+v", st)
 	}
 }
@@ -142,7 +142,7 @@ func TestSet_LeakedSlotsComeBack(t *testing.T) {
 	leaked := w.admit(Request{Owner: 1, Cost: 5})
 	kept := w.admit(Request{Owner: 2, Cost: 5})
 	w.now = w.now.Add(40 * time.Second)
-	w.refuse(Request{}, "slots", Concurrent, time.Millisecond)
+	w.refuse(Request{}, "slots", Concurrent, 20*time.Second) // none has ended yet: by the age of the oldest
 	if !w.Renew(w.now, kept) {
 		t.Error("a lease that is held can't be renewed")
 	}
@@ -151,7 +151,7 @@ func TestSet_LeakedSlotsComeBack(t *testing.T) {
 	if w.Settle(w.now, leaked, Usage{}) || w.Renew(w.now, leaked) || w.Renew(w.now, Lease{}) || w.Cancel(w.now, Lease{shard: 99}) {
 		t.Error("a lease that has ended is settled")
 	}
-	w.refuse(Request{}, "slots", Concurrent, time.Millisecond)
+	w.refuse(Request{}, "slots", Concurrent, 30*time.Second)
 	w.now = w.now.Add(time.Hour)
 	if ended, _ := w.Sweep(w.now); ended != 2 {
 		t.Errorf("%d leases ended", ended)

@@ -12,7 +12,6 @@ const unsettled = time.Second
 type spend struct {
 	reserved int64 // by requests under way
 	spent    int64 // in the window
-	total    int64 // ever
 	now      calendarWindow
 	before   calendarWindow // the window before: a clock that is set back returns to it
 	rolling  *ring
@@ -71,7 +70,7 @@ func (s *spend) reserve(n int64) { s.reserved = plus(s.reserved, n) }
 func (s *spend) release(n int64) { s.reserved = minus(s.reserved, n) }
 
 func (s *spend) add(n int64) {
-	s.spent, s.total = plus(s.spent, n), plus(s.total, n)
+	s.spent = plus(s.spent, n)
 	if s.rolling != nil {
 		s.rolling.add(n)
 	}

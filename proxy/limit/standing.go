@@ -10,63 +10,47 @@ type Standing struct {
 	Rule                  string
 	Limit                 Limit
 	Observe               bool
-	Caller, Route, Target ID   // whose it is, as in Refusal
-	Shared                bool // as in Refusal
-	Left                  int64
+	Caller, Route, Target ID            // whose it is, as in Refusal
+	Shared                bool          // as in Refusal
+	Left                  int64         // that may be taken now, of Limit.Most
+	Holds                 int64         // what Left is when nothing is used: less than Limit.Most where not all of that may come at once
 	Reset                 time.Duration // until it is whole again; 0: it is, or nobody can tell
 }
 
 // Standings appends how all limits stand that are for q: what headers tell a client.
 func (s *Set) Standings(dst []Standing, now time.Time, q *Request) []Standing {
-	at, p := s.at(now), s.plan.Load()
+	at := s.at(now)
 	var room [maxMatched]*entry
-	entries := s.match(room[:0], at, p, q)
+	_, entries := s.hold(room[:0], at, q)
 	for _, e := range entries {
-		dst = e.standings(dst, at, p)
+		dst = e.standings(dst, at)
 	}
+	unlock(entries)
 	unpin(entries)
 	return dst
 }
 
-// RuleStats is what a rule did so far.
+// RuleStats is what a rule did since it is there. Numbers that change under its name and scopes begin nothing anew.
 type RuleStats struct {
 	Rule    string
-	Refused uint64 // requests, by Reserve; of a rule that is only observed those that it would have refused
+	Met     uint64 // requests that it stood in the way of; of a rule that is only observed those that it would have stood in the way of
+	Refused uint64 // those that were turned away because of it
 	Observe bool
 	Entries int   // that it keeps apart
 	Spends  bool  // it has a limit of spend
-	Spent   int64 // NanoUSD that was settled under its entries that are there
+	Spent   int64 // NanoUSD that was settled under it
 }
 
 // Stats tells of all rules.
 func (s *Set) Stats() []RuleStats {
 	var all []RuleStats
 	for _, r := range s.plan.Load().rules {
-		st := RuleStats{Rule: r.Name, Refused: r.refused.Load(), Observe: r.Observe, Entries: r.table.len(), Spent: r.table.rest.spent()}
+		t := r.table
+		st := RuleStats{Rule: r.Name, Met: t.met.Load(), Refused: t.refused.Load(), Observe: r.Observe, Entries: t.len(), Spent: t.spent.Load()}
 		st.Spends = slices.ContainsFunc(r.Limits, func(l Limit) bool { return l.Of == Spend })
-		for i := range r.table.shards {
-			shard := &r.table.shards[i]
-			shard.mu.Lock()
-			for _, e := range shard.entries {
-				st.Spent = plus(st.Spent, e.spent())
-			}
-			shard.mu.Unlock()
-		}
 		all = append(all, st)
 	}
 	return all
-}
-
-// spent is what was settled under an entry, ever.
-func (e *entry) spent() int64 {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for i := range e.states {
-		if e.rule.Limits[i].Of == Spend {
-			return e.states[i].spend.total
-		}
-	}
-	return 0
 }
 
 // Leases is how many there are, and Leaked how many ended by themselves so far.

@@ -21,8 +21,9 @@ type state struct {
 	born   uint32 // the version of the rules that made it: what was reserved before is not in it
 	bucket bucket
 	spend  spend
-	held   int64 // attempts at a time
-	kept   int64 // nanoseconds that such a one lasts, a moving mean; 0: not known
+	held   int64 // requests at a time
+	since  int64 // when the oldest of them began, as far as none has ended yet; nanoseconds
+	kept   int64 // nanoseconds that such a one lasts, a moving mean; 0: none has ended yet
 }
 
 func newState(at instant, l *Limit, born uint32) state {
@@ -55,16 +56,54 @@ func (s *state) wait(n int64, at instant, l *Limit) (wait time.Duration, never b
 	case s.held < l.Most:
 		return 0, false
 	}
-	// Slots come back evenly, as far as anybody can tell.
-	each := time.Duration(s.kept / max(l.Most, 1))
-	return min(max(each*time.Duration(min(s.held-l.Most+1, 1<<20)), time.Millisecond), time.Minute), false
+	// Slots come back evenly, as far as anybody can tell. Until one has, they last as long as the oldest has lasted.
+	lasts := s.kept
+	if lasts == 0 {
+		lasts = max(minus(at.mono, s.since), 0)
+	}
+	each := time.Duration(lasts / max(l.Most, 1))
+	return min(min(max(each, leastSlot), mostSlots)*time.Duration(min(s.held-l.Most+1, maxSlots)), mostSlots), false
 }
 
-// left is what may be taken now.
+const (
+	leastSlot = time.Millisecond // in which a slot comes back
+	maxSlots  = 1 << 20          // that are counted
+	mostSlots = time.Minute      // in which one comes back, as far as anybody is told
+)
+
+// guessed tells that what wait says of n is a guess.
+func (s *state) guessed(n int64, l *Limit) bool {
+	return l.Of == Concurrent || l.Of == Spend && minus(l.Most, s.spend.spent) >= n
+}
+
+// holds is what is left of an untouched limit: less than Most where not all of that may come at once.
+func (l *Limit) holds() int64 {
+	switch {
+	case !l.bucketed():
+		return l.Most
+	case l.Smooth > 0:
+		return l.spaced(0, 0)
+	}
+	return min(l.rate().burst, l.Most)
+}
+
+// spaced is how many may come now, so that none of them has to wait for longer than Smooth, at a level of the bucket.
+func (l *Limit) spaced(level int64, part uint64) int64 {
+	r := l.rate()
+	n, _, fits := divided(uint64(l.Smooth), uint64(r.most), part, uint64(r.period)) //nolint:gosec // not negative
+	if !fits || n >= math.MaxInt64 {
+		return l.Most
+	}
+	return min(max(plus(plus(int64(n), level), 1), 0), l.Most)
+}
+
+// left is what may be taken now, of Most.
 func (s *state) left(l *Limit) int64 {
 	switch {
+	case l.bucketed() && l.Smooth > 0:
+		return l.spaced(s.bucket.level, s.bucket.part)
 	case l.bucketed():
-		return max(s.bucket.level, 0)
+		return min(max(s.bucket.level, 0), l.Most)
 	case l.Of == Spend:
 		return max(s.spend.left(l.Most), 0)
 	}
@@ -85,18 +124,21 @@ func (s *state) reset(at instant, l *Limit) time.Duration {
 	return 0
 }
 
-func (s *state) reserve(n int64, l *Limit) {
+func (s *state) reserve(n int64, at instant, l *Limit) {
 	switch {
 	case l.bucketed():
 		s.bucket.take(n)
 	case l.Of == Spend:
 		s.spend.reserve(n)
 	default:
+		if s.held == 0 {
+			s.since = at.mono
+		}
 		s.held += n
 	}
 }
 
-// settle puts what was used in the place of what was reserved. kept is how long the request lasted.
+// settle puts what was used in the place of what was reserved. kept is how long the request lasted; 0 or below: that says nothing.
 func (s *state) settle(reserved, used int64, kept time.Duration, l *Limit) {
 	switch {
 	case l.bucketed():
@@ -106,8 +148,11 @@ func (s *state) settle(reserved, used int64, kept time.Duration, l *Limit) {
 		s.spend.add(used)
 	default:
 		s.held -= reserved
-		if kept > 0 {
-			s.kept += (int64(kept) - s.kept) / keptMemory
+		switch {
+		case kept > 0 && s.kept == 0:
+			s.kept = int64(kept)
+		case kept > 0:
+			s.kept = max(s.kept+(int64(kept)-s.kept)/keptMemory, 1)
 		}
 	}
 }

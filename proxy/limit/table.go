@@ -18,6 +18,9 @@ type entry struct {
 	mu     sync.Mutex
 	rule   *rule // in force for the states
 	states []state
+	way    inWay
+
+	line atomic.Pointer[Line] // of those who wait for room
 
 	newer, older *entry // in its shard, guarded by that
 	used         int64  // nanoseconds, of the last request
@@ -41,11 +44,14 @@ func (e *entry) adapt(at instant, r *rule) {
 					s := &states[i].bucket
 					s.fill(at.mono, was.rate())
 					s.level, s.part = min(plus(s.level, minus(l.rate().burst, was.rate().burst)), l.rate().burst), 0
+					if e.rule.Observe && !r.Observe { // what was let through by a limit that only counted is not owed
+						s.level = max(s.level, 0)
+					}
 				}
 			}
 		}
 	}
-	e.rule, e.states = r, states
+	e.rule, e.states, e.way = r, states, inWay{}
 }
 
 // idle tells that a new entry would be in the same state. Nobody else has e.
@@ -56,6 +62,12 @@ func (e *entry) idle(at instant) bool {
 		}
 	}
 	return true
+}
+
+func (e *entry) pin() {
+	if e.table.each {
+		e.pins.Add(1)
+	}
 }
 
 func (e *entry) unpin() {
@@ -76,9 +88,15 @@ const (
 // there is no place then share one entry.
 type table struct {
 	order  uint64 // entries are locked in this order
+	width  int
 	each   bool   // it holds more than one
 	rest   *entry // of those for whom there is no place; where the rule tells nobody apart of all
 	shards [tableShards]shard
+
+	// For as long as the rule is there, whatever its numbers.
+	met     atomic.Uint64 // requests that it stood in the way of
+	refused atomic.Uint64 // those of them that were turned away
+	spent   atomic.Int64  // NanoUSD
 }
 
 type shard struct {
@@ -87,8 +105,9 @@ type shard struct {
 	newest, oldest *entry
 }
 
-func newTable(order uint64, each bool) *table {
-	t := &table{order: order, each: each}
+func newTable(order uint64, r *Rule) *table {
+	each := r.Caller.Each || r.Route.Each || r.Target.Each
+	t := &table{order: order, each: each, width: r.width()}
 	t.rest = &entry{table: t}
 	if each {
 		for i := range t.shards {
@@ -168,6 +187,26 @@ func (t *table) sweep(at instant, since int64) (gone int) {
 		s.mu.Unlock()
 	}
 	return gone
+}
+
+// spend counts what was spent, without ever running over.
+func (t *table) spend(n int64) {
+	for was := t.spent.Load(); !t.spent.CompareAndSwap(was, plus(was, n)); was = t.spent.Load() {
+	}
+}
+
+// all appends all entries that are kept apart, pinned: who looks at many must not hold up those who look for theirs.
+func (t *table) all(dst []*entry) []*entry {
+	for i := range t.shards {
+		s := &t.shards[i]
+		s.mu.Lock()
+		for _, e := range s.entries {
+			e.pins.Add(1)
+			dst = append(dst, e)
+		}
+		s.mu.Unlock()
+	}
+	return dst
 }
 
 func (t *table) len() (n int) {
