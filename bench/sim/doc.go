@@ -78,6 +78,7 @@
 //	burst=D           a bucket holds what comes back in that time (its period)
 //	scope=key         counted for each API key, or all, model, key+model
 //	headers=on        the dialect's own spelling, or off: nobody is told; mistral: as Mistral spells it
+//	boast=N%          headers tell of that much more than is let through
 //	retry-after=on    or off: refusals do not say when to come back
 //
 // What is over a limit is refused with the dialect's own 429, and takes nothing. Prompts are counted before they are answered, by

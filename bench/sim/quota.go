@@ -17,7 +17,8 @@ type Quota struct {
 	perKey     bool
 	perModel   bool
 	spelling   spelling
-	silent     bool // refusals do not say when to come back
+	silent     bool    // refusals do not say when to come back
+	boast      float64 // that headers tell of more than is let through, as a part of it
 }
 
 // quotaLimit is how much of a measure is let through in each period. Zero: all.
@@ -128,6 +129,13 @@ func (q *Quota) set(key, value string) error {
 	case "headers":
 		q.spelling = map[string]spelling{"mistral": spelledAsMistral, "off": unspelled}[value]
 		return oneOf(value, "on", "off", "mistral")
+	case "boast":
+		part, err := strconv.ParseFloat(strings.TrimSuffix(value, "%"), 64)
+		if err != nil || !(part >= 0 && part <= 100) {
+			return errors.New("want a percentage up to 100%")
+		}
+		q.boast = part / 100
+		return nil
 	case "retry-after":
 		q.silent = value == "off"
 		return oneOf(value, "on", "off")

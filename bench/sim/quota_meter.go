@@ -205,6 +205,8 @@ func (m *meter) standings(e *quotaEntry, now time.Time) (s standings) {
 		}
 		e.roll(m, measure(i), now)
 		s[i] = standing{limit: int64(l.holds), left: int64(max(e.left[i], 0)), reset: e.wait(m, measure(i), l.holds, now), period: l.period}
+		more := int64(l.holds * m.q.boast)
+		s[i].limit, s[i].left = s[i].limit+more, s[i].left+more
 		if m.q.windows {
 			s[i].reset = e.since[i].Add(l.period).Sub(now)
 		}

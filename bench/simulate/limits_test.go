@@ -30,14 +30,20 @@ expect fair > 0.2 within 1s of 20s
 run 1m seeds 2
 `
 
-// file is a scenario of the directory.
-func file(t *testing.T, name string) *Scenario {
+// scenarioText is a file of the directory.
+func scenarioText(t *testing.T, name string) string {
 	t.Helper()
 	text, err := os.ReadFile("../scenarios/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return parse(t, string(text))
+	return string(text)
+}
+
+// file is the scenario of one.
+func file(t *testing.T, name string) *Scenario {
+	t.Helper()
+	return parse(t, scenarioText(t, name))
 }
 
 func TestParse_Limits(t *testing.T) {

@@ -55,9 +55,9 @@ func (p *production) Known(now time.Time) []optimizer.Known {
 		InForce: p.policy.Routes[p.w.Route.Name].Parameters, Static: p.static, Holdback: p.policy.Routes[p.w.Route.Name].Holdback, Canary: p.policy.Routes[p.w.Route.Name].Canary,
 	}
 	_, k.Refused = p.route.Repeats()
-	for _, t := range p.route.Targets() {
+	for i, t := range p.route.Targets() {
 		s := t.Status(now).State
-		k.Targets = append(k.Targets, optimizer.KnownTarget{Name: t.Name(), Available: s == pick.Healthy || s == pick.Full || s == pick.RateLimit, Returning: s == pick.SlowStart})
+		k.Targets = append(k.Targets, optimizer.KnownTarget{Name: t.Name(), Available: s == pick.Healthy || s == pick.Full || s == pick.RateLimit, Returning: s == pick.SlowStart, Paced: p.paced[i]})
 	}
 	return []optimizer.Known{k}
 }
@@ -83,6 +83,7 @@ func (p *production) observe(now time.Time, x *productionWalk, e *ended) {
 			o.PerToken = (e.by.ended - e.by.answered) / time.Duration(e.r.output-1)
 		}
 	}
+	x.tellLimits(&o, e)
 	if p.w.note != nil {
 		p.w.note(e.r, &o)
 	}

@@ -10,7 +10,8 @@ import (
 type pace struct {
 	line
 	pacer *limit.Pacer
-	last  time.Duration // that the last attempt that was held back had to wait
+	last  time.Duration   // that the last attempt that was held back had to wait
+	lacks limit.Dimension // what there was no room for then
 }
 
 // mostWaiters may wait for the same limit.
@@ -23,7 +24,7 @@ func newPace(w *world) *pace {
 		try: func(t *waiting) (limit.Answer, time.Duration) {
 			sent, wait := p.pacer.Take(w.time(), t.input, t.output)
 			if wait > 0 {
-				p.last = wait
+				p.last, p.lacks = wait, sent.Lacks()
 				return limit.Stop, wait
 			}
 			t.sent = sent
@@ -49,10 +50,15 @@ func (p *pace) now(input, output int64) (t turn, wait time.Duration) {
 	}
 	sent, wait := p.pacer.Take(p.w.time(), input, output)
 	if wait > 0 {
-		p.last = wait
+		p.last, p.lacks = wait, sent.Lacks()
 		return t, wait
 	}
 	return turn{pace: p, sent: sent, open: true}, 0
+}
+
+// retryIn is when there may be room for one that is turned away.
+func (p *pace) retryIn() time.Duration {
+	return max(p.pacer.RetryIn(p.w.time()), max(p.last, time.Microsecond)*time.Duration(len(p.all)+1))
 }
 
 // wait has an attempt wait for at most so long; then it is let through or refused.

@@ -45,11 +45,15 @@ const Optimized = "llmopt-auto"
 // RoutingOnly is the name of the same with the tuner of shares alone.
 const RoutingOnly = "llmopt-auto-routing"
 
+// LimitsOnly is the name of the same with the tuner of limits alone.
+const LimitsOnly = "llmopt-limits"
+
 // makers are all strategies by name.
 var makers = map[string]func(w *world) strategy{
 	Production:       newProduction,
 	Optimized:        newOptimized,
 	RoutingOnly:      func(w *world) strategy { return newTuned(w, optimizer.DefaultRouting) },
+	LimitsOnly:       func(w *world) strategy { return newTuned(w, optimizer.DefaultLimits) },
 	Clairvoyant:      newClairvoyant,
 	"shuffle":        func(w *world) strategy { return newBaseline(w, shuffle) },
 	"least-busy":     func(w *world) strategy { return newBaseline(w, leastBusy) },
@@ -102,6 +106,7 @@ type production struct {
 
 	gate   *gate // nil: no caller has limits
 	tokens *limit.Estimator
+	paced  [pick.MaxTargets]optimizer.KnownPace
 	read   limit.Headers
 }
 
@@ -111,7 +116,7 @@ func newProduction(w *world) strategy {
 		Affinity: w.Route.Affinity, Ejection: w.Route.Ejection,
 	}
 	route := policy.Route{Parameters: policy.Parameters{
-		Targets: map[string]policy.Target{}, FirstByteFactor: w.Route.Learned, HedgeShare: w.Route.Hedge, RetryShare: pick.DefaultRetryShare,
+		Targets: map[string]policy.Target{}, Limits: limitsOf(w), FirstByteFactor: w.Route.Learned, HedgeShare: w.Route.Hedge, RetryShare: pick.DefaultRetryShare,
 	}}
 	p := &production{w: w, windows: window.NewRecorder(pick.MaxTargets), gate: newGate(w), tokens: limit.NewEstimator()}
 	for i := range w.providers {
@@ -122,7 +127,7 @@ func newProduction(w *world) strategy {
 		spec.Targets = append(spec.Targets, pick.TargetSpec{
 			Name: t.Name, Identity: t.Name, Priority: t.Priority, MaxConcurrency: t.Max, Equal: fmt.Sprint(t.In, t.Out),
 		})
-		route.Targets[t.Name] = policy.Target{Weights: [policy.Classes]float64{t.Weight, t.Weight, t.Weight}}
+		route.Targets[t.Name] = policy.Target{Weights: [policy.Classes]float64{t.Weight, t.Weight, t.Weight}, Pace: paceShareOf(t)}
 		p.series = append(p.series, p.windows.Series(window.Key{Target: t.Name, Route: w.Route.Name, Class: "light", Arm: "treated"}))
 	}
 	var err error
@@ -180,6 +185,11 @@ type productionWalk struct {
 	hedged pick.Choice   // the hedge's
 	pass   pass
 	paced  time.Duration // that it has waited for limits of providers
+	lacked limit.Dimension
+	lacks  bool          // it has found no room there, for want of lacked
+	short  time.Duration // of one that was turned away: until there may be room
+	away   bool          // it was
+	size   int64         // output that was reserved
 	chosen int           // the first target, from 1
 	forced bool
 	arm    policy.Arm

@@ -1,20 +1,25 @@
 package simulate
 
 import (
+	"math"
 	"time"
 
 	"llm-auto-optimizer/proxy/limit"
 	"llm-auto-optimizer/proxy/pick"
 )
 
-// size is what a request is thought to take.
-func (p *production) size(r *request) (input, output int64) {
-	return int64(r.input), p.tokens.Output(limit.Name(p.w.Route.Name), 0, 0)
+// thought is what a request is thought to take.
+func (x *productionWalk) thought(r *request) (input, output int64) {
+	x.size = x.p.tokens.Output(limit.Name(x.p.w.Route.Name), 0, 0)
+	if factor := x.params.Limits.Output; factor > 0 {
+		x.size = int64(math.Ceil(factor * float64(x.size)))
+	}
+	return int64(r.input), x.size
 }
 
 // waiting is the exchange as one that waits.
 func (x *productionWalk) waiting(e *exchange) *waiting {
-	input, output := x.p.size(e.r)
+	input, output := x.thought(e.r)
 	id := callerID(e.r.caller)
 	priority := 0
 	if len(x.p.w.Callers) > 0 {
@@ -64,7 +69,8 @@ func (x *productionWalk) room(e *exchange, target int) {
 			e.current = e.try(target, false)
 			return
 		}
-		t, retry := p.now(x.p.size(e.r))
+		x.use(target)
+		t, retry := p.now(x.thought(e.r))
 		if retry == 0 {
 			x.turns[0] = t
 			e.current = e.try(target, false)
@@ -85,7 +91,8 @@ func (x *productionWalk) room(e *exchange, target int) {
 		e.current = e.try(target, false)
 		return
 	}
-	p.wait(x.waiting(e), w.Route.Wait-x.paced, func(t turn) {
+	x.held(target)
+	p.wait(x.waiting(e), x.patience()-x.paced, func(t turn) {
 		x.waited(e, w.now-since)
 		x.turns[0] = t
 		e.current = e.try(target, false)
@@ -95,6 +102,7 @@ func (x *productionWalk) room(e *exchange, target int) {
 			x.room(e, c.Target.Index())
 			return
 		}
+		x.away, x.short = true, p.retryIn()
 		x.turnAway(e)
 	})
 }
@@ -110,7 +118,8 @@ func (x *productionWalk) spare(e *exchange, target int) bool {
 	if p == nil {
 		return true
 	}
-	t, retry := p.now(x.p.size(e.r))
+	x.use(target)
+	t, retry := p.now(x.thought(e.r))
 	if retry > 0 {
 		x.walk.Unhedged(x.hedged)
 		return false
@@ -128,6 +137,8 @@ func (x *productionWalk) heard(now time.Time, a *attempt, v limit.Verdict) {
 	after := a.after
 	if v != limit.Limited {
 		after = 0
+	} else if t.open && t.pace.pacer.State(now).Follows {
+		x.p.paced[a.target].Limited++
 	}
 	t.answered(now, v, a.asked.read(&x.p.read, now), after, x.p.w.luck.Float64())
 }
@@ -138,6 +149,7 @@ func (x *productionWalk) over(now time.Time, a *attempt, r *request, o pick.Outc
 	if t.pace == nil {
 		return
 	}
+	x.p.paced[a.target].Attempts++
 	tokens := int64(0)
 	switch o {
 	case pick.Good:
