@@ -79,12 +79,12 @@ route chat slo ttft 2.2s errors 1%
 target a price 0.33 1.39 ttft 953ms sigma 0.39 tpot 5ms concurrency 182 errors 0.7%
 target b price 0.33 3.21 ttft 414ms sigma 0.21 tpot 9ms concurrency 78 errors 0.8%
 traffic rate 10/s input lognormal 501 0.72 output lognormal 65 0.84
-run 4h
+run 150m
 `), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Decisions > 2 || got.Ejections > 0 || got.Harmful > 0 {
-		t.Errorf("in three hours: %+v", got)
+	if got.Decisions > 1 || got.Ejections > 0 || got.Harmful > 0 {
+		t.Errorf("%+v", got)
 	}
 }
