@@ -311,7 +311,7 @@ func BenchmarkBalances_Round(b *testing.B) {
 				k := balances{store: s, log: zerolog.Nop(), collect: func(now time.Time) []limit.Balance { return set.Balances(nil, now) }, restore: set.Restore}
 				k.round(b.Context())
 				b.ReportAllocs()
-				at := 0
+				at, before := 0, processCPU()
 				for b.Loop() {
 					for range max(n/100, 1) {
 						at = (at + 1) % n
@@ -319,6 +319,7 @@ func BenchmarkBalances_Round(b *testing.B) {
 					}
 					k.round(b.Context())
 				}
+				b.ReportMetric(float64((processCPU()-before).Nanoseconds())/float64(b.N), "cpu-ns/op")
 				b.ReportMetric(float64(k.written.Load())/float64(b.N+1), "writes/op")
 			})
 		}

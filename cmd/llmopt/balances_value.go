@@ -18,7 +18,7 @@ import (
 // Balances are stored in buckets by those who have spent, so that a write takes those that have changed. A bucket is
 //
 //	version, entries, CRC-32C of all before it
-//	entry:  length of the rule's name (0: that of the entry before), name, flags, IDs that are not 0, number of windows, windows
+//	entry:  length of the rule's name (0: the rule of the entry before), name, scopes, flags, IDs that are not 0, number of windows, windows
 //	window: period and kind, begin since the one before, length, spent
 //
 // Numbers are varints, IDs eight bytes, times milliseconds: a limit's window is some 20 bytes with its caller, and 12 more for each stretch of a rolling one.
@@ -26,6 +26,13 @@ const (
 	// balanceBuckets is how many there are: a value may have 1 MiB, which is room for 50,000 callers in each.
 	balanceBuckets  = 256
 	balancesVersion = 1
+)
+
+// Flags of a rule's scopes, for caller, route and target.
+const (
+	scopeEach  = 1 << 0
+	scopeOnly  = 1 << 3 // an ID follows
+	scopeFlags = 1<<6 - 1
 )
 
 // Flags of an entry.
@@ -111,6 +118,7 @@ func appendBucket(dst []byte, bucket []spender) []byte {
 		} else {
 			rule = b.Rule
 			dst = append(enc.AppendUvarint(dst, uint64(len(rule))), rule...)
+			dst = appendScopes(dst, b)
 		}
 		flags := bit(b.Shared) * entryShared
 		at := len(dst)
@@ -137,6 +145,20 @@ func appendBucket(dst []byte, bucket []spender) []byte {
 	return sealBucket(dst, start)
 }
 
+// appendScopes appends for whom the rule of a balance is.
+func appendScopes(dst []byte, b *limit.Balance) []byte {
+	at := len(dst)
+	dst = append(dst, 0)
+	for i, s := range [...]limit.Scope{b.CallerScope, b.RouteScope, b.TargetScope} {
+		dst[at] |= bit(s.Each) * scopeEach << i
+		if s.Only != 0 {
+			dst[at] |= scopeOnly << i
+			dst = enc.LittleEndian.AppendUint64(dst, uint64(s.Only))
+		}
+	}
+	return dst
+}
+
 // sealBucket appends the checksum of the bucket that begins at start.
 func sealBucket(dst []byte, start int) []byte {
 	return enc.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start:], balancesTable))
@@ -151,10 +173,11 @@ func parseBucket(bucket int, value []byte) (all []limit.Balance, err error) {
 	if crc32.Checksum(body, balancesTable) != enc.LittleEndian.Uint32(sum) {
 		return nil, fmt.Errorf("%w: its checksum differs", errBalances)
 	}
-	r, rule := bucketReader{body[1:], nil}, ""
+	r, rule := bucketReader{body[1:], nil}, limit.Balance{}
 	for len(r.rest) > 0 && r.err == nil {
 		if n := r.count(); n > 0 {
-			rule = string(r.bytes(n))
+			rule = limit.Balance{Rule: string(r.bytes(n))}
+			r.scopes(&rule)
 		}
 		from := len(all)
 		if all = r.entry(all, rule); len(all) > from && bucketOf(&all[from]) != bucket {
@@ -206,6 +229,14 @@ func (r *bucketReader) varint() int64 {
 	return n
 }
 
+func (r *bucketReader) id() limit.ID {
+	part := r.bytes(8)
+	if part == nil {
+		return 0
+	}
+	return limit.ID(enc.LittleEndian.Uint64(part))
+}
+
 // flags reads a byte of up to most.
 func (r *bucketReader) flags(most byte) byte {
 	part := r.bytes(1)
@@ -219,16 +250,24 @@ func (r *bucketReader) flags(most byte) byte {
 	return part[0]
 }
 
-// entry reads an entry behind its rule, and appends its balances.
-func (r *bucketReader) entry(all []limit.Balance, rule string) []limit.Balance {
-	flags := r.flags(entryFlags)
-	b := limit.Balance{Rule: rule, Shared: flags&entryShared != 0}
-	for i, id := range [...]*limit.ID{&b.Caller, &b.Route, &b.Target} {
-		if flags&(entryCaller<<i) == 0 {
-			continue
+// scopes reads for whom a rule is.
+func (r *bucketReader) scopes(b *limit.Balance) {
+	flags := r.flags(scopeFlags)
+	for i, s := range [...]*limit.Scope{&b.CallerScope, &b.RouteScope, &b.TargetScope} {
+		s.Each = flags&(scopeEach<<i) != 0
+		if flags&(scopeOnly<<i) != 0 {
+			s.Only = r.id()
 		}
-		if part := r.bytes(8); part != nil {
-			*id = limit.ID(enc.LittleEndian.Uint64(part))
+	}
+}
+
+// entry reads an entry behind its rule, and appends its balances.
+func (r *bucketReader) entry(all []limit.Balance, b limit.Balance) []limit.Balance {
+	flags := r.flags(entryFlags)
+	b.Shared = flags&entryShared != 0
+	for i, id := range [...]*limit.ID{&b.Caller, &b.Route, &b.Target} {
+		if flags&(entryCaller<<i) != 0 {
+			*id = r.id()
 		}
 	}
 	begin := int64(0)
