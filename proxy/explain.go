@@ -45,6 +45,16 @@ type RouteView struct {
 	Paces   []PaceView // by the index of the target
 }
 
+// Restore has a target take traffic again at once, whatever had taken it out, and though its provider has asked to be left alone.
+func (p *Proxy) Restore(t *pick.Target) {
+	t.Restore()
+	if r := p.settings.Load().routes.of[t.Route()]; r != nil {
+		if pace := r.targets[t.Index()].pace.Load(); pace != nil {
+			pace.Resume()
+		}
+	}
+}
+
 // TargetView is what the configuration says of a target.
 type TargetView struct {
 	Provider, Model, Region string

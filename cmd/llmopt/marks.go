@@ -10,6 +10,7 @@ import (
 
 	"llm-auto-optimizer/optimizer/control/controlpb"
 	"llm-auto-optimizer/optimizer/state"
+	"llm-auto-optimizer/proxy"
 	"llm-auto-optimizer/proxy/pick"
 )
 
@@ -49,7 +50,7 @@ func (m *marks) change(t *pick.Target, action controlpb.SetTargetRequest_Action,
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	mk := mark{Route: t.Route().Name(), Target: t.Name(), Action: wordOf(action), Reason: reason, At: time.Now()}
-	mk.put(t)
+	mk.put(t, m.g.proxy)
 	m.keep(mk)
 	log := m.g.log.With().Str("route", mk.Route).Str("target", mk.Target).Logger()
 	log.Warn().Str("action", mk.Action).Str("reason", reason).Msg("an operator has set a target")
@@ -80,20 +81,20 @@ func (m *marks) again() {
 	defer m.mu.Unlock()
 	for _, mk := range m.set {
 		if t := m.g.proxy.Target(mk.Route, mk.Target); t != nil && mk.Action != "restore" {
-			mk.put(t)
+			mk.put(t, m.g.proxy)
 		}
 	}
 }
 
 // put has the target be as the mark says.
-func (mk *mark) put(t *pick.Target) {
+func (mk *mark) put(t *pick.Target, p *proxy.Proxy) {
 	switch mk.Action {
 	case "drain":
 		t.Drain(true, mk.Reason)
 	case "eject":
 		t.Eject(mk.Reason)
 	case "restore":
-		t.Restore()
+		p.Restore(t)
 	}
 }
 
@@ -149,7 +150,7 @@ func (m *marks) read() {
 		if t == nil {
 			return nil // it may be configured again one day
 		}
-		mk.put(t)
+		mk.put(t, m.g.proxy)
 		m.g.log.Warn().Str("route", mk.Route).Str("target", mk.Target).Str("action", mk.Action).Str("reason", mk.Reason).Time("since", mk.At).
 			Msg("a target is still as an operator has set it")
 		return nil

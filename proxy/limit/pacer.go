@@ -223,6 +223,13 @@ func (p *Pacer) RetryIn(now time.Time) time.Duration {
 	return wait
 }
 
+// Resume forgets for how long the provider wants to be left alone.
+func (p *Pacer) Resume() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.paused = 0
+}
+
 // PacerState is what a pacer knows, to be shown.
 type PacerState struct {
 	Trusted bool          // the provider's own numbers for requests are followed

@@ -177,6 +177,12 @@ func (p *Pace) End(now time.Time, t *Turn, sent bool, sign limit.Sign, ttft floa
 	p.nudge()
 }
 
+// Resume has those who wait go on, though the provider wants to be left alone: it is an operator's order.
+func (p *Pace) Resume() {
+	p.pacer.Resume()
+	p.nudge()
+}
+
 // nudge has those that wait looked at.
 func (p *Pace) nudge() {
 	if p.waiting.Load() == 0 {

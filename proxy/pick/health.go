@@ -199,6 +199,7 @@ func (t *Target) Restore() {
 	t.drained.Store(false)
 	t.retired.Store(false)
 	t.limited.Store(0)
+	t.paced.Store(0)
 	t.until.Store(0)
 	t.back.Store(0)
 	t.streak, t.score, t.forbidden, t.reason = 0, 0, 0, ""
