@@ -35,7 +35,7 @@ help: ## list the targets
 run: build ## build and run the proxy (ARGS="--config llmopt.toml")
 	bin/llmopt serve $(ARGS)
 
-demo: build ## build, and play a day in two minutes: simulated providers, proxy, optimizer, cache, load; needs no keys
+demo: build ## build, and play a day in two minutes: simulated providers, proxy, optimizer, cache, limits, load; needs no keys
 	bin/llmopt demo $(ARGS)
 
 build: ## build bin/llmopt, static

@@ -4,23 +4,25 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
 
 type demoCmd struct {
 	For      time.Duration `default:"2m" help:"How long the day takes, at most 24h."`
-	Rate     float64       `default:"25" help:"Requests per second on average, at most 1000; as many of each kind that the second route is asked, at most 25."`
+	Rate     float64       `default:"25" help:"Requests per second on average, at most 1000; as many of each kind that the second route is asked, at most 25. The third one is sent 11."`
 	Seed     uint64        `default:"1" help:"Another seed sends, gets and holds back other things."`
-	NoFaults bool          `help:"A day without outage and drip: only a price changes."`
+	NoFaults bool          `help:"A day without storm, outage and drip: only a price changes."`
 	JSON     bool          `name:"json" help:"Print nothing but a summary at the end, as JSON."`
 }
 
 // Help says what runs.
 func (c *demoCmd) Help() string {
-	return `Plays a scripted day in two minutes: three simulated providers behind one route, one behind another that keeps its answers, the proxy with its
-optimizer and gentle load, in one process, on free ports. The optimizer finds a cheaper mix, and for how long answers may be kept; a price
-changes, a provider goes out, and drips errors later, and all recover. Nothing but the providers is simulated. Needs no keys and no network; settings in the environment don't count.`
+	return `Plays a scripted day in two minutes: three simulated providers behind one route, one behind another that keeps its answers, one behind a third that
+two callers share, the proxy with its optimizer and gentle load, in one process, on free ports. The optimizer finds a cheaper mix, and for how long answers may be
+kept; a price changes, a provider hides a limit and is paced, another goes out, and drips errors later, and all recover. Nothing but the providers is simulated.
+Needs no keys and no network; settings in the environment don't count.`
 }
 
 const (
@@ -66,7 +68,7 @@ func (c *demoCmd) play(ctx context.Context, s *demoStage, v demoView) error {
 	go func() {
 		defer close(done)
 		var running sync.WaitGroup
-		for _, l := range s.asks {
+		for _, l := range slices.Concat(s.asks, s.calls) {
 			running.Go(func() { l.Run(ctx) })
 		}
 		s.load.Run(ctx)

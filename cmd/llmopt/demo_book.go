@@ -24,6 +24,7 @@ type demoBook struct {
 	trouble []demoTrouble
 	tokens  []demoTokenSums // by tariff
 	kept    *demoKept       // of the route that keeps its answers, on which nothing else is about
+	shared  demoAccounts    // of the route that two callers share, on which nothing else is either
 }
 
 func newDemoBook(asked []demoQuestions) *demoBook { return &demoBook{kept: newDemoKept(asked)} }
@@ -46,6 +47,10 @@ type demoEntry struct {
 	Cache      string  `json:"cache"`
 	Age        float64 `json:"cache_age_s"`
 	Saved      int64   `json:"saved_nanousd"`
+	CallerName string  `json:"caller_name"`
+	Queued     float64 `json:"queued_s"`
+	Limit      string  `json:"limit"` // of ours, that turned it away
+	Error      string  `json:"error"`
 }
 
 func (l *demoEntry) ended() time.Time {
@@ -84,14 +89,17 @@ func (b *demoBook) Write(p []byte) (int, error) {
 		if err := json.Unmarshal(line, &l); err != nil {
 			return 0, err
 		}
-		if l.Route == demoCached {
+		switch l.Route {
+		case demoCached:
 			b.kept.add(&l)
 			continue
-		}
-		b.lines++
-		if l.Route == demoRoute {
+		case demoShared:
+			b.shared.add(&l)
+			continue
+		case demoRoute:
 			b.add(&l)
 		}
+		b.lines++
 	}
 	return len(p), nil
 }
@@ -161,7 +169,7 @@ func (b *demoBook) end(now time.Time, provider string) {
 	}
 }
 
-// exchanges is how many there have been, of the route or not, but for the one that keeps its answers.
+// exchanges is how many there have been, of the route or not, but for the other two routes.
 func (b *demoBook) exchanges() int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -180,6 +188,24 @@ func (b *demoBook) keeps(now time.Time) *demoKeptState {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.kept.state(now)
+}
+
+// shares is how the callers fare of the shared route, of how many requests that is, and how many of these their client left.
+func (b *demoBook) shares(now, started time.Time) (callers []demoCaller, requests, left int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.shared.state(now, started), b.shared.lines, b.shared.left
+}
+
+// part notes that a part of the shared route's day begins or ends.
+func (b *demoBook) part(now time.Time, name, clock string, begins bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if begins {
+		b.shared.begin(now, name, clock)
+		return
+	}
+	b.shared.end(now, name, clock)
 }
 
 // demoTarget is how a target of the route stands.

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,8 +18,9 @@ const demoHours = 24
 
 // demoAct is what the script does at a time of the day.
 type demoAct struct {
-	hour float64
-	do   func(d *demoDay) (says string, err error)
+	hour  float64
+	route string
+	do    func(d *demoDay) (says string, err error)
 }
 
 // demoDay plays the script, and hears of what comes of it: what the optimizer decides, and what the reflexes do. It belongs to one goroutine.
@@ -30,6 +32,8 @@ type demoDay struct {
 	end       func() // of listening
 	states    map[string]pick.State
 	ejections map[string]uint64
+	storm     demoStorm
+	now       string // on the day's clock, at the last step
 	told      []demoEvent
 }
 
@@ -38,6 +42,7 @@ type demoEvent struct {
 	Clock   string  `json:"clock"`           // of the scripted day
 	Seconds float64 `json:"seconds"`         // since the begin
 	Who     string  `json:"who"`             // script, optimizer, reflex
+	Route   string  `json:"route,omitempty"` // of what the script and reflexes did
 	Tuner   string  `json:"tuner,omitempty"` // of a decision
 	What    string  `json:"what"`
 }
@@ -45,6 +50,7 @@ type demoEvent struct {
 // newDemoDay begins to listen.
 func newDemoDay(s *demoStage, c *demoCmd) *demoDay {
 	d := &demoDay{s: s, hour: c.For / demoHours, acts: demoActs(c.NoFaults), states: map[string]pick.State{}, ejections: map[string]uint64{}}
+	d.storm = demoStorm{s: s, hour: d.hour}
 	d.decisions, d.end = s.gateway.optimizer.Watch()
 	s.book.price(time.Now(), s.providers)
 	return d
@@ -58,33 +64,33 @@ const (
 
 // demoActs is the script. Without faults prices change all the same.
 func demoActs(noFaults bool) []demoAct {
-	acts := []demoAct{{6, func(d *demoDay) (string, error) { return d.reprice(demoThrifty, demoNewPrice) }}}
+	dearer := demoAct{6, demoRoute, func(d *demoDay) (string, error) { return d.reprice(demoThrifty, demoNewPrice) }}
 	if noFaults {
-		return acts
+		return []demoAct{dearer}
 	}
 	drip := fmt.Sprintf("1*fault=503;%d*", dripOf-1)
 	all := make([]byte, 0, muchDrip*(len(drip)+1))
 	for range muchDrip {
 		all = append(append(all, drip...), ';')
 	}
-	return append(acts, // steady has most of the traffic by then
-		demoAct{14.5, func(d *demoDay) (string, error) {
+	return slices.Concat(demoNightActs, []demoAct{dearer}, demoStormActs, []demoAct{ // steady has most of the traffic by then
+		{14.5, demoRoute, func(d *demoDay) (string, error) {
 			d.s.book.begin(time.Now(), demoSteady, "was out")
 			return demoSteady + " goes out: it answers every request with 503", d.script("1000000000*fault=503")
 		}},
-		demoAct{16, func(d *demoDay) (string, error) {
+		{16, demoRoute, func(d *demoDay) (string, error) {
 			d.s.book.end(time.Now(), demoSteady)
 			return demoSteady + " works again", d.script("")
 		}},
-		demoAct{19, func(d *demoDay) (string, error) {
+		{19, demoRoute, func(d *demoDay) (string, error) {
 			d.s.book.begin(time.Now(), demoSteady, fmt.Sprintf("failed one in %d", dripOf))
 			return fmt.Sprintf("a slow drip: %s fails one request in %d", demoSteady, dripOf), d.script(string(all))
 		}},
-		demoAct{22, func(d *demoDay) (string, error) {
+		{22, demoRoute, func(d *demoDay) (string, error) {
 			d.s.book.end(time.Now(), demoSteady)
 			return "the drip is over: " + demoSteady + " is well", d.script("")
 		}},
-	)
+	})
 }
 
 // provider is the one of a name.
@@ -134,24 +140,27 @@ func (d *demoDay) clock(elapsed time.Duration) string {
 
 // step does what it is time for, and tells what has happened since the last step.
 func (d *demoDay) step(elapsed time.Duration) (events []demoEvent, err error) {
-	tell := func(who, what string) {
-		events = append(events, demoEvent{Clock: d.clock(elapsed), Seconds: elapsed.Seconds(), Who: who, What: what})
+	d.now = d.clock(elapsed)
+	tell := func(route, who, what string) {
+		events = append(events, demoEvent{Clock: d.now, Seconds: elapsed.Seconds(), Who: who, Route: route, What: what})
 	}
 	for len(d.acts) > 0 && elapsed.Seconds() >= d.acts[0].hour*d.hour.Seconds() {
-		says, err := d.acts[0].do(d)
+		act := d.acts[0]
+		says, err := act.do(d)
 		if err != nil {
 			return events, err
 		}
 		d.acts = d.acts[1:]
-		tell("script", says)
+		tell(act.route, "script", says)
 	}
-	d.s.book.inForce(time.Now(), d.clock(elapsed), d.s.gateway.policy.Load().Routes[demoCached].Cache.TTL)
-	d.reflexes(tell)
+	d.s.book.inForce(time.Now(), d.now, d.s.gateway.policy.Load().Routes[demoCached].Cache.TTL)
+	d.reflexes(func(what string) { tell(demoRoute, "reflex", what) })
+	d.storm.step(time.Now(), tell)
 	for more := true; more; {
 		select {
 		case decision := <-d.decisions:
-			if decision.Verdict != optimizer.Held && decision.Verdict != optimizer.Refused {
-				tell("optimizer", demoSentence(&decision))
+			if decision.Verdict != optimizer.Held && decision.Verdict != optimizer.Refused && decision.Route != demoShared { // where it has nothing to do
+				tell("", "optimizer", demoSentence(&decision))
 				events[len(events)-1].Tuner = decision.Tuner
 			}
 		default:
@@ -193,7 +202,7 @@ func demoReason(reason string) string {
 }
 
 // reflexes tells of targets that were taken out and of those that came back.
-func (d *demoDay) reflexes(tell func(who, what string)) {
+func (d *demoDay) reflexes(tell func(what string)) {
 	for _, p := range d.s.providers {
 		t := d.s.gateway.proxy.Target(demoRoute, p.name)
 		if t == nil {
@@ -205,11 +214,11 @@ func (d *demoDay) reflexes(tell func(who, what string)) {
 		well := func(s pick.State) bool { return s == pick.Healthy || s == pick.SlowStart }
 		switch {
 		case again && well(before):
-			tell("reflex", fmt.Sprintf("%s is ejected: %s", p.name, demoReason(now.Reason)))
+			tell(fmt.Sprintf("%s is ejected: %s", p.name, demoReason(now.Reason)))
 		case again:
-			tell("reflex", fmt.Sprintf("%s stays out: %s", p.name, demoReason(now.Reason)))
+			tell(fmt.Sprintf("%s stays out: %s", p.name, demoReason(now.Reason)))
 		case well(now.State) && !well(before):
-			tell("reflex", p.name+" is back: its probes went well, its share comes back little by little")
+			tell(p.name + " is back: its probes went well, its share comes back little by little")
 		}
 	}
 }

@@ -32,12 +32,16 @@ func TestDemoActs_AreInOrder(t *testing.T) {
 	if n := len(demoActs(true)); n != 1 {
 		t.Errorf("got %d acts on a quiet day, want the price's alone", n)
 	}
-	last := 0.
+	last, hours := 0., map[string][]float64{}
 	for _, a := range demoActs(false) {
 		if a.hour <= last || a.hour >= demoHours {
 			t.Errorf("an act at %v after one at %v", a.hour, last)
 		}
 		last = a.hour
+		hours[a.route] = append(hours[a.route], a.hour)
+	}
+	if want := map[string][]float64{demoRoute: {6, 14.5, 16, 19, 22}, demoShared: {2, 5, 9, 13}}; !reflect.DeepEqual(hours, want) {
+		t.Errorf("acts at %v, want %v", hours, want)
 	}
 }
 

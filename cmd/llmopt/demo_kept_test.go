@@ -80,15 +80,16 @@ func TestDemoKept_AccountsByWhatIsInForce(t *testing.T) {
 	}
 }
 
-// What the second route's target has had is no part of what the day's story is about.
-func TestTotalOf_LeavesTheSecondRouteOut(t *testing.T) {
+// What the targets of the second and the third route have had is no part of what the day's story is about.
+func TestTotalOf_LeavesTheOtherRoutesOut(t *testing.T) {
 	t.Parallel()
 	sum := &controlpb.Summary{
 		Requests: 3, Errors: 1, Outcomes: map[string]int64{"ok": 2, "timeout": 1}, TokensInput: 5, TokensCacheRead: 6, TokensCacheWrite: 7, TokensOutput: 8, TokensReasoning: 9,
 		CostNanousd: 10, Estimated: 11, Unpriced: 12,
 	}
 	total := totalOf(&controlpb.GetStatusResponse{Targets: []*controlpb.TargetStatus{
-		{Target: demoRoute + "/a", Summary: sum}, {Target: demoCached + "/" + demoDesk, Summary: sum}, {Target: "direct/b", Summary: sum},
+		{Target: demoRoute + "/a", Summary: sum}, {Target: demoCached + "/" + demoDesk, Summary: sum}, {Target: demoShared + "/" + demoBulk, Summary: sum},
+		{Target: "direct/b", Summary: sum},
 	}})
 	want := `requests:6 errors:2 outcomes:{ok:4, timeout:2} 10, 12, 14, 16, 18, 20, 22, 24`
 	got := fmt.Sprintf("requests:%d errors:%d outcomes:{ok:%d, timeout:%d} %d, %d, %d, %d, %d, %d, %d, %d", total.GetRequests(), total.GetErrors(), total.GetOutcomes()["ok"], total.GetOutcomes()["timeout"],

@@ -70,6 +70,7 @@ func appendDemoDecisions(out *bytes.Buffer, told []demoEvent, pen ink) {
 	var moves bytes.Buffer
 	for i := range told {
 		switch e := &told[i]; {
+		case e.Route == demoShared: // which are told with what came of them, too
 		case e.Who == "reflex":
 			reflexes++
 		case e.Tuner == cachingTuner: // which are told with what came of them

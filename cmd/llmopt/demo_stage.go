@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,6 +25,7 @@ type demoProvider struct {
 	name    string
 	answers string // directives: how fast it is
 	price   demoPrice
+	quota   sim.Quota // the zero value limits nothing
 
 	url    string
 	server *sim.Server
@@ -57,9 +59,11 @@ func demoProviders() []*demoProvider {
 type demoStage struct {
 	providers []*demoProvider // of the first route
 	desk      *demoProvider   // of the route that keeps its answers
+	bulk      *demoProvider   // of the route that two callers share
 	gateway   *gateway
 	load      *load.Driver
 	asks      []*load.Driver // of the route that keeps its answers, by kind
+	calls     []*load.Driver // of the route that two callers share, by caller
 	day       *demoDay
 	book      *demoBook
 	admin     controlpb.AdminClient
@@ -72,7 +76,7 @@ type demoStage struct {
 // stage starts everything but the load.
 func (c *demoCmd) stage(env *environment) (_ *demoStage, err error) {
 	asked := demoAsked(c.For)
-	s := &demoStage{span: c.For + 5*time.Minute, book: newDemoBook(asked), desk: demoDeskProvider()}
+	s := &demoStage{span: c.For + 5*time.Minute, book: newDemoBook(asked), desk: demoDeskProvider(), bulk: demoBulkProvider()}
 	defer func() {
 		if err != nil {
 			_ = s.close()
@@ -84,7 +88,7 @@ func (c *demoCmd) stage(env *environment) (_ *demoStage, err error) {
 			return nil, fmt.Errorf("simulated provider: %w", err)
 		}
 	}
-	s.environ = c.settings(s.providers, s.desk)
+	s.environ = c.settings(s)
 	options := config.Options{Environ: s.priced()}
 	settings, err := config.Load(options)
 	if err != nil {
@@ -105,12 +109,26 @@ func (c *demoCmd) stage(env *environment) (_ *demoStage, err error) {
 	if err == nil {
 		s.asks, err = c.cachedLoads(asked, s.gateway.proxyURL, drain)
 	}
+	if err == nil {
+		s.calls, err = c.sharedLoads(s.gateway.proxyURL, drain)
+	}
 	return s, err
 }
 
-// all are the providers of both routes.
+// all are the providers of all routes.
 func (s *demoStage) all() []*demoProvider {
-	return append(s.providers[:len(s.providers):len(s.providers)], s.desk)
+	return append(s.providers[:len(s.providers):len(s.providers)], s.desk, s.bulk)
+}
+
+// route is the one that a provider serves.
+func (s *demoStage) route(p *demoProvider) string {
+	switch p {
+	case s.desk:
+		return demoCached
+	case s.bulk:
+		return demoShared
+	}
+	return demoRoute
 }
 
 // demoTightened are settings by which the optimizer does in minutes what takes it hours by default, for as long as it is not to be trusted that much.
@@ -122,7 +140,7 @@ var demoTightened = [][2]string{
 }
 
 // settings is the only environment there is but for prices: whatever the user has set stays out, keys above all.
-func (c *demoCmd) settings(providers []*demoProvider, desk *demoProvider) []string {
+func (c *demoCmd) settings(s *demoStage) []string {
 	environ := []string{
 		"OPTIMIZER_SERVER__LISTEN=127.0.0.1:0", "OPTIMIZER_ADMIN__LISTEN=127.0.0.1:0", "OPTIMIZER_SERVER__SHUTDOWN_TIMEOUT=1s",
 		"OPTIMIZER_LOG__ACCESS=stdout", "OPTIMIZER_LOG__LEVEL=error", "OPTIMIZER_STORAGE__DIR=",
@@ -131,32 +149,26 @@ func (c *demoCmd) settings(providers []*demoProvider, desk *demoProvider) []stri
 	set := func(key, value string) {
 		environ = append(environ, "OPTIMIZER_"+strings.ToUpper(strings.ReplaceAll(key, ".", "__"))+"="+value)
 	}
-	for _, s := range demoTightened {
-		set(s[0], s[1])
+	for _, t := range slices.Concat(demoTightened, demoSharedSettings) {
+		set(t[0], t[1])
 	}
-	route := "routes." + demoRoute + "."
-	set(route+"match.model", demoRoute)
-	set(route+"objective.ttft_p95", config.FormatDuration(demoObjective))
-	set(route+"objective.error_rate", "0.01")
-	for _, p := range providers {
+	for _, p := range s.all() {
+		target := "routes." + s.route(p) + ".targets." + p.name
+		set("routes."+s.route(p)+".match.model", s.route(p))
 		set("providers."+p.name+".base_url", p.url+"/v1")
 		set("providers."+p.name+".request_usage", "true")
-		set(route+"targets."+p.name+".provider", p.name)
-		set(route+"targets."+p.name+".key", "simulated")
+		set(target+".provider", p.name)
+		set(target+".key", "simulated")
 	}
-	cached := "routes." + demoCached + "."
-	set(cached+"match.model", demoCached)
-	set("providers."+desk.name+".base_url", desk.url+"/v1")
-	set("providers."+desk.name+".request_usage", "true")
-	set(cached+"targets."+desk.name+".provider", desk.name)
-	set(cached+"targets."+desk.name+".key", "simulated")
-	for _, s := range demoCachedSettings {
-		set(cached+s[0], s[1])
+	set("routes."+demoRoute+".objective.ttft_p95", config.FormatDuration(demoObjective))
+	set("routes."+demoRoute+".objective.error_rate", "0.01")
+	for _, t := range demoCachedSettings {
+		set("routes."+demoCached+"."+t[0], t[1])
 	}
 	// Requests by hand that no route matches stay on this machine, too.
-	set("providers.openai.base_url", providers[0].url+"/v1")
-	set("providers.anthropic.base_url", providers[0].url)
-	set("providers.gemini.base_url", providers[0].url)
+	set("providers.openai.base_url", s.providers[0].url+"/v1")
+	set("providers.anthropic.base_url", s.providers[0].url)
+	set("providers.gemini.base_url", s.providers[0].url)
 	return environ
 }
 
@@ -167,11 +179,7 @@ const demoObjective = time.Second
 func (s *demoStage) priced() []string {
 	environ := s.environ[:len(s.environ):len(s.environ)]
 	for _, p := range s.all() {
-		route := demoRoute
-		if p == s.desk {
-			route = demoCached
-		}
-		prefix := "OPTIMIZER_ROUTES__" + strings.ToUpper(route+"__TARGETS__"+p.name) + "__PRICE__"
+		prefix := "OPTIMIZER_ROUTES__" + strings.ToUpper(s.route(p)+"__TARGETS__"+p.name) + "__PRICE__"
 		environ = append(environ, fmt.Sprintf("%sINPUT=%g", prefix, p.price.input), fmt.Sprintf("%sOUTPUT=%g", prefix, p.price.output))
 	}
 	return environ
@@ -184,7 +192,7 @@ func (p *demoProvider) start(seed uint64) error {
 		return err
 	}
 	p.url = "http://" + ln.Addr().String()
-	p.server, p.served = sim.New(sim.Options{Seed: seed, Directives: sim.MustDirectives(p.answers)}), make(chan error, 1)
+	p.server, p.served = sim.New(sim.Options{Seed: seed, Directives: sim.MustDirectives(p.answers), Quota: p.quota}), make(chan error, 1)
 	go func() { p.served <- p.server.Serve(ln) }()
 	return nil
 }
@@ -223,8 +231,9 @@ type demoState struct {
 	targets []demoTarget
 	savings *optimizer.Savings
 	static  []demoStatic
-	total   *controlpb.Summary // of all targets but that of the route that keeps its answers
+	total   *controlpb.Summary // of all targets but those of the other two routes
 	kept    *demoKeptState
+	shared  *demoSharedState
 
 	left      int64 // provider calls whose client left
 	cancelled int64 // of these: cancelled, as the providers saw it
@@ -241,6 +250,7 @@ func (s *demoStage) look() (*demoState, error) {
 		return nil, fmt.Errorf("ask the admin service: %w", err)
 	}
 	st.total, st.kept = totalOf(st.status), s.book.keeps(time.Now())
+	st.shared = s.shares(time.Now())
 	st.savings = s.proved()
 	st.targets, st.static = s.book.targets(s, st.status), s.book.statics(s.providers)
 	for _, p := range s.providers {
@@ -251,7 +261,7 @@ func (s *demoStage) look() (*demoState, error) {
 	}
 	canceled := window.Canceled.String()
 	exchanges := s.gateway.proxy.Metrics().GetOrCreateCounter(fmt.Sprintf("llmopt_exchanges_total{outcome=%q}", canceled)).Get()
-	st.left = callsLeft(st.load.Outcomes[window.Canceled], int64(exchanges), st.total.GetOutcomes()[canceled])
+	st.left = callsLeft(st.load.Outcomes[window.Canceled], int64(exchanges)-st.shared.left, st.total.GetOutcomes()[canceled])
 	return st, nil
 }
 
@@ -276,16 +286,17 @@ func callsLeft(clients, exchanges, attempts int64) int64 {
 // settled looks when everything that is going to be counted has been, but waits no longer than it may take.
 func (s *demoStage) settled() (*demoState, error) {
 	const pause = 20 * time.Millisecond
-	asked := func() (sent int64) {
-		for _, l := range s.asks {
-			sent += l.Stats().Sent
+	sent := func(loads []*load.Driver) (sum int64) {
+		for _, l := range loads {
+			sum += l.Stats().Sent
 		}
-		return sent
+		return sum
 	}
 	for deadline := time.Now().Add(demoSettle); ; time.Sleep(pause) {
 		st, err := s.look()
 		if err != nil || time.Now().After(deadline) ||
-			st.inFlight == 0 && st.total.GetRequests() >= st.load.Sent && st.cancelled >= st.left && s.book.exchanges() >= st.load.Sent && st.kept.Requests >= asked() {
+			st.inFlight == 0 && st.total.GetRequests() >= st.load.Sent && st.cancelled >= st.left && s.book.exchanges() >= st.load.Sent &&
+				st.kept.Requests >= sent(s.asks) && st.shared.Requests >= sent(s.calls) {
 			return st, err
 		}
 	}

@@ -42,11 +42,11 @@ func (c *demoCmd) conclude(env *environment, s *demoStage, st *demoState) error 
 	return err
 }
 
-// totalOf sums up what the targets have had, without that of the route that keeps its answers.
+// totalOf sums up what the targets have had, without those of the second and the third route.
 func totalOf(st *controlpb.GetStatusResponse) *controlpb.Summary {
 	sum := &controlpb.Summary{Outcomes: map[string]int64{}}
 	for _, t := range st.GetTargets() {
-		if strings.HasPrefix(t.GetTarget(), demoCached+"/") {
+		if name := t.GetTarget(); strings.HasPrefix(name, demoCached+"/") || strings.HasPrefix(name, demoShared+"/") {
 			continue
 		}
 		s := t.GetSummary()
@@ -77,6 +77,7 @@ func appendDemoSummary(out *bytes.Buffer, s *demoStage, st *demoState, pen ink) 
 	appendDemoProof(out, st, pen)
 	appendDemoStatics(out, s.book, st, pen)
 	appendDemoKeptSummary(out, st, s.day.told, pen)
+	appendDemoSharedSummary(out, st, pen)
 	read := t.GetTokensCacheRead() + t.GetTokensCacheWrite()
 	appendDemoRow(out, pen, "attempts", "%d, errors: %s", t.GetRequests(), errorKinds(st))
 	appendDemoRow(out, pen, "tokens", "%s in, %s out", shortCount(t.GetTokensInput()+read), shortCount(t.GetTokensOutput()))
@@ -126,7 +127,7 @@ type demoReport struct {
 	Seed    uint64  `json:"seed"`
 	Faults  bool    `json:"faults"`
 
-	// As the proxy counted, requests made by hand included, without those of the route that keeps its answers.
+	// As the proxy counted, requests made by hand included, without those of the other two routes.
 	Requests  int64            `json:"requests"`
 	Errors    int64            `json:"errors"`
 	Outcomes  map[string]int64 `json:"outcomes"`
@@ -145,6 +146,7 @@ type demoReport struct {
 	Spent   float64            `json:"spent_usd"`
 	Static  []demoStatic       `json:"static"` // computed
 	Kept    *demoKeptState     `json:"kept"`   // the route that keeps its answers
+	Shared  *demoSharedState   `json:"shared"` // the route that two callers share
 
 	Clients   demoClients          `json:"clients"`
 	Providers map[string]sim.Stats `json:"providers"`
@@ -204,7 +206,7 @@ func (c *demoCmd) report(s *demoStage, st *demoState) (*demoReport, error) {
 		},
 		Cost: t.GetCostNanousd(), Estimated: t.GetEstimated(), Unpriced: t.GetUnpriced(),
 		Overhead: demoTimesOf(&st.load.Overhead), ClientsLeft: st.left, CallsCancelled: st.cancelled,
-		Events: s.day.told, Targets: st.targets, Savings: st.savings, Spent: spent, Static: st.static, Kept: st.kept,
+		Events: s.day.told, Targets: st.targets, Savings: st.savings, Spent: spent, Static: st.static, Kept: st.kept, Shared: st.shared,
 		Clients: clients, Providers: st.seen, Status: status.Bytes(),
 	}, nil
 }

@@ -32,6 +32,7 @@ func TestDemo_EndsByItselfAndLeavesNothing(t *testing.T) {
 	for _, want := range []string{
 		"llmopt demo: a day in 2s. 3 simulated providers", "curl -N http://127.0.0.1:", " holdback=0.2", "  llmopt savings --admin http://127.0.0.1:",
 		"\nSecond route, helpdesk: it keeps its answers for 10s", "  light    60 short questions, whose answers change every 4s\n", "\nThe cache of helpdesk ",
+		"\nThird route, batch: two callers share bulk", "  script     bulk lets no more than 6 requests/s through", "\nThe hidden limit of bulk: ", "\n  support  all day ",
 		"\nswift    $3.00/$12.00 ", "\nthrifty  $1.50/$6.00 ", "  script     thrifty raises its price from $0.30/$1.20 to $1.50/$6.00 per million tokens",
 		"  script     steady goes out", "  script     a slow drip", "\nDecided: ", "\nMeasured against the hold-back", "\nComputed: ", "\n  all on swift ",
 		"\nown overhead  p50 ", "\n  llmopt serve\n", "\n  OPENAI_BASE_URL=http://127.0.0.1:8080/openai\n", "\n  ANTHROPIC_BASE_URL=http://127.0.0.1:8080/anthropic\n",
@@ -106,7 +107,7 @@ func TestDemo_JSONAddsUp(t *testing.T) {
 	}
 	near("calls of providers", calls, got.Requests)
 	var status struct{ Targets []struct{ Target string } }
-	if err := json.Unmarshal(got.Status, &status); err != nil || len(status.Targets) != 4 {
+	if err := json.Unmarshal(got.Status, &status); err != nil || len(status.Targets) != 5 {
 		t.Errorf("got status %s, %v", got.Status, err)
 	}
 	var answers, attempts, spent int64
@@ -134,6 +135,20 @@ func TestDemo_JSONAddsUp(t *testing.T) {
 	}
 	if requests != k.Requests {
 		t.Errorf("%d requests by class, %d in all", requests, k.Requests)
+	}
+	shared := got.Shared
+	if shared == nil || shared.Storm != nil || len(shared.Callers) != 2 {
+		t.Fatalf("got %+v of the shared route", shared)
+	}
+	requests = 0
+	for i := range shared.Callers {
+		all := shared.Callers[i].part(demoDayLong)
+		if requests += all.Requests; all.Requests != all.Answered+all.OwnLimit+all.NoRoom+all.Refused+all.Other {
+			t.Errorf("got %+v", shared.Callers[i])
+		}
+	}
+	if requests != shared.Requests || requests == 0 || shared.Refused != 0 {
+		t.Errorf("%d requests by caller, got %+v", requests, shared)
 	}
 	if len(got.Events) == 0 || got.Events[0].Who == "" || got.Savings == nil {
 		t.Errorf("got events %+v, savings %+v", got.Events, got.Savings)

@@ -46,7 +46,7 @@ func (demoSilence) end()                 {}
 // appendDemoIntro says what runs and how to take part.
 func appendDemoIntro(out *bytes.Buffer, c *demoCmd, s *demoStage, ink ink) {
 	g := s.gateway
-	fmt.Fprintf(out, "%s: a day in %s. %d simulated providers behind one route, a fourth behind another one,\n",
+	fmt.Fprintf(out, "%s: a day in %s. %d simulated providers behind one route, one each behind two others,\n",
 		ink.bold("llmopt demo"), config.FormatDuration(c.For), len(s.providers))
 	fmt.Fprintf(out, "the proxy, its optimizer and gentle load. An hour on its clock is %s.\n", config.FormatDuration(s.day.hour))
 	out.WriteString("No keys, no network; only the providers are simulated.\n\n")
@@ -58,7 +58,10 @@ func appendDemoIntro(out *bytes.Buffer, c *demoCmd, s *demoStage, ink ink) {
 	for _, k := range s.book.keeps(s.started).Kinds {
 		fmt.Fprintf(out, "  %-8s %d %s questions, whose answers %s\n", k.Class, k.Prompts, k.Size, k.facts())
 	}
-	out.WriteString("For how long they are best kept, the optimizer has to find out.\n\n")
+	out.WriteString("  For how long they are best kept, the optimizer has to find out.\n")
+	fmt.Fprintf(out, "Third route, %s: two callers share %s, which for some hours hides that it has a limit\n", demoShared, demoBulk)
+	fmt.Fprintf(out, "  %-8s %d requests/s, in its run %d; its own limit is %d\n", demoNightly, demoNightlyRate, demoRunRate, demoNightlyLimit)
+	fmt.Fprintf(out, "  %-8s %d request/s\n\n", demoSupport, demoSupportRate)
 	fmt.Fprintf(out, "%s\n ", ink.dim("Settings for a day in minutes; by default it takes its time and tries changes on a few first:"))
 	for i, t := range demoTightened {
 		if i > 0 && i%5 == 0 {
@@ -71,7 +74,7 @@ func appendDemoIntro(out *bytes.Buffer, c *demoCmd, s *demoStage, ink ink) {
 	fmt.Fprintf(out, "  curl -N %s/v1/chat/completions \\\n", g.proxyURL)
 	out.WriteString("    -H 'authorization: Bearer any' -H 'content-type: application/json' \\\n")
 	fmt.Fprintf(out, "    -d '{\"model\":\"%s\",\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}'\n", demoRoute)
-	for _, command := range []string{"status", "optimizer", "savings", "cache curves"} {
+	for _, command := range []string{"status", "optimizer", "savings", "cache curves", "limits"} {
 		fmt.Fprintf(out, "  llmopt %s --admin %s\n", command, g.adminURL)
 	}
 	out.WriteByte('\n')
@@ -108,9 +111,9 @@ func (v *demoLines) show(st *demoState) {
 	for i := range st.targets {
 		mix = append(mix, fmt.Sprintf("%s %.0f%%", st.targets[i].Name, 100*st.targets[i].Got))
 	}
-	fmt.Fprintf(v.w, "%s  %d answered, %d failed, %d left, %s, %s, overhead p50 %s\n%s  %s\n",
+	fmt.Fprintf(v.w, "%s  %d answered, %d failed, %d left, %s, %s, overhead p50 %s\n%s  %s\n%s  %s\n",
 		st.clock, st.load.Outcomes[window.OK], fruitless(st), st.left, strings.Join(mix, " "), cost(t), overheadAt(st.load, .5),
-		st.clock, keptLine(st.kept))
+		st.clock, keptLine(st.kept), st.clock, sharedLine(st.shared))
 }
 
 func (v *demoLines) tell(e *demoEvent) {
@@ -205,6 +208,8 @@ func (v *demoScreen) show(st *demoState) {
 	out.WriteByte('\n')
 	appendDemoKept(&out, st, v.ink)
 	appendDemoRow(&out, v.ink, "its cache", "%s of the %s that its answers would have cost without it", gain(st.kept.Saved), dollars(st.kept.Spent+st.kept.Worth))
+	out.WriteByte('\n')
+	appendDemoShared(&out, st, v.ink)
 	v.draw(out.Bytes())
 }
 

@@ -23,6 +23,9 @@ func busyState() *demoState {
 		kept: &demoKeptState{Worth: 9_999_990_000_000, Refresh: 10_000_000, Saved: 9_999_980_000_000, Spent: 1_000_000_000, Kinds: []demoKind{
 			{Class: "light", Stays: 20, Now: demoSpan{Seconds: 1.5, Requests: 100, Hits: 50, Stale: 25}}, {Class: "medium", Now: demoSpan{Seconds: 60, Requests: 9, Hits: 9}},
 		}},
+		shared: &demoSharedState{Target: demoBulk, Rate: 13.83, Waiting: 1000, Sent: 9_876_543, Refused: 987, Used: 1, words: "13.8 requests/s found by trial, 1000 wait", Callers: []demoCaller{
+			{Name: demoNightly, Asks: 18.52, Answered: 12.21, Longest: 2}, {Name: demoSupport, Asks: 1.25, Answered: 1.25},
+		}},
 		savings: &optimizer.Savings{Routes: []optimizer.RouteSavings{{
 			Route: demoRoute, Saved: optimizer.Estimate{Known: true, Value: .001234, Low: -.0001, High: .0026}, Part: optimizer.Estimate{Known: true, Value: .2, Low: -.1, High: .5},
 		}}},
@@ -53,11 +56,11 @@ func TestDemoScreen_RedrawsInPlace(t *testing.T) {
 	v.show(st)
 	second := out.String()
 	up := regexp.MustCompile(`^\x1b\[(\d+)A\r`).FindStringSubmatch(second)
-	if len(up) != 2 || up[1] != "16" || strings.Count(first, "\n") != 16 {
-		t.Fatalf("got %q after %q, want it to begin 16 lines further up", second, first)
+	if len(up) != 2 || up[1] != "21" || strings.Count(first, "\n") != 21 {
+		t.Fatalf("got %q after %q, want it to begin 21 lines further up", second, first)
 	}
 	for _, frame := range []string{first, second} {
-		if strings.Count(frame, clearLine+"\n") != 16 || !strings.HasSuffix(frame, clearBelow+wrap) || strings.Count(frame, noWrap) != 1 {
+		if strings.Count(frame, clearLine+"\n") != 21 || !strings.HasSuffix(frame, clearBelow+wrap) || strings.Count(frame, noWrap) != 1 {
 			t.Errorf("got frame %q", frame)
 		}
 		for line := range strings.Lines(escapes.ReplaceAllString(frame, "")) {
@@ -68,12 +71,13 @@ func TestDemoScreen_RedrawsInPlace(t *testing.T) {
 	}
 	if !strings.Contains(first, "1m30s of 1h, Ctrl-C ends it") || !strings.Contains(second, "1m30s of 1h, ending") ||
 		!strings.Contains(first, "8888888 answered, 4 failed, 4096 waiting, 1234 left early") || !strings.Contains(first, "all on thrifty $1234.5678") ||
-		!strings.Contains(first, "saved $9999.98 of the $10000.99 that its answers would have cost") {
+		!strings.Contains(first, "saved $9999.98 of the $10000.99 that its answers would have cost") ||
+		!strings.Contains(escapes.ReplaceAllString(first, ""), "bulk: 13.8 requests/s found by trial, 1000 wait; 987 of 9876543 refused by it") {
 		t.Errorf("got %q and %q", first, second)
 	}
 	out.Reset()
 	v.end()
-	if got := out.String(); !strings.HasPrefix(got, "\x1b[16A") || !strings.Contains(got, clearBelow) || !strings.HasSuffix(got, showCursor) {
+	if got := out.String(); !strings.HasPrefix(got, "\x1b[21A") || !strings.Contains(got, clearBelow) || !strings.HasSuffix(got, showCursor) {
 		t.Errorf("at the end: got %q, want the live part cleared and the cursor back", got)
 	}
 }
@@ -86,8 +90,8 @@ func TestDemoScreen_TellsAboveTheTable(t *testing.T) {
 	v.show(busyState())
 	out.Reset()
 	v.tell(&demoEvent{Clock: "08:00", Who: "script", What: "a \x1bthing"})
-	want := regexp.MustCompile(`(?s)^\x1b\[16A\r.*08:00  script     a \?thing\n\r.*day 18:00.*requests .*its cache `)
-	if got := out.String(); !want.MatchString(got) || v.lines != 16 {
+	want := regexp.MustCompile(`(?s)^\x1b\[21A\r.*08:00  script     a \?thing\n\r.*day 18:00.*requests .*its cache .*its provider `)
+	if got := out.String(); !want.MatchString(got) || v.lines != 21 {
 		t.Errorf("got %q, %d lines", got, v.lines)
 	}
 }
@@ -98,7 +102,8 @@ func TestDemoLines_FitAScreen(t *testing.T) {
 	v := &demoLines{w: &out}
 	v.show(busyState())
 	const want = "18:00  8888888 answered, 4 failed, 1234 left, swift 100% steady 100% thrifty 100%, $9999.99, overhead p50 55µs\n" +
-		"18:00  helpdesk keeps light 1.5s: 50% hits, 50% stale; medium 1m: 100% hits; saved $9999.98\n"
+		"18:00  helpdesk keeps light 1.5s: 50% hits, 50% stale; medium 1m: 100% hits; saved $9999.98\n" +
+		"18:00  batch: nightly gets 12.2 of 18.5/s, support 1.2 of 1.2; bulk at 13.8/s, 1000 wait, 987 refused\n"
 	if got := out.String(); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -153,6 +158,7 @@ func TestDemoSummary_CountsDecisions(t *testing.T) {
 	told := []demoEvent{
 		{Clock: "01:00", Who: "optimizer", Tuner: "routing", What: "moved something"}, {Clock: "02:00", Who: "optimizer", Tuner: "loop", What: "noticed: a price"},
 		{Clock: "03:00", Who: "optimizer", Tuner: cachingTuner, What: "helpdesk now keeps answers shorter"}, {Clock: "04:00", Who: "reflex", What: "a is ejected"},
+		{Clock: "05:00", Who: "reflex", Route: demoShared, What: "bulk is kept to less"},
 	}
 	var out bytes.Buffer
 	appendDemoDecisions(&out, told, false)
