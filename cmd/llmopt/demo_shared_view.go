@@ -109,7 +109,7 @@ func appendDemoSharedSummary(out *bytes.Buffer, st *demoState, pen ink) {
 	if w := shared.Storm; w != nil {
 		reached := int64(0)
 		for i := range shared.Callers {
-			reached += shared.Callers[i].part(demoStormy).Refused
+			reached += shared.Callers[i].part(demoDayLong).Refused // some have begun before it
 		}
 		fmt.Fprintf(out, "%s\n", pen.bold(fmt.Sprintf("The hidden limit of %s: %d of %d requests were refused, %d in the first %s; %d reached a client.",
 			demoBulk, w.Refused, w.Sent, w.FirstRefused, wholeSeconds(time.Duration(w.FirstSeconds*float64(time.Second))), reached)))
