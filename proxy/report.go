@@ -51,17 +51,17 @@ func (x *Exchange) report(now time.Time, o window.Outcome) {
 		e.Failed, e.Violation = true, true
 	}
 	if o == window.OK && !x.isStream() {
-		e.Wait = now.Sub(x.start)
+		e.Wait = now.Sub(x.start) - x.waitedForOwn()
 	}
 	if x.request.Stream {
 		begun := x.attempt.content
 		if !begun.IsZero() {
-			e.Wait = begun.Sub(x.start)
+			e.Wait = begun.Sub(x.start) - x.waitedForOwn()
 		}
 		if slo := x.route.config.Objective.TTFTp95; slo > 0 {
 			waited := e.Wait
 			if begun.IsZero() && o == window.Canceled { // it may have left because it had to wait
-				waited = now.Sub(x.start)
+				waited = now.Sub(x.start) - x.waitedForOwn()
 			}
 			e.Violation = e.Violation || waited > slo
 		}
@@ -72,3 +72,6 @@ func (x *Exchange) report(now time.Time, o window.Outcome) {
 	x.tellLimits(&e, o)
 	x.p.ring.Put(&e)
 }
+
+// waitedForOwn is how long the exchange has waited for limits of the gateway, which is no target's doing.
+func (x *Exchange) waitedForOwn() time.Duration { return max(x.queued-x.pace.waited, 0) }

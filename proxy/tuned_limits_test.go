@@ -233,3 +233,29 @@ func TestPolicyOf_Limits(t *testing.T) {
 		c.Providers["b"] = p
 	})
 }
+
+// What an exchange has waited for limits of the gateway is not told as its target's doing.
+func TestLimits_WaitIsNotTheTargets(t *testing.T) {
+	t.Parallel()
+	c := onlyTarget(limitedRoute(newStrict(t, &strict{rate: 1e6, ttft: 200 * time.Millisecond}), config.Limit{Target: config.ScopeAll, Concurrent: 1}))
+	c.Admission.MaxWait = 10 * time.Second
+	g := start(t, c)
+	g.p.ring = window.NewRing()
+	begin := time.Now()
+	if served := atOnce(t, newPaceClient(t, g), 3); served != 3 {
+		t.Fatalf("%d served", served)
+	}
+	all := time.Since(begin)
+	waited := 0
+	for _, x := range reported(t, g, 3) {
+		if x.Limited.Queued > 0 {
+			waited++
+		}
+		if x.Wait <= 0 || x.Wait+x.Limited.Queued > all {
+			t.Errorf("%v for the target and %v for room, all took %v", x.Wait, x.Limited.Queued, all)
+		}
+	}
+	if waited != 2 {
+		t.Errorf("%d have waited for room", waited)
+	}
+}
