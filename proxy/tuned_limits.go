@@ -16,7 +16,6 @@ import (
 type limited struct {
 	tuned            policy.Limits
 	reserved         int64
-	guessed          bool
 	metBits, lackBit uint8
 	refused          window.Refusal
 	short            time.Duration
@@ -60,7 +59,6 @@ func (x *Exchange) tellLimits(e *window.Exchange, o window.Outcome) {
 		e.Limited.Queued = x.queued - x.pace.waited
 	}
 	if o == window.OK {
-		e.Limited.Guessed = l.guessed
 		e.Limited.Reserved = int32(min(l.reserved, math.MaxInt32)) //nolint:gosec // bounded
 	}
 	if l.metBits|l.lackBit != 0 && x.limitsAreTuned(e.Target) {

@@ -44,7 +44,6 @@ type Limited struct {
 	Met      uint8         // what there was no room for at first in limits of the gateway, as bits in the order of limit.Dimension
 	Lacked   uint8         // the same of providers
 	Refused  Refusal       // it was
-	Guessed  bool          // too few answers of the route and class were known when output was reserved
 }
 
 // Bits of Limited.Met and Limited.Lacked for which it matters how long answers are.
