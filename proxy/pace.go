@@ -99,6 +99,11 @@ func (x *Exchange) hasRoom() bool {
 	return true
 }
 
+// pacesAll tells whether that there is no room concerns whoever is sent to the target: limits of ours may be for this caller alone, and clients' keys and models are their own.
+func (x *Exchange) pacesAll() bool {
+	return !x.refusal.Refused() && x.routeTarget.keyed && x.routeTarget.model != ""
+}
+
 // findRoom begins an attempt at the chosen target of the route, or, where that has no room, at another one, after a wait where none has.
 func (x *Exchange) findRoom(choice pick.Choice) error {
 	for {
@@ -108,8 +113,8 @@ func (x *Exchange) findRoom(choice pick.Choice) error {
 		if r.Retry == 0 {
 			return x.setOff()
 		}
-		if !x.refusal.Refused() { // limits of ours may be for this caller alone
-			choice.Target.PacedUntil(now.Add(r.Retry))
+		if x.pacesAll() {
+			choice.Target.PacedUntil(now.Add(min(r.Retry, x.limits.Pacing.MaxWait)))
 		}
 		next, waits := x.walk.Divert(now, pick.Draw())
 		if !waits {

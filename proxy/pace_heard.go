@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"net/http"
 	"time"
@@ -63,7 +64,7 @@ func (x *Exchange) limitsRefused() {
 	}
 	h, now := x.pace.heard, time.Now()
 	verdict, after := limit.Other, time.Duration(0)
-	if !x.unpaid() {
+	if !x.unpaid() && !x.neverFits() {
 		verdict = limit.Limited
 		x.target.metrics.limited.Inc()
 		x.countLimited(now)
@@ -81,6 +82,9 @@ func (x *Exchange) limitsRefused() {
 	}
 	x.forgetHeard()
 }
+
+// neverFits tells whether the answer says that the request alone is more than the limit of tokens: it says nothing of how fast requests come.
+func (x *Exchange) neverFits() bool { return bytes.Contains(x.errorText(), []byte("Request too large")) }
 
 // unpaid tells whether the answer says that an account is empty.
 func (x *Exchange) unpaid() bool {

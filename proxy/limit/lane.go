@@ -28,6 +28,7 @@ type lane struct {
 	took    int64   // how long after the request they came
 	told    int64   // the longest time to a reset that was told so far
 	serial  uint64  // of the request that it came with
+	heard   int64   // when it came
 	sum     int64   // that had been sent then
 	span    int64   // the longest time to a reset so far: about the window
 	lag     float64 // where between request and answer headers are from: 0 the request, 1 the answer
@@ -66,6 +67,7 @@ func (l *lane) read(at int64, r *Reading, v view, s *Sent, flying int64) {
 	if v.limit != l.limit {
 		l.span, l.style = 0, style{}
 	}
+	l.heard = at
 	l.view, l.serial, l.sum, l.soonest, l.took = v, s.serial, s.sum[l.of], soonest, took
 	l.span = max(v.reset-v.at, l.span)
 	l.style.see(v, l.span)
@@ -76,8 +78,13 @@ func (l *lane) read(at int64, r *Reading, v view, s *Sent, flying int64) {
 	l.use.see(v, l.span, s.amounts[l.of], float64(l.told) < l.tookMean*toldLeast)
 }
 
-// usable tells that the lane is to be followed.
-func (l *lane) usable(at int64) bool { return l.trust.trusted() && !l.use.suspended(at) }
+// usable tells that the lane is to be followed: it makes sense, and the provider still tells of it.
+func (l *lane) usable(at int64) bool {
+	return l.trust.trusted() && !l.use.suspended(at) && at-l.heard <= untold*max(l.span, int64(time.Minute))
+}
+
+// untold is for how many windows a limit is followed that nothing is told of any more.
+const untold = 2
 
 // left is what can be sent before the reset, and how long that is away. sum is what was sent so far, and share the part of the limit that is used. What DefaultShare leaves is a
 // margin for what is under way: less and less of it is kept towards the reset, as nobody has anything of what is left then. What a lower share leaves besides is kept to the end:

@@ -12,6 +12,8 @@ const (
 	maxLanes = 6
 	// pausedJitter is by how much longer than told a provider is left alone.
 	pausedJitter = .1
+	// maxPaused is the longest that a provider is left alone without asking it again: what it said may have been a slip, and a longer pause ends by nothing else.
+	maxPaused = time.Hour
 )
 
 // Pacer says how fast to send with one key to one model: by the limits that the provider tells of, as far as they make sense, else by trial. It is made by NewPacer.
@@ -97,9 +99,11 @@ func (p *Pacer) Take(now time.Time, input, output int64) (s Sent, wait time.Dura
 	}
 	s.sum = p.sum
 	for i := range p.n {
-		p.lanes[i].take(a[p.lanes[i].of])
+		if l := &p.lanes[i]; l.usable(at) { // the others were not asked, and are owed nothing
+			l.take(a[l.of])
+		}
 	}
-	p.trial.sent(at)
+	p.trial.sent(at, !told)
 	return s, 0
 }
 
@@ -158,7 +162,7 @@ func (p *Pacer) Answered(now time.Time, s Sent, v Verdict, h *Headers, retryAfte
 		p.trial.refused(at)
 		if retryAfter > 0 {
 			retryAfter += time.Duration(float64(retryAfter) * pausedJitter * draw)
-			p.paused = max(p.paused, plus(at, int64(retryAfter)))
+			p.paused = max(p.paused, plus(at, int64(min(retryAfter, maxPaused))))
 		}
 	}
 }

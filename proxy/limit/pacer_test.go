@@ -2,6 +2,7 @@ package limit
 
 import (
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -253,5 +254,73 @@ func BenchmarkPacer(b *testing.B) {
 				u.Answered(u.now, s, Through, &u.h, 0, 0)
 			}
 		})
+	}
+}
+
+// What is sent by the provider's own numbers is no debt for when they are not followed any more.
+func TestPacer_OwesNothingForWhatWasTold(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_800_000_000, 0)
+	p := NewPacer(now)
+	ask := func(v Verdict, h *Headers) bool {
+		s, wait := p.Take(now, 1, 1)
+		if wait == 0 {
+			p.Answered(now, s, v, h, 0, 0)
+		}
+		return wait == 0
+	}
+	told := func(left int64) *Headers {
+		h := &Headers{}
+		h.Add([]byte("x-ratelimit-limit-requests"), []byte("6000"), now)
+		h.Add([]byte("x-ratelimit-remaining-requests"), strconv.AppendInt(nil, left, 10), now)
+		h.Add([]byte("x-ratelimit-reset-requests"), []byte(fmt.Sprintf("%dms", (6000-left)*10)), now)
+		return h
+	}
+	ask(Limited, nil) // the rate found by trial is low
+	for range 3600 * 20 {
+		now = now.Add(50 * time.Millisecond)
+		ask(Through, told(5990))
+	}
+	for range 20 { // the numbers make no sense any more
+		now = now.Add(time.Second)
+		ask(Limited, told(5990))
+	}
+	now = now.Add(time.Minute)
+	if _, wait := p.Take(now, 1, 1); wait > 10*time.Second {
+		t.Errorf("after a minute it is still to wait for %v", wait)
+	}
+}
+
+// A limit that nothing is told of any more is not followed for ever, and a provider is asked again however long it wants to be left alone.
+func TestPacer_OldNumbers(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_800_000_000, 0)
+	p := NewPacer(now)
+	for left := int64(59); left > 40; left-- {
+		now = now.Add(time.Second)
+		h := &Headers{}
+		h.Add([]byte("x-ratelimit-limit-requests"), []byte("60"), now)
+		h.Add([]byte("x-ratelimit-remaining-requests"), strconv.AppendInt(nil, left, 10), now)
+		h.Add([]byte("x-ratelimit-reset-requests"), []byte("40s"), now)
+		if s, wait := p.Take(now, 1, 1); wait == 0 {
+			p.Answered(now, s, Through, h, 0, 0)
+		}
+	}
+	if !p.State(now).Trusted {
+		t.Fatal("it is not followed")
+	}
+	if now = now.Add(3 * time.Minute); p.State(now).Trusted {
+		t.Error("it is followed though nothing is told of it")
+	}
+	s, wait := p.Take(now, 1, 1)
+	if wait > 0 {
+		t.Fatal(wait)
+	}
+	p.Answered(now, s, Limited, nil, 7*24*time.Hour, .5)
+	if _, wait := p.Take(now, 1, 1); wait < 10*time.Minute || wait > time.Hour {
+		t.Errorf("left alone for %v", wait)
+	}
+	if _, wait := p.Take(now.Add(time.Hour+time.Minute), 1, 1); wait > 0 {
+		t.Errorf("it is not asked again for another %v", wait)
 	}
 }

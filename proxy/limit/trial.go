@@ -41,10 +41,10 @@ const (
 	topMemory    = 10 * time.Minute
 )
 
-// sent counts a request.
-func (t *trial) sent(at int64) {
-	if t.rate > 0 {
-		t.level--
+// sent counts a request. asked tells that it has waited for its turn here: what is sent by the provider's own numbers is not owed.
+func (t *trial) sent(at int64, asked bool) {
+	if t.rate > 0 && asked {
+		t.level = max(t.level-1, -max(t.rate*seconds(burstTime), 1))
 	}
 	t.count++
 	if took := at - t.counted; took >= int64(time.Second) || took < 0 {
