@@ -84,7 +84,9 @@ func (x *Exchange) limitsRefused() {
 }
 
 // neverFits tells whether the answer says that the request alone is more than the limit of tokens: it says nothing of how fast requests come.
-func (x *Exchange) neverFits() bool { return bytes.Contains(x.errorText(), []byte("Request too large")) }
+func (x *Exchange) neverFits() bool {
+	return bytes.Contains(x.errorText(), []byte("Request too large"))
+}
 
 // unpaid tells whether the answer says that an account is empty.
 func (x *Exchange) unpaid() bool {
