@@ -84,32 +84,43 @@ func (p *Proxy) reachContent(ctx *fasthttp.RequestCtx, x *Exchange) error {
 
 // begin starts the rival, unless the first has its answer. It runs on the timer's goroutine.
 func (r *race) begin() {
-	r.mu.Lock()
-	if r.over {
-		r.mu.Unlock()
+	rival := r.enter()
+	if rival == nil {
 		return
 	}
-	choice, ok := r.x.walk.Hedge(time.Now(), pick.Draw())
-	if !ok {
-		r.mu.Unlock()
-		return
-	}
-	rival := r.x.double()
-	rival.aim(choice)
-	if !rival.hasRoom() { // it is no use to wait for that
-		r.x.walk.Unhedged(choice)
-		rival.discard()
-		r.mu.Unlock()
-		return
-	}
-	r.rival = rival
-	r.mu.Unlock()
-
 	won := r.run(rival)
 	close(r.done)
 	for won && r.wake() {
 		<-time.After(wakeEvery)
 	}
+}
+
+// enter makes the rival, where there is a target with room for it. A bug in that costs the hedge alone.
+func (r *race) enter() (rival *Exchange) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	defer func() {
+		if v := recover(); v != nil {
+			_ = r.x.p.recovered(r.x, v)
+			rival, r.rival = nil, nil
+		}
+	}()
+	if r.over {
+		return nil
+	}
+	choice, ok := r.x.walk.Hedge(time.Now(), pick.Draw())
+	if !ok {
+		return nil
+	}
+	rival = r.x.double()
+	rival.aim(choice)
+	if !rival.hasRoom() { // it is no use to wait for that
+		r.x.walk.Unhedged(choice)
+		rival.discard()
+		return nil
+	}
+	r.rival = rival
+	return rival
 }
 
 // wake has the first stop waiting for an answer that nobody needs any more; false once it has noticed.

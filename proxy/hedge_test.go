@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -97,4 +98,19 @@ func TestHedge_RefusedMarksAreRememberedOfTheRival(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Error("nothing came to the next target")
 	}
+}
+
+// A bug in making a hedge costs the hedge alone.
+func TestHedge_BugInItsBegin(t *testing.T) {
+	t.Parallel()
+	g := startCached(t, hedging(pacedRoute(newStrict(t, &strict{rate: 1e6, ttft: 200 * time.Millisecond}), "http://127.0.0.1:1")), nil, nil, io.Discard)
+	hedgesAfter(g, 20*time.Millisecond)
+	g.p.settings.Load().routes.list[0].targets[1].own = nil
+	if resp, body := newPaceClient(t, g).mustAsk(t, "k", "m"); resp.StatusCode != http.StatusOK || resp.Header.Get("x-llmopt-target") != "a" {
+		t.Errorf("%d by %s: %s", resp.StatusCode, resp.Header.Get("x-llmopt-target"), body)
+	}
+	if n := g.p.metrics.panics.Get(); n != 1 {
+		t.Errorf("%d panics", n)
+	}
+	g.p.metrics.panics.Set(0)
 }

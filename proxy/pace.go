@@ -126,7 +126,7 @@ func (x *Exchange) findRoom(choice pick.Choice) error {
 			x.pace.of = x.paceFor(now)
 		}
 		x.limited.lacks(&r)
-		err := x.waitForRoom(now)
+		err := x.waitForRoom(now, r)
 		if err == nil {
 			return x.setOff()
 		}
@@ -153,8 +153,8 @@ func (x *Exchange) setOff() error {
 // roomHere is findRoom where there is no choice of targets: without a route, and for the same request once more.
 func (x *Exchange) roomHere() error {
 	now := time.Now()
-	if x.takeRoom(now).Retry > 0 {
-		if err := x.waitForRoom(now); err != nil {
+	if r := x.takeRoom(now); r.Retry > 0 {
+		if err := x.waitForRoom(now, r); err != nil {
 			return err
 		}
 	}
@@ -162,7 +162,11 @@ func (x *Exchange) roomHere() error {
 }
 
 // waitForRoom waits until the attempt is let through, in turn with those of other callers, and no longer than that is allowed.
-func (x *Exchange) waitForRoom(now time.Time) error {
+// r is why it was not at once.
+func (x *Exchange) waitForRoom(now time.Time, r pacing.Refusal) error {
+	if x.refusal.Refused() { // by a limit of ours: the provider's were not asked
+		r = pacing.Refusal{}
+	}
 	if err := x.waitForTarget(); err != nil {
 		return err
 	}
@@ -174,7 +178,7 @@ func (x *Exchange) waitForRoom(now time.Time) error {
 		return nil
 	}
 	x.countHeld(now)
-	ask := pacing.Ask{Terms: x.terms(), Size: x.size(), Caller: x.who, Priority: x.priority(), Draw: rand.Float64()}
+	ask := pacing.Ask{Terms: x.terms(), Size: x.size(), Caller: x.who, Priority: x.priority(), Draw: rand.Float64(), Refused: r}
 	if x.cache.result == cacheRefresh {
 		ask.Priority = refreshPriority
 	}

@@ -259,3 +259,13 @@ func BenchmarkPace(b *testing.B) {
 		})
 	}
 }
+
+// Where nobody may wait it is told what Try has said: when there is room, and of what.
+func TestPace_NobodyMayWait(t *testing.T) {
+	t.Parallel()
+	p := newPace(time.Now(), time.Now(), Key{Model: "m"})
+	said := Refusal{Retry: 300 * time.Millisecond, Full: true, Lacks: limit.Concurrent}
+	if _, _, r := p.Wait(t.Context(), time.Now(), &Ask{Refused: said}); r != said {
+		t.Errorf("%+v, want %+v", r, said)
+	}
+}

@@ -14,6 +14,7 @@ type Ask struct {
 	Caller   limit.ID      // callers take turns
 	Priority int           // the higher goes first
 	MaxWait  time.Duration // what is left of that of Terms
+	Refused  Refusal       // what Try has said; nothing where it was not asked
 	Draw     float64       // uniform in [0, 1)
 }
 
@@ -33,7 +34,7 @@ const shortestLook = 200 * time.Microsecond
 // Wait has an attempt wait until it is let through. It is refused, with a time to retry, where there is no room in time or too many wait already, or when ctx ends, which the
 // caller can tell. delay is how long it has to be held back yet: those that waited do not all start at once.
 func (p *Pace) Wait(ctx context.Context, now time.Time, a *Ask) (t Turn, delay time.Duration, r Refusal) {
-	c := &candidate{ask: a}
+	c := &candidate{ask: a, refusal: a.Refused}
 	if r = p.hopeless(now, a); r.Retry > 0 {
 		return t, 0, r
 	}
@@ -73,8 +74,7 @@ func (p *Pace) hopeless(now time.Time, a *Ask) (r Refusal) {
 	if r.Retry = p.pacer.RetryIn(now); r.Retry <= a.MaxWait && a.MaxWait > 0 {
 		return Refusal{}
 	}
-	r.Retry = max(r.Retry, time.Millisecond)
-	return r
+	return Refusal{Retry: max(r.Retry, a.Refused.Retry, time.Millisecond), Full: a.Refused.Full, Lacks: a.Refused.Lacks}
 }
 
 // refused says when to come again.
