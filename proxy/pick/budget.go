@@ -5,7 +5,9 @@ import "sync/atomic"
 const (
 	// DefaultRetryShare of the exchanges under way may be repetitions at a time, as Envoy's retry budgets have it.
 	DefaultRetryShare = .2
-	retryFloor        = 3
+	// retryFloor repetitions are allowed however little is under way: Envoy has three, which a handful of clients that meet a dead target at
+	// the same moment exceed, and one of them gets the error.
+	retryFloor = 10
 )
 
 // budget bounds repetitions: when everything fails they must not multiply the load.
