@@ -80,7 +80,19 @@ func (l *lane) read(at int64, r *Reading, v view, s *Sent, flying int64) {
 
 // usable tells that the lane is to be followed: it makes sense, and the provider still tells of it.
 func (l *lane) usable(at int64) bool {
-	return l.trust.trusted() && !l.use.suspended(at) && at-l.heard <= untold*max(l.span, int64(time.Minute))
+	return l.trust.trusted(at) && !l.use.suspended(at) && at-l.heard <= untold*max(l.span, int64(time.Minute))
+}
+
+// short tells whether with so many units left a request of n is refused rightly.
+func (l *lane) short(left float64, n int64) bool {
+	return left <= nearlyUsed*float64(l.limit) || left < float64(n)
+}
+
+// refused is told of a refusal that no limit explains. Of one that is not followed that is no news.
+func (l *lane) refused(at int64) {
+	if l.usable(at) && l.trust.refused(at) {
+		l.level, l.filled = 0, l.trust.until // nothing is saved up until then
+	}
 }
 
 // untold is for how many windows a limit is followed that nothing is told of any more.

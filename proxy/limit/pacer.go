@@ -22,16 +22,17 @@ type Pacer struct {
 	share atomic.Uint64 // bits; 0: DefaultShare
 	sized atomic.Bool   // there are limits of tokens
 
-	mu     sync.Mutex
-	last   int64 // on the clock of now
-	ahead  int64 // that the pacer's own clock is ahead of it, which is never set back
-	serial uint64
-	sum    [Tokens + 1]int64 // that was sent, by dimension
-	done   [Tokens + 1]int64 // and answered
-	paused int64
-	lanes  [maxLanes]lane
-	n      int
-	trial  trial
+	mu       sync.Mutex
+	last     int64 // on the clock of now
+	ahead    int64 // that the pacer's own clock is ahead of it, which is never set back
+	serial   uint64
+	sum      [Tokens + 1]int64 // that was sent, by dimension
+	done     [Tokens + 1]int64 // and answered
+	paused   int64
+	lanes    [maxLanes]lane
+	n        int
+	trial    trial
+	refusals episodes
 }
 
 // NewPacer makes a pacer that knows nothing: it lets everything through.
@@ -129,44 +130,91 @@ const (
 )
 
 // Answered takes in what came back for an attempt: the verdict, what the headers say (nil: nothing), how long the provider wants to be left alone (0: it did not say), and a uniform draw
-// from [0, 1). It tells whether an episode of refusals has
-// begun with it: a window that is used up refuses many at once, which are one sign. One begins each second at most, so refusals that go on are one a second.
+// from [0, 1). It tells whether an episode of refusals has begun with it: a window that is used up refuses many at once, which are one sign. One begins each second at most, so
+// refusals that go on are one a second.
 func (p *Pacer) Answered(now time.Time, s Sent, v Verdict, h *Headers, retryAfter time.Duration, draw float64) (episode bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	at := p.at(now)
 	p.end(&s)
-	if h != nil {
-		for _, r := range h.Readings() {
-			if r.Of > Tokens || r.Limit <= 0 || r.Remaining < 0 {
-				continue
-			}
-			l := p.lane(r.Of, r.Window, at)
-			if l == nil {
-				continue
-			}
-			w := view{at: s.at, limit: r.Limit, remaining: r.Remaining, reset: plus(int64(r.Reset.Sub(p.epoch)), p.ahead)}
-			if r.Reset.IsZero() {
-				if r.Window == 0 {
-					continue
-				}
-				w.reset = plus(s.at, int64(r.Window)) // at the latest
-			}
-			l.read(at, &r, w, &s, p.sum[r.Of]-p.done[r.Of])
-			l.trust.answered(w, v != Limited)
-		}
-	}
+	told := p.told(at)
+	read, explained := p.read(at, &s, v, h)
 	switch v {
 	case Through:
 		p.trial.through(at)
 	case Limited:
-		episode = p.trial.refused(at)
+		episode = p.refusals.begins(at)
+		if !explained && (read || !p.short(at, &s)) {
+			for i := range p.n {
+				p.lanes[i].refused(at)
+			}
+		}
+		switch {
+		case !told:
+			p.trial.refused(at)
+		case !p.told(at): // not any more
+			p.trial.begin(at)
+		}
 		if retryAfter > 0 {
 			retryAfter += time.Duration(float64(retryAfter) * pausedJitter * draw)
 			p.paused = max(p.paused, plus(at, int64(min(retryAfter, maxPaused))))
 		}
 	}
 	return episode
+}
+
+// read takes the headers of an answer in. It tells whether they tell of limits at all, and whether one that is followed explains that the attempt was refused: it is nearly used up, or
+// the attempt was for more than is left. The others have room then, and are right about it.
+func (p *Pacer) read(at int64, s *Sent, v Verdict, h *Headers) (read, explained bool) {
+	if h == nil {
+		return false, false
+	}
+	for _, r := range h.Readings() {
+		if r.Of > Tokens || r.Limit <= 0 || r.Remaining < 0 {
+			continue
+		}
+		l := p.lane(r.Of, r.Window, at)
+		if l == nil {
+			continue
+		}
+		w := view{at: s.at, limit: r.Limit, remaining: r.Remaining, reset: plus(int64(r.Reset.Sub(p.epoch)), p.ahead)}
+		if r.Reset.IsZero() {
+			if r.Window == 0 {
+				continue
+			}
+			w.reset = plus(s.at, int64(r.Window)) // at the latest
+		}
+		read = true
+		l.read(at, &r, w, s, p.sum[r.Of]-p.done[r.Of])
+		if v != Limited {
+			l.trust.answered(w)
+		} else if l.short(float64(w.remaining), s.amounts[r.Of]) {
+			explained = explained || l.usable(at)
+			l.trust.empty = 0
+		}
+	}
+	return read, explained
+}
+
+// short tells whether a refusal whose headers say nothing is explained by what has been counted here.
+func (p *Pacer) short(at int64, s *Sent) bool {
+	for i := range p.n {
+		l := &p.lanes[i]
+		if left, _ := l.left(at, p.sum[l.of], 1); l.usable(at) && l.short(left, s.amounts[l.of]) {
+			return true
+		}
+	}
+	return false
+}
+
+// told tells whether a limit of requests is followed that the provider tells of: then what is found by trial is not asked.
+func (p *Pacer) told(at int64) bool {
+	for i := range p.n {
+		if l := &p.lanes[i]; l.of == Requests && l.usable(at) {
+			return true
+		}
+	}
+	return false
 }
 
 // Dropped takes back an attempt that was never sent.

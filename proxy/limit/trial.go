@@ -92,21 +92,43 @@ func (t *trial) through(at int64) {
 	t.grown = at
 }
 
-// refused is told that the provider has refused one. It tells whether an episode of refusals has begun with it.
-func (t *trial) refused(at int64) (first bool) {
-	first = true
+// refused is told that the provider has refused one.
+func (t *trial) refused(at int64) {
 	switch {
-	case t.rate == 0: // what was sent while nothing was known is not owed
-		t.level, t.filled = 0, at
-		t.cut(at, max(t.pace, float64(t.count)/max(seconds(at-t.counted), .1)))
+	case t.rate == 0:
+		t.begin(at)
+		return
 	case at-t.cutAt >= int64(trialEpisode) || at < t.cutAt:
 		t.cut(at, t.rate)
 	default:
-		first = false
 		t.rate = max(t.rate*trialMore, min(t.rate, t.floor))
 	}
 	t.rate, t.grown, t.level = max(t.rate, trialLeast), at, min(t.level, 0)
-	return first
+}
+
+// begin is told that the provider has refused one that was not sent by trial. What was sent so far is not owed, and where it begins, unless it was found out of late.
+func (t *trial) begin(at int64) {
+	now := max(t.pace, float64(t.count)/max(seconds(at-t.counted), .1))
+	if t.rate > 0 && at-t.cutAt < int64(topMemory) {
+		t.rate = min(t.rate, now)
+	} else {
+		t.cut(at, now)
+	}
+	t.rate, t.grown, t.level, t.filled = max(t.rate, trialLeast), at, 0, at
+}
+
+// episodes has refusals that come at once count as one.
+type episodes struct {
+	begun int64
+	any   bool
+}
+
+func (e *episodes) begins(at int64) bool {
+	if e.any && at-e.begun < int64(trialEpisode) {
+		return false
+	}
+	*e = episodes{at, true}
+	return true
 }
 
 // cut backs off from a rate that was too high.
