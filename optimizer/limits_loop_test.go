@@ -207,9 +207,8 @@ func TestLimits_OverstatedLimit(t *testing.T) {
 		for ; arrival.Before(now); arrival = arrival.Add(time.Duration(draw.ExpFloat64() / 15 * float64(time.Second))) {
 			waiting = min(waiting+1, 20)
 		}
-		pacer.Use(s.in.Targets["a"].Pace)
 		for waiting > 0 {
-			sent, wait := pacer.Take(now, 100, 100)
+			sent, wait := pacer.Take(now, 100, 100, s.in.Targets["a"].Pace)
 			if wait > 0 {
 				s.paced.Held++
 				break

@@ -27,7 +27,7 @@ func paceShareOf(t *Target) float64 {
 // use has the target's provider's limits used as far as the exchange's parameters say.
 func (x *productionWalk) use(target int) {
 	if share := x.params.Targets[x.p.w.Targets[target].Name].Pace; share > 0 {
-		x.paceOf(target).pacer.Use(share)
+		x.paceOf(target).share = share
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 type pace struct {
 	line
 	pacer *limit.Pacer
+	share float64         // of the limits, of who was here last
 	last  time.Duration   // that the last attempt that was held back had to wait
 	lacks limit.Dimension // what there was no room for then
 }
@@ -18,11 +19,11 @@ type pace struct {
 const mostWaiters = 1000
 
 func newPace(w *world) *pace {
-	p := &pace{pacer: limit.NewPacer(w.time())}
+	p := &pace{pacer: limit.NewPacer(w.time()), share: limit.DefaultShare}
 	p.line = line{
 		w: w, options: limit.QueueOptions{Work: w.Route.Wait, Waiters: mostWaiters}, least: 200 * time.Microsecond,
 		try: func(t *waiting) (limit.Answer, time.Duration) {
-			sent, wait := p.pacer.Take(w.time(), t.input, t.output)
+			sent, wait := p.pacer.Take(w.time(), t.input, t.output, p.share)
 			if wait > 0 {
 				p.last, p.lacks = wait, sent.Lacks()
 				return limit.Stop, wait
@@ -48,7 +49,7 @@ func (p *pace) now(input, output int64) (t turn, wait time.Duration) {
 	if n := len(p.all); n > 0 {
 		return t, max(p.last, time.Microsecond) * time.Duration(n+1)
 	}
-	sent, wait := p.pacer.Take(p.w.time(), input, output)
+	sent, wait := p.pacer.Take(p.w.time(), input, output, p.share)
 	if wait > 0 {
 		p.last, p.lacks = wait, sent.Lacks()
 		return t, wait
@@ -58,12 +59,12 @@ func (p *pace) now(input, output int64) (t turn, wait time.Duration) {
 
 // retryIn is when there may be room for one that is turned away.
 func (p *pace) retryIn() time.Duration {
-	return max(p.pacer.RetryIn(p.w.time()), max(p.last, time.Microsecond)*time.Duration(len(p.all)+1))
+	return max(p.pacer.RetryIn(p.w.time(), p.share), max(p.last, time.Microsecond)*time.Duration(len(p.all)+1))
 }
 
 // wait has an attempt wait for at most so long; then it is let through or refused.
 func (p *pace) wait(t *waiting, most time.Duration, through func(turn), refused func()) {
-	if most <= 0 || p.pacer.RetryIn(p.w.time()) > most {
+	if most <= 0 || p.pacer.RetryIn(p.w.time(), p.share) > most {
 		refused()
 		return
 	}

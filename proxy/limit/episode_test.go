@@ -16,7 +16,7 @@ func TestPacer_Episodes(t *testing.T) {
 		for i := range sent {
 			for {
 				var wait time.Duration
-				if sent[i], wait = p.Take(now, 1, 1); wait == 0 {
+				if sent[i], wait = p.Take(now, 1, 1, DefaultShare); wait == 0 {
 					break
 				}
 				now = now.Add(wait)

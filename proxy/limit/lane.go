@@ -35,6 +35,7 @@ type lane struct {
 	style   style
 	level   float64 // what may be sent at once
 	filled  int64   // when level was
+	dry     dry
 	use     use
 
 	tookMean float64 // of took, of late
@@ -132,11 +133,15 @@ func (l *lane) empty(at, sum int64, share float64) time.Duration {
 func (l *lane) wait(at, sum, n int64, share float64) time.Duration {
 	left, reset := l.left(at, sum, share)
 	if left < leastLeft {
-		l.level, l.filled, l.use.held = 0, at, true
+		l.use.held = true
+		l.dry.found(at, share, l.filled)
 		return time.Duration(min(int64(reset), max(int64(reset)/16, int64(time.Millisecond))))
 	}
 	rate := left / reset
 	burst := max(rate*float64(burstTime), left*burstLeft, 1)
+	if l.dry.at > l.filled && share <= l.dry.share {
+		l.level, l.filled = 0, l.dry.at
+	}
 	l.level = min(l.level+rate*float64(max(at-l.filled, 0)), burst, left)
 	l.filled = at
 	if need := min(float64(n), burst, left); l.level < need-1e-9 {
@@ -144,6 +149,19 @@ func (l *lane) wait(at, sum, n int64, share float64) time.Duration {
 		return max(time.Duration((need-l.level)/rate), time.Microsecond)
 	}
 	return 0
+}
+
+// dry is when nothing was left for a share and for all smaller ones: so long they have saved up nothing. For a larger one, whose attempts come between, there may have been something.
+type dry struct {
+	at    int64
+	share float64
+}
+
+// found notes that nothing was left; filled is when something was.
+func (d *dry) found(at int64, share float64, filled int64) {
+	if share >= d.share || d.at <= filled {
+		*d = dry{at, share}
+	}
 }
 
 func (l *lane) take(n int64) { l.level -= float64(n) }

@@ -1,6 +1,7 @@
 package limit
 
 import (
+	"cmp"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -19,8 +20,7 @@ const (
 // Pacer says how fast to send with one key to one model: by the limits that the provider tells of, as far as they make sense, else by trial. It is made by NewPacer.
 type Pacer struct {
 	epoch time.Time
-	share atomic.Uint64 // bits; 0: DefaultShare
-	sized atomic.Bool   // there are limits of tokens
+	sized atomic.Bool // there are limits of tokens
 
 	mu       sync.Mutex
 	last     int64 // on the clock of now
@@ -31,26 +31,13 @@ type Pacer struct {
 	paused   int64
 	lanes    [maxLanes]lane
 	n        int
+	shown    float64 // the share of who asked last, to be shown
 	trial    trial
 	refusals episodes
 }
 
 // NewPacer makes a pacer that knows nothing: it lets everything through.
-func NewPacer(now time.Time) *Pacer { return &Pacer{epoch: now} }
-
-// Use says which share of the limits that the provider tells of is used from now on, above 0 and up to 1. It does nothing to what is found by trial.
-func (p *Pacer) Use(share float64) {
-	if bits := math.Float64bits(share); p.share.Load() != bits {
-		p.share.Store(bits)
-	}
-}
-
-func (p *Pacer) shared() float64 {
-	if bits := p.share.Load(); bits != 0 {
-		return math.Float64frombits(bits)
-	}
-	return DefaultShare
-}
+func NewPacer(now time.Time) *Pacer { return &Pacer{epoch: now, shown: DefaultShare} }
 
 // Sized tells whether the provider tells of limits of tokens. Until it does, sizes of attempts make no difference.
 func (p *Pacer) Sized() bool { return p.sized.Load() }
@@ -67,19 +54,22 @@ type Sent struct {
 // Lacks is what there was no room for, of an attempt that was not let through.
 func (s *Sent) Lacks() Dimension { return s.lacks }
 
-// Take lets an attempt of so many tokens through, or says how long it has to wait before it may ask again. What was let through has to be told of by Answered or Dropped.
-func (p *Pacer) Take(now time.Time, input, output int64) (s Sent, wait time.Duration) {
+// Take lets an attempt of so many tokens through, or says how long it has to wait before it may ask again. share, up to 1, is how much of the limits that the provider tells of
+// the attempt may use (0: DefaultShare), which does nothing to what is found by trial. What was let through has to be told of by Answered or Dropped.
+func (p *Pacer) Take(now time.Time, input, output int64, share float64) (s Sent, wait time.Duration) {
 	var a amounts
 	a.set(input, output, 0)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	at := p.at(now)
+	share = cmp.Or(share, DefaultShare)
+	p.shown = share
 	wait = max(time.Duration(p.paused-at), 0)
 	told := false
 	for i := range p.n {
 		if l := &p.lanes[i]; l.usable(at) {
 			told = told || l.of == Requests
-			if longer := l.wait(at, p.sum[l.of], a[l.of], p.shared()); longer > wait {
+			if longer := l.wait(at, p.sum[l.of], a[l.of], share); longer > wait {
 				wait, s.lacks = longer, l.of
 			}
 		}
@@ -224,7 +214,7 @@ func (p *Pacer) Dropped(s Sent) {
 	p.end(&s)
 	for i := range p.n {
 		l := &p.lanes[i]
-		l.level += float64(s.amounts[l.of])
+		l.take(-s.amounts[l.of])
 		if l.serial < s.serial { // what is left was told before
 			l.sum = plus(l.sum, s.amounts[l.of])
 		}
@@ -259,8 +249,8 @@ func (p *Pacer) lane(of Dimension, window time.Duration, at int64) *lane {
 	return l
 }
 
-// RetryIn is how long a request has to wait now, as far as can be told, where Take only says when to ask again.
-func (p *Pacer) RetryIn(now time.Time) time.Duration {
+// RetryIn is how long a request has to wait now that may use so much of the limits, as far as can be told, where Take only says when to ask again.
+func (p *Pacer) RetryIn(now time.Time, share float64) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	at := p.at(now)
@@ -268,7 +258,7 @@ func (p *Pacer) RetryIn(now time.Time) time.Duration {
 	for i := range p.n {
 		if l := &p.lanes[i]; l.usable(at) {
 			told = told || l.of == Requests
-			wait = max(wait, l.empty(at, p.sum[l.of], p.shared()))
+			wait = max(wait, l.empty(at, p.sum[l.of], cmp.Or(share, DefaultShare)))
 		}
 	}
 	if !told && p.trial.rate > 0 {
@@ -293,7 +283,7 @@ type PacerState struct {
 	Flying  int64         // attempts without an answer yet
 }
 
-// State tells what the pacer knows.
+// State tells what the pacer knows. The rate is for the share of who asked last.
 func (p *Pacer) State(now time.Time) PacerState {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -304,7 +294,7 @@ func (p *Pacer) State(now time.Time) PacerState {
 		l := &p.lanes[i]
 		usable := l.usable(at)
 		if st.Follows = st.Follows || usable; usable && l.of == Requests {
-			left, reset := l.left(at, p.sum[l.of], p.shared())
+			left, reset := l.left(at, p.sum[l.of], p.shown)
 			slowest = min(slowest, max(left, 0)/reset*float64(time.Second))
 			st.Trusted, st.Rate = true, slowest
 		}

@@ -122,7 +122,7 @@ func simulate(p *hidden, told, queue bool, ttft time.Duration, seed uint64) (r r
 				waiting++
 			}
 		}
-		sent, wait := pacer.Take(now, 1000, 100)
+		sent, wait := pacer.Take(now, 1000, 100, DefaultShare)
 		if wait > 0 {
 			if try = now.Add(wait); !queue {
 				waiting = 0

@@ -120,8 +120,7 @@ func (p *Pace) take(now time.Time, terms *Terms, s Size) (t Turn, r Refusal) {
 		}
 		t.start, t.state = start, crowded
 	}
-	p.pacer.Use(terms.Share)
-	sent, wait := p.pacer.Take(now, s.Input, s.Output)
+	sent, wait := p.pacer.Take(now, s.Input, s.Output, terms.Share)
 	if wait > 0 {
 		if t.state != 0 {
 			p.crowd.Load().End(t.start, limit.NoMatter, 0)

@@ -71,7 +71,7 @@ func (p *Pace) Wait(ctx context.Context, now time.Time, a *Ask) (t Turn, delay t
 
 // hopeless tells that there is no room in time for certain.
 func (p *Pace) hopeless(now time.Time, a *Ask) (r Refusal) {
-	if r.Retry = p.pacer.RetryIn(now); r.Retry <= a.MaxWait && a.MaxWait > 0 {
+	if r.Retry = p.pacer.RetryIn(now, a.Share); r.Retry <= a.MaxWait && a.MaxWait > 0 {
 		return Refusal{}
 	}
 	return Refusal{Retry: max(r.Retry, a.Refused.Retry, time.Millisecond), Full: a.Refused.Full, Lacks: a.Refused.Lacks}
@@ -79,7 +79,7 @@ func (p *Pace) hopeless(now time.Time, a *Ask) (r Refusal) {
 
 // refused says when to come again.
 func (p *Pace) refused(now time.Time, c *candidate) Refusal {
-	return Refusal{Retry: max(p.pacer.RetryIn(now), p.behind(p.waiting.Load())), Full: c.refusal.Full, Lacks: p.lacking()}
+	return Refusal{Retry: max(p.pacer.RetryIn(now, c.ask.Share), p.behind(p.waiting.Load())), Full: c.refusal.Full, Lacks: p.lacking()}
 }
 
 // join puts a ticket into the queue, which is made where nobody waits yet. The waiter is nil where it is of no use.
