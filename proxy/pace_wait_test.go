@@ -33,6 +33,9 @@ func slow(t *testing.T, p *pacing.Pace, rate float64) {
 	t.Helper()
 	terms := pacing.Terms{Share: .97}
 	n := max(int(3*rate/.85), 2)
+	for back := 5 * time.Second; back > 3*time.Second; back -= 250 * time.Millisecond {
+		p.State(time.Now().Add(-back)) // its clock is set back: one time alone would be taken for a late one
+	}
 	for i := range n {
 		at := time.Now().Add(-3 * time.Second).Add(3 * time.Second * time.Duration(i) / time.Duration(n))
 		turn, r := p.Try(at, &terms, pacing.Size{})

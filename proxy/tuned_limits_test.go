@@ -166,7 +166,7 @@ func TestPacing_Tuned(t *testing.T) {
 	if got, ok := g.p.Paced("r", "a"); !ok || got != (PacedCounts{Attempts: 6, Limited: 1}) {
 		t.Errorf("%+v, %v", got, ok)
 	}
-	for range 7 { // the refusal with room left has ended the trust
+	for range 7 { // one refusal with room left does not end the trust
 		c.mustAsk(t, "k", "m")
 	}
 	if p := g.p.policy.Load().Routes["r"]; p.Targets["a"].Pace != .97 || p.Limits != (policy.Limits{Output: 1, PaceWait: 2}) {

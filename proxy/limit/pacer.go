@@ -23,8 +23,7 @@ type Pacer struct {
 	sized atomic.Bool // there are limits of tokens
 
 	mu       sync.Mutex
-	last     int64 // on the clock of now
-	ahead    int64 // that the pacer's own clock is ahead of it, which is never set back
+	clock    clock
 	serial   uint64
 	sum      [Tokens + 1]int64 // that was sent, by dimension
 	done     [Tokens + 1]int64 // and answered
@@ -100,13 +99,7 @@ func (p *Pacer) Take(now time.Time, input, output int64, share float64) (s Sent,
 
 // at is now on the pacer's clock. p.mu is held.
 func (p *Pacer) at(now time.Time) int64 {
-	at := int64(now.Sub(p.epoch))
-	if back := minus(p.last, at); back > slack {
-		p.ahead = plus(p.ahead, back)
-		p.last = at
-	}
-	p.last = max(p.last, at)
-	return plus(at, p.ahead)
+	return p.clock.read(int64(now.Sub(p.epoch)))
 }
 
 // Verdict is what the provider did with an attempt.
@@ -167,7 +160,7 @@ func (p *Pacer) read(at int64, s *Sent, v Verdict, h *Headers) (read, explained 
 		if l == nil {
 			continue
 		}
-		w := view{at: s.at, limit: r.Limit, remaining: r.Remaining, reset: plus(int64(r.Reset.Sub(p.epoch)), p.ahead)}
+		w := view{at: s.at, limit: r.Limit, remaining: r.Remaining, reset: plus(int64(r.Reset.Sub(p.epoch)), p.clock.ahead)}
 		if r.Reset.IsZero() {
 			if r.Window == 0 {
 				continue
