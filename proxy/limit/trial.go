@@ -108,13 +108,18 @@ func (t *trial) refused(at int64) {
 
 // begin is told that the provider has refused one that was not sent by trial. What was sent so far is not owed, and where it begins, unless it was found out of late.
 func (t *trial) begin(at int64) {
-	now := max(t.pace, float64(t.count)/max(seconds(at-t.counted), .1))
+	now := t.sends(at)
 	if t.rate > 0 && at-t.cutAt < int64(topMemory) {
 		t.rate = min(t.rate, now)
 	} else {
 		t.cut(at, now)
 	}
 	t.rate, t.grown, t.level, t.filled = max(t.rate, trialLeast), at, 0, at
+}
+
+// sends is how many are sent a second now.
+func (t *trial) sends(at int64) float64 {
+	return max(t.pace, float64(t.count)/max(seconds(at-t.counted), .1))
 }
 
 // episodes has refusals that come at once count as one.
@@ -134,6 +139,10 @@ func (e *episodes) begins(at int64) bool {
 // cut backs off from a rate that was too high.
 func (t *trial) cut(at int64, from float64) {
 	t.top = max(t.top*math.Exp(-seconds(max(at-t.cutAt, 0))/topMemory.Seconds()), from)
-	t.ceiling, t.rate, t.cutAt = max(min(from, t.mean*trialAbove), trialLeast), from*trialCut, at
+	sent := t.mean * trialAbove
+	if now := t.sends(at); sent < now/2 { // it was quiet before, which says nothing
+		sent = now
+	}
+	t.ceiling, t.rate, t.cutAt = max(min(from, sent), trialLeast), from*trialCut, at
 	t.floor = from * trialFloor
 }
