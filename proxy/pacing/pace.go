@@ -154,8 +154,9 @@ func (p *Pace) Answered(now time.Time, t *Turn, v limit.Verdict, h *limit.Header
 	return episode
 }
 
-// End ends the turn of an attempt, which took so many tokens: sign and ttft are as in limit.Concurrency.End. An attempt that was not sent is dropped. It may be called
-// on a turn that is none.
+// End ends the turn of an attempt, which took so many tokens (0: nobody knows, or none): sign and ttft are as in limit.Concurrency.End. An attempt that was not sent is dropped, and its
+// caller's turn was for nothing. One that was sent and took no tokens has had its turn all the same: else who sends what fails at once would have all of them. It may be called on a turn
+// that is none.
 func (p *Pace) End(now time.Time, t *Turn, sent bool, sign limit.Sign, ttft float64, tokens int64) {
 	if t.state == 0 {
 		return
@@ -170,7 +171,10 @@ func (p *Pace) End(now time.Time, t *Turn, sent bool, sign limit.Sign, ttft floa
 	if t.state&crowded != 0 {
 		p.crowd.Load().End(t.start, sign, ttft)
 	}
-	if t.queue != nil && tokens > 0 {
+	if !sent {
+		tokens = 0
+	}
+	if t.queue != nil && (tokens > 0 || !sent) {
 		t.queue.Settle(t.ticket, tokens)
 	}
 	*t = Turn{}

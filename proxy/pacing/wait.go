@@ -55,6 +55,7 @@ func (p *Pace) Wait(ctx context.Context, now time.Time, a *Ask) (t Turn, delay t
 	case <-ctx.Done():
 		queue.Cancel(w)
 		if grant = <-w.Done(); grant.Outcome == limit.Granted { // nobody is there to use it
+			c.turn.queue, c.turn.ticket = queue, ticket
 			p.End(time.Now(), &c.turn, false, limit.NoMatter, 0, 0)
 		}
 		p.nudge()
