@@ -40,8 +40,10 @@ func (p *Pace) Is(provider uint64, caller [8]byte, model []byte) bool {
 // Gone tells whether the pace has left its table.
 func (p *Pace) Gone() bool { return p.gone.Load() }
 
-func (p *Pace) busy(now time.Time) bool {
-	return p.waiting.Load() > 0 || p.pacer.State(now).Flying > 0
+// inUse tells whether something is under way with the pace, and whether the provider wants to be left alone yet.
+func (p *Pace) inUse(now time.Time) (busy, paused bool) {
+	s := p.pacer.State(now)
+	return p.waiting.Load() > 0 || s.Flying > 0, s.Paused > 0
 }
 
 // Terms are what an attempt obeys.

@@ -1,6 +1,7 @@
 package pacing
 
 import (
+	"hash/maphash"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,8 +20,6 @@ const (
 	shards      = 16
 	// idle is after how long a pace goes that nobody has used.
 	idle = 10 * time.Minute
-	// tried is how many of those that were not used for longest are looked at for one that may go.
-	tried = 4
 	// grain is how exactly it is known when a pace was used.
 	grain = int64(time.Second)
 )
@@ -29,6 +28,7 @@ const (
 type Table struct {
 	epoch  time.Time
 	most   int // of a shard
+	seed   maphash.Seed
 	shards [shards]shard
 }
 
@@ -39,7 +39,7 @@ type shard struct {
 
 // NewTable makes a table for so many paces.
 func NewTable(now time.Time, size int) *Table {
-	t := &Table{epoch: now, most: max(size/shards, 1)}
+	t := &Table{epoch: now, most: max(size/shards, 1), seed: maphash.MakeSeed()}
 	for i := range t.shards {
 		t.shards[i].paces = map[Key]*Pace{}
 	}
@@ -48,8 +48,7 @@ func NewTable(now time.Time, size int) *Table {
 
 // Find is the pace of a key, which is made where there is none. It is nil where all are in use and there is no room for another one. It allocates nothing for a key that is there.
 func (t *Table) Find(now time.Time, provider uint64, caller [8]byte, model []byte) *Pace {
-	mixed := (provider ^ uint64(caller[0]) ^ uint64(caller[1])<<8 ^ uint64(len(model))*5) * 0x9e3779b97f4a7c15
-	s := &t.shards[mixed>>60]
+	s := t.shard(provider, caller, model)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p := s.paces[Key{provider, caller, string(model)}]; p != nil {
@@ -63,27 +62,38 @@ func (t *Table) Find(now time.Time, provider uint64, caller [8]byte, model []byt
 	return p
 }
 
-// evict makes room. s.mu is held.
-func (s *shard) evict(now time.Time) bool {
-	after := int64(-1)
-	for range tried {
-		var oldest *Pace
-		for _, p := range s.paces {
-			if used := p.used.Load(); used > after && (oldest == nil || used < oldest.used.Load()) {
-				oldest = p
-			}
-		}
-		if oldest == nil {
-			return false
-		}
-		if !oldest.busy(now) {
-			s.drop(oldest)
-			return true
-		}
-		after = oldest.used.Load()
-	}
-	return false
+// shard is where a key is kept. Clients choose their keys and models: the seed has them not choose the shard.
+func (t *Table) shard(provider uint64, caller [8]byte, model []byte) *shard {
+	mixed := (maphash.Bytes(t.seed, model) ^ maphash.Comparable(t.seed, caller) ^ provider) * 0x9e3779b97f4a7c15
+	return &t.shards[mixed>>60]
 }
+
+// evict makes room: of those with which nothing is under way the one goes that was not used for longest. What a provider has said of when it wants to be asked again is forgotten last.
+// s.mu is held.
+func (s *shard) evict(now time.Time) bool {
+	var oldest, paused *Pace
+	for _, p := range s.paces {
+		if !p.olderThan(oldest) {
+			continue
+		}
+		if busy, left := p.inUse(now); !busy && !left {
+			oldest = p
+		} else if !busy && p.olderThan(paused) {
+			paused = p
+		}
+	}
+	if oldest == nil {
+		oldest = paused
+	}
+	if oldest == nil {
+		return false
+	}
+	s.drop(oldest)
+	return true
+}
+
+// olderThan tells that a pace was not used for longer. Any is older than none.
+func (p *Pace) olderThan(o *Pace) bool { return o == nil || p.used.Load() < o.used.Load() }
 
 func (s *shard) drop(p *Pace) {
 	p.gone.Store(true)
@@ -97,7 +107,10 @@ func (t *Table) Sweep(now time.Time) {
 		s := &t.shards[i]
 		s.mu.Lock()
 		for _, p := range s.paces {
-			if p.used.Load() < since && !p.busy(now) && p.pacer.State(now).Paused == 0 {
+			if p.used.Load() >= since {
+				continue
+			}
+			if busy, left := p.inUse(now); !busy && !left {
 				s.drop(p)
 			}
 		}
