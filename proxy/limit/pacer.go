@@ -93,7 +93,7 @@ func (p *Pacer) Take(now time.Time, input, output int64, share float64) (s Sent,
 			l.take(a[l.of])
 		}
 	}
-	p.trial.sent(at, !told)
+	p.trial.sent(at, p.serial, !told)
 	return s, 0
 }
 
@@ -134,7 +134,7 @@ func (p *Pacer) Answered(now time.Time, s Sent, v Verdict, h *Headers, retryAfte
 		}
 		switch {
 		case !told:
-			p.trial.refused(at)
+			p.trial.refused(at, s.at, s.serial)
 		case !p.told(at): // not any more
 			p.trial.begin(at)
 		}
@@ -212,9 +212,7 @@ func (p *Pacer) Dropped(s Sent) {
 			l.sum = plus(l.sum, s.amounts[l.of])
 		}
 	}
-	if p.trial.rate > 0 {
-		p.trial.level++
-	}
+	p.trial.dropped(s.serial)
 }
 
 func (p *Pacer) end(s *Sent) {
@@ -254,8 +252,8 @@ func (p *Pacer) RetryIn(now time.Time, share float64) time.Duration {
 			wait = max(wait, l.empty(at, p.sum[l.of], cmp.Or(share, DefaultShare)))
 		}
 	}
-	if !told && p.trial.rate > 0 {
-		wait = max(wait, time.Duration((1-p.trial.level)/p.trial.rate*float64(time.Second))-time.Duration(at-p.trial.filled))
+	if !told {
+		wait = max(wait, p.trial.retryIn(at))
 	}
 	return wait
 }
@@ -265,6 +263,7 @@ func (p *Pacer) Resume() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.paused = 0
+	p.trial.shut.reopen()
 }
 
 // PacerState is what a pacer knows, to be shown.

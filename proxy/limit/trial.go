@@ -1,57 +1,54 @@
 package limit
 
 import (
-	"math"
 	"time"
 )
 
-// trial finds out how fast requests may be sent where nobody says so: it sends ever faster until the provider refuses, and then backs off (AIMD). It remembers where it was
-// refused: up to near there it comes back quickly, and from there on it goes slowly until the limit must have been raised (as CUBIC does, RFC 9438). Rates are in requests a second.
+// trial finds out how fast requests may be sent where nobody says so: it sends ever faster until the provider refuses, and then backs off. It knows what was let through until
+// then: up to near there it comes back quickly, goes on slowly from there, and ever faster after a while without a refusal, as the limit must have been raised (as CUBIC does,
+// RFC 9438). While everything is refused it sends next to nothing. Rates are in requests a second.
 type trial struct {
 	rate    float64 // 0: never refused, nothing is known
-	ceiling float64 // where it was refused last
+	ceiling float64 // what was let through when it was refused last
 	floor   float64 // below which one episode of refusals does not cut
-	top     float64 // the highest ceiling of late
 	cutAt   int64   // when the refusals began that the rate was cut for
+	refusal int64   // the last
 	grown   int64   // when the rate was last raised
 	wanted  bool    // somebody had to wait since: only then it says anything that nobody refuses
 	level   float64
 	filled  int64
 
-	count   int64 // sent since counted
-	counted int64
-	pace    float64 // that was sent, the second before
-	mean    float64 // of that, the last seconds
+	passed goodput
+	shut   shut
+	opened mark // when it was last no longer shut
+	early  bool // it was first refused so early that the ceiling is a guess
 }
 
 const (
 	trialCut     = .85         // at the first refusal
 	trialMore    = .91         // at each further one
-	trialEpisode = time.Second // from the first refusal: one window that is used up refuses many at once
-	trialFloor   = .55         // of where it was: lower it does not go for one episode, as a window that is used up refuses all until it ends
+	trialEpisode = time.Second // from the first refusal: what is under way then is refused as well
+	trialFloor   = .55         // of where it was: lower it does not go for one episode
 	trialLeast   = .1          // requests a second
 	trialNear    = .96         // of the ceiling: so far it comes back quickly
 	trialBack    = .08         // of the ceiling, a second
-	trialProbe   = .004
-	trialSure    = 15 * time.Second // after so long without a refusal the limit was raised
-	trialRaised  = .1               // of the rate, a second, as far as the highest ceiling
-	trialBeyond  = .04
-	trialMean    = .3 // weight of the last second
-	trialAbove   = 1  // the mean of late: a provider that lets bursts through refuses late
-	topMemory    = 10 * time.Minute
+	trialProbe   = .004        // of the rate, a second, beyond that
+	trialCalm    = 10          // seconds without a refusal, after which it grows by more: (1 + (t / trialSwift)²) times that, t seconds later
+	trialSwift   = 2
+	trialMost    = .08 // of the rate, a second
+	// trialBrisk requests a second, and fewer, are raised more slowly: one refusal is as much of them as many of more.
+	trialBrisk  = 20
+	trialSlowly = .2 // of the pace of others, at the least
+	trialMemory = 10 * time.Minute
 )
 
 // sent counts a request. asked tells that it has waited for its turn here: what is sent by the provider's own numbers is not owed.
-func (t *trial) sent(at int64, asked bool) {
+func (t *trial) sent(at int64, serial uint64, asked bool) {
 	if t.rate > 0 && asked {
 		t.level = max(t.level-1, -max(t.rate*seconds(burstTime), 1))
 	}
-	t.count++
-	if took := at - t.counted; took >= int64(time.Second) || took < 0 {
-		t.pace = float64(t.count) / max(seconds(took), 1)
-		t.mean += trialMean * (t.pace - t.mean)
-		t.count, t.counted = 0, at
-	}
+	t.passed.add(at, t.rate)
+	t.shut.sent(at, serial, asked)
 }
 
 func seconds(ns int64) float64 { return float64(ns) / float64(time.Second) }
@@ -63,11 +60,49 @@ func (t *trial) wait(at int64) time.Duration {
 	}
 	t.level = min(t.level+t.rate*seconds(max(at-t.filled, 0)), max(t.rate*seconds(burstTime), 1))
 	t.filled = at
+	switch hold, probe := t.shut.hold(at); {
+	case hold > 0:
+		t.wanted, t.level = true, 0
+		return hold
+	case probe:
+		return 0
+	}
+	if t.shut.over(at) {
+		t.reopen(at)
+	}
 	if t.level < 1-1e-9 {
 		t.wanted = true
 		return max(time.Duration((1-t.level)/t.rate*float64(time.Second)), time.Microsecond)
 	}
 	return 0
+}
+
+// reopen is told that requests are let through again. Where it was shut for long the limit is by windows longer than the second that was counted: what one window holds is what was
+// sent since the one before.
+func (t *trial) reopen(at int64) {
+	now := t.passed.mark(at)
+	if t.opened.at > 0 && (t.early || t.shut.long) {
+		t.ceiling = max(min(t.ceiling, t.opened.rate(now)), trialLeast)
+		t.rate = max(min(t.rate, trialNear*t.ceiling), trialLeast)
+	}
+	t.opened, t.early = now, false
+}
+
+// retryIn is how long a request has to wait now, as far as can be told.
+func (t *trial) retryIn(at int64) time.Duration {
+	if t.rate == 0 {
+		return 0
+	}
+	hold, _ := t.shut.hold(at)
+	return max(hold, time.Duration((1-t.level)/t.rate*float64(time.Second))-time.Duration(at-t.filled))
+}
+
+// dropped takes back a request that was never sent.
+func (t *trial) dropped(serial uint64) {
+	t.shut.dropped(serial)
+	if t.rate > 0 {
+		t.level++
+	}
 }
 
 // through is told that the provider has let a request through.
@@ -77,49 +112,59 @@ func (t *trial) through(at int64) {
 	}
 	if t.wanted {
 		step := min(seconds(at-t.grown), 1)
-		switch {
-		case t.rate < trialNear*t.ceiling:
-			t.rate = min(t.rate+trialBack*t.ceiling*step, trialNear*t.ceiling)
-		case at-t.cutAt < int64(trialSure):
-			t.rate += trialProbe * t.ceiling * step
-		case t.rate < trialNear*t.top:
-			t.rate = min(t.rate+trialRaised*t.rate*step, trialNear*t.top)
-		default:
-			t.rate += trialBeyond * t.rate * step
+		if near := trialNear * t.ceiling; t.rate < near {
+			t.rate = min(t.rate+trialBack*t.ceiling*step, near)
+		} else {
+			pace := min(max(t.rate/trialBrisk, trialSlowly), 1)
+			calm := max(pace*seconds(at-t.refusal)-trialCalm, 0) / trialSwift
+			t.rate += min(trialProbe*(1+calm*calm), trialMost) * pace * t.rate * step
 		}
 		t.wanted = false
 	}
 	t.grown = at
 }
 
-// refused is told that the provider has refused one.
-func (t *trial) refused(at int64) {
+// refused is told that the provider has refused one that was sent at a time.
+func (t *trial) refused(at, sentAt int64, serial uint64) {
+	t.passed.refuse(at, sentAt, t.rate)
+	before, now := t.shut.closed(at, sentAt, serial)
 	switch {
-	case t.rate == 0:
-		t.begin(at)
-		return
-	case at-t.cutAt >= int64(trialEpisode) || at < t.cutAt:
+	case t.rate == 0: // what was sent while nothing was known is not owed
+		t.level, t.filled = 0, at
+		from, whole := t.passed.pace(at)
+		if t.early = !whole; t.early {
+			t.opened = t.passed.start
+		}
+		t.cut(at, from)
+	case !before && at-t.cutAt >= int64(trialEpisode):
+		t.early = false
 		t.cut(at, t.rate)
 	default:
-		t.rate = max(t.rate*trialMore, min(t.rate, t.floor))
+		if sentAt <= t.cutAt && t.ceiling > goodputSure { // it was counted as let through
+			t.ceiling--
+		}
+		if !now { // else it says nothing of how fast is too fast
+			t.rate = max(t.rate*trialMore, min(t.rate, t.floor))
+		}
 	}
-	t.rate, t.grown, t.level = max(t.rate, trialLeast), at, min(t.level, 0)
+	t.rate, t.refusal, t.grown, t.level = max(t.rate, trialLeast), at, at, min(t.level, 0)
 }
 
 // begin is told that the provider has refused one that was not sent by trial. What was sent so far is not owed, and where it begins, unless it was found out of late.
 func (t *trial) begin(at int64) {
-	now := t.sends(at)
-	if t.rate > 0 && at-t.cutAt < int64(topMemory) {
+	now, _ := t.passed.pace(at)
+	if t.rate > 0 && at-t.cutAt < int64(trialMemory) {
 		t.rate = min(t.rate, now)
 	} else {
 		t.cut(at, now)
 	}
-	t.rate, t.grown, t.level, t.filled = max(t.rate, trialLeast), at, 0, at
+	t.rate, t.refusal, t.grown, t.level, t.filled = max(t.rate, trialLeast), at, at, 0, at
 }
 
-// sends is how many are sent a second now.
-func (t *trial) sends(at int64) float64 {
-	return max(t.pace, float64(t.count)/max(seconds(at-t.counted), .1))
+// cut backs off from a rate that was too high.
+func (t *trial) cut(at int64, from float64) {
+	t.ceiling = max(min(from, t.passed.rate(at, from)), trialLeast)
+	t.floor, t.rate, t.cutAt = from*trialFloor, from*trialCut, at
 }
 
 // episodes has refusals that come at once count as one.
@@ -134,15 +179,4 @@ func (e *episodes) begins(at int64) bool {
 	}
 	*e = episodes{at, true}
 	return true
-}
-
-// cut backs off from a rate that was too high.
-func (t *trial) cut(at int64, from float64) {
-	t.top = max(t.top*math.Exp(-seconds(max(at-t.cutAt, 0))/topMemory.Seconds()), from)
-	sent := t.mean * trialAbove
-	if now := t.sends(at); sent < now/2 { // it was quiet before, which says nothing
-		sent = now
-	}
-	t.ceiling, t.rate, t.cutAt = max(min(from, sent), trialLeast), from*trialCut, at
-	t.floor = from * trialFloor
 }

@@ -28,7 +28,7 @@ const (
 	// trustRefused refusals in a row that nothing explains end trust. One for trustWeight good answers is put up with for long.
 	trustRefused = 5
 	trustWeight  = 4
-	trustPause   = int64(trialSure)
+	trustPause   = int64(15 * time.Second)
 	trustPauses  = useSuspend
 	resetSlack   = int64(2 * time.Second)
 	limitSlack   = .02 // of the limit: readings that came in another order than the requests were counted in
