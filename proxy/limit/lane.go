@@ -39,6 +39,8 @@ type lane struct {
 	use     use
 
 	tookMean float64 // of took, of late
+	stale    bool    // only how fast it fills up is known
+	closed   int64   // until when a stale limit is used up
 }
 
 // lagWeight is that of the last boundary between two windows in what is known of the lag.
@@ -64,18 +66,20 @@ func (l *lane) read(at int64, r *Reading, v view, s *Sent, flying int64) {
 		lag := float64(l.at+passed/2-l.soonest) / float64(l.took)
 		l.lag += lagWeight * (min(max(lag, 0), 1) - l.lag)
 	}
-	l.trust.see(v, flying)
+	written := view{at: v.at, limit: v.limit, remaining: v.remaining, reset: soonest} // as if at once
+	l.trust.see(written, flying)
 	if v.limit != l.limit {
 		l.span, l.style = 0, style{}
 	}
 	l.heard = at
 	l.view, l.serial, l.sum, l.soonest, l.took = v, s.serial, s.sum[l.of], soonest, took
 	l.span = max(v.reset-v.at, l.span)
-	l.style.see(v, l.span)
+	l.style.see(written, l.span)
 	l.told = max(l.told, soonest-v.at)
 	if l.took > 0 {
 		l.tookMean += tookWeight * (float64(l.took) - l.tookMean)
 	}
+	l.age()
 	l.use.see(v, l.span, s.amounts[l.of], float64(l.told) < l.tookMean*toldLeast)
 }
 
@@ -116,8 +120,20 @@ func (l *lane) left(at, sum int64, share float64) (left, reset float64) {
 	return left - spare*float64(l.limit), reset
 }
 
+// rate is how much may be sent a nanosecond until the reset.
+func (l *lane) rate(at, sum int64, share float64) float64 {
+	if l.stale {
+		return l.pace(share)
+	}
+	left, reset := l.left(at, sum, share)
+	return max(left, 0) / reset
+}
+
 // empty is how long it takes until something is left again; 0: there is.
 func (l *lane) empty(at, sum int64, share float64) time.Duration {
+	if l.stale {
+		return 0
+	}
 	left, reset := l.left(at, sum, share)
 	if left >= leastLeft {
 		return 0
@@ -131,6 +147,9 @@ func (l *lane) empty(at, sum int64, share float64) time.Duration {
 // wait is how long n units have to wait: what is left is spread evenly over the time until the reset. Where the limit fills up evenly that settles where as much is sent as comes
 // in, with half of it in reserve.
 func (l *lane) wait(at, sum, n int64, share float64) time.Duration {
+	if l.stale {
+		return l.spread(at, n, share)
+	}
 	left, reset := l.left(at, sum, share)
 	if left < leastLeft {
 		l.use.held = true

@@ -172,7 +172,7 @@ func (p *Pacer) read(at int64, s *Sent, v Verdict, h *Headers) (read, explained 
 		if v != Limited {
 			l.trust.answered(w)
 		} else if l.short(float64(w.remaining), s.amounts[r.Of]) {
-			explained = explained || l.usable(at)
+			explained = explained || l.usable(at) && (!l.stale || l.close(at))
 			l.trust.empty = 0
 		}
 	}
@@ -183,7 +183,7 @@ func (p *Pacer) read(at int64, s *Sent, v Verdict, h *Headers) (read, explained 
 func (p *Pacer) short(at int64, s *Sent) bool {
 	for i := range p.n {
 		l := &p.lanes[i]
-		if left, _ := l.left(at, p.sum[l.of], 1); l.usable(at) && l.short(left, s.amounts[l.of]) {
+		if left, _ := l.left(at, p.sum[l.of], 1); l.usable(at) && !l.stale && l.short(left, s.amounts[l.of]) {
 			return true
 		}
 	}
@@ -286,8 +286,7 @@ func (p *Pacer) State(now time.Time) PacerState {
 		l := &p.lanes[i]
 		usable := l.usable(at)
 		if st.Follows = st.Follows || usable; usable && l.of == Requests {
-			left, reset := l.left(at, p.sum[l.of], p.shown)
-			slowest = min(slowest, max(left, 0)/reset*float64(time.Second))
+			slowest = min(slowest, l.rate(at, p.sum[l.of], p.shown)*float64(time.Second))
 			st.Trusted, st.Rate = true, slowest
 		}
 	}

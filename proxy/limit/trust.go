@@ -58,7 +58,7 @@ func (t *trust) see(v view, flying int64) {
 // answered is told that a request was not refused, and of the reading that came with it.
 func (t *trust) answered(v view) {
 	t.doubt = max(t.doubt-1, 0)
-	if v.remaining > 0 {
+	if v.remaining > 0 || v.reset-v.at < resetSlack/2 { // what is whole again so soon may well be used up by each request
 		t.empty = 0
 	} else if t.empty++; t.empty >= trustEmpty {
 		t.good = 0
