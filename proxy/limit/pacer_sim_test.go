@@ -15,6 +15,7 @@ type hidden struct {
 	period time.Duration // by which it is counted
 	fixed  bool          // in fixed windows; else a bucket that fills up evenly
 	burst  float64       // share of the limit that the bucket holds; 0: all of it
+	of     float64       // part of 100 requests a second; 0: all. Phases are the longer
 	level  float64
 	last   time.Time
 }
@@ -91,12 +92,17 @@ func simulate(p *hidden, told, queue bool, ttft time.Duration, seed uint64) (r r
 	p.last = start
 	var pending answers
 	scale := p.period.Seconds()
-	p.limit = 100 * scale
+	of, phase := p.of, time.Minute
+	if of == 0 {
+		of = 1
+	} else {
+		phase = time.Duration(.2 / of * float64(time.Minute))
+	}
+	p.limit = 100 * of * scale
 	p.level = p.holds()
-	const phase = time.Minute
 	arrival, try, waiting := start, time.Time{}, 0
 	for end := start.Add(3 * phase); now.Before(end); {
-		rate := [...]float64{100, 60, 100}[min(now.Sub(start)/phase, 2)]
+		rate := of * [...]float64{100, 60, 100}[min(now.Sub(start)/phase, 2)]
 		p.limit = rate * scale
 		p.level = min(p.level, p.holds())
 		next := arrival
@@ -118,7 +124,7 @@ func simulate(p *hidden, told, queue bool, ttft time.Duration, seed uint64) (r r
 		now = next
 		if arrival.Equal(now) {
 			arrival = now.Add(time.Duration(draw.ExpFloat64() / (1.5 * rate) * float64(time.Second)))
-			if waiting < int(2*rate) {
+			if waiting < max(int(2*rate), 2) {
 				waiting++
 			}
 		}
@@ -171,7 +177,7 @@ func TestPacer_HiddenLimit(t *testing.T) {
 			t.Errorf("%+v: %.2f %% used, %.3f %% refused; want %v and %v", h, sum.used()*100, sum.refused()*100, used*100, refused*100)
 		}
 	}
-	second, minute := hidden{period: time.Second}, hidden{period: time.Minute, burst: .1}
+	second, minute, tenth := hidden{period: time.Second}, hidden{period: time.Minute, burst: .1}, hidden{period: time.Second, burst: .1}
 	fixedSecond, fixedMinute := hidden{period: time.Second, fixed: true}, hidden{period: time.Minute, fixed: true}
 	for _, ttft := range []time.Duration{100 * time.Millisecond, 400 * time.Millisecond, time.Second} {
 		for _, queue := range []bool{true, false} {
@@ -182,9 +188,33 @@ func TestPacer_HiddenLimit(t *testing.T) {
 		check(fixedMinute, true, true, ttft, .97, .0005)
 	}
 	check(minute, false, true, 400*time.Millisecond, .97, .003)
+	check(fixedMinute, false, true, 400*time.Millisecond, .97, .004)
 	check(fixedSecond, true, true, 100*time.Millisecond, .97, .0005)
-	check(fixedSecond, true, true, 400*time.Millisecond, .93, .0005)
-	check(fixedSecond, true, true, time.Second, .8, .001)
-	check(fixedSecond, false, true, 400*time.Millisecond, .84, .008)
-	check(hidden{period: time.Second, burst: .1}, true, true, 400*time.Millisecond, .75, .005)
+	check(fixedSecond, true, true, 400*time.Millisecond, .96, .0005)
+	check(fixedSecond, true, true, time.Second, .95, .001)
+	check(fixedSecond, false, true, 400*time.Millisecond, .92, .005)
+	for _, ttft := range []time.Duration{100 * time.Millisecond, 400 * time.Millisecond} {
+		check(tenth, true, true, ttft, .95, .001)
+		check(tenth, false, true, ttft, .95, .003)
+	}
+}
+
+// A limit of few requests is found as well; one refusal is as much of them as many of more, so it is tried less often whether there are more. Two a second are what many a key has.
+func TestPacer_HiddenLimitOfFew(t *testing.T) {
+	if raceEnabled {
+		t.Skip("one goroutine: there is nothing to race")
+	}
+	t.Parallel()
+	for _, p := range []hidden{{period: time.Minute, burst: .1, of: .02}, {period: time.Minute, fixed: true, of: .02}, {period: time.Second, of: .1}} {
+		var sum result
+		for seed := range uint64(4) {
+			p := p
+			r := simulate(&p, false, true, 400*time.Millisecond, seed)
+			sum.sent, sum.through, sum.capacity = sum.sent+r.sent, sum.through+r.through, sum.capacity+r.capacity
+		}
+		t.Logf("%.0f a second by %v, windows %v: %.1f %% used, %.2f %% refused", p.of*100, p.period, p.fixed, sum.used()*100, sum.refused()*100)
+		if sum.used() < .93 || sum.refused() > .06 {
+			t.Errorf("%+v: %.1f %% used, %.2f %% refused", p, sum.used()*100, sum.refused()*100)
+		}
+	}
 }

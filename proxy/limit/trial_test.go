@@ -44,7 +44,7 @@ func TestTrial_RefusedAfterQuietTime(t *testing.T) {
 			}
 		}
 		low := p.State(now).Rate
-		if low < .5*before || low > .7*before {
+		if low < .5*before || low > .75*before {
 			t.Errorf("%s: goes from %.1f a second to %.1f", what, before, low)
 		}
 		busy(6*time.Second, time.Millisecond)
