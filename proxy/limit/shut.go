@@ -43,7 +43,7 @@ func (s *shut) sent(at int64, serial uint64, asked bool) {
 	s.refusals <<= min(serial-s.last, 64)
 	s.last = serial
 	if s.state == shutDue && asked {
-		s.state, s.probe, s.until = shutProbed, serial, at+max(int64(shutSure*s.took), int64(shutLeast))
+		s.state, s.probe, s.until = shutProbed, serial, at+max(int64(shutSure*s.took), shutLeast)
 	}
 }
 
