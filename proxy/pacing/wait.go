@@ -110,7 +110,7 @@ func (l *lastRefusal) load() Refusal {
 	return Refusal{Retry: time.Duration(packed >> 8), Full: packed&1 != 0, Lacks: limit.Dimension(packed >> 1 & 0x7f)} //nolint:gosec // one was stored
 }
 
-// join puts a ticket into the queue, which is made where nobody waits yet. The waiter is nil where it is of no use.
+// join puts a ticket into the queue, which is made where nobody waits yet, and has that looked at: room may have come since there was none. The waiter is nil where it is of no use.
 func (p *Pace) join(now time.Time, t *limit.Ticket, a *Ask) (*limit.Queue, *limit.Waiter) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -127,12 +127,13 @@ func (p *Pace) join(now time.Time, t *limit.Ticket, a *Ask) (*limit.Queue, *limi
 		p.queue = queue
 		go p.serve(queue)
 	}
+	p.nudge()
 	return queue, w
 }
 
 // serve lets those in the queue through as there is room, until nobody is left.
 func (p *Pace) serve(queue *limit.Queue) {
-	timer := time.NewTimer(min(max(p.last.load().Retry, shortestLook), longestLook))
+	timer := time.NewTimer(longestLook)
 	defer timer.Stop()
 	for {
 		select {

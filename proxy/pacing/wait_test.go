@@ -46,6 +46,42 @@ func TestPace_FullForAll(t *testing.T) {
 	})
 }
 
+// Room that has come between a refusal and the wait is had at once; so is what there is for one that goes before those that wait.
+func TestPace_LooksAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p, crowded, end := full(t)
+		if _, r := p.Try(time.Now(), &crowded, Size{}); !r.Full {
+			t.Fatalf("%+v", r)
+		}
+		end()
+		start := time.Now()
+		turn, _, r := p.Wait(t.Context(), start, &Ask{Terms: crowded, MaxWait: crowded.MaxWait})
+		if r.Retry > 0 || time.Since(start) != 0 {
+			t.Errorf("waits behind nobody: %+v after %v", r, time.Since(start))
+		}
+		p.End(time.Now(), &turn, true, limit.Good, 0, 0)
+
+		p, crowded, end = full(t)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			turn, _ := enter(t.Context(), p, 1, crowded)
+			p.End(time.Now(), &turn, true, limit.Good, 0, 0)
+		}()
+		time.Sleep(crowdLook / 2) // and it waits
+		start = time.Now()
+		turn, _, r = p.Wait(t.Context(), start, &Ask{Terms: terms, Priority: 1, MaxWait: terms.MaxWait}) // does not care for the crowd
+		if r.Retry > 0 || time.Since(start) != 0 {
+			t.Errorf("waits though it goes first: %+v after %v", r, time.Since(start))
+		}
+		p.End(time.Now(), &turn, true, limit.Good, 0, 0)
+		end()
+		<-done
+		nothingLeft(t, p)
+	})
+}
+
 // What was kept of a refusal is what was stored.
 func TestLastRefusal(t *testing.T) {
 	t.Parallel()
