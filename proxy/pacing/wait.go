@@ -114,10 +114,11 @@ func (l *lastRefusal) load() Refusal {
 func (p *Pace) join(now time.Time, t *limit.Ticket, a *Ask) (*limit.Queue, *limit.Waiter) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	queue := p.queue
+	queue, o := p.queue, limit.QueueOptions{Work: a.Terms.MaxWait, Waiters: a.Waiters}
 	if queue == nil {
-		queue = limit.NewQueue(now, limit.QueueOptions{Work: a.Terms.MaxWait, Waiters: a.Waiters})
+		queue = limit.NewQueue(now, o)
 	}
+	queue.Use(o)
 	w, _ := queue.Push(now, t)
 	if w == nil {
 		return queue, nil

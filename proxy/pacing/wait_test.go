@@ -82,6 +82,37 @@ func TestPace_LooksAtOnce(t *testing.T) {
 	})
 }
 
+// How many may wait, and for how long, can change while some do.
+func TestPace_OtherTerms(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p, crowded, end := full(t)
+		crowded.Waiters = 1
+		var wg sync.WaitGroup
+		ask := func(caller limit.ID, terms Terms, wants bool) {
+			t.Helper()
+			start := time.Now()
+			wg.Go(func() {
+				turn, r := enter(t.Context(), p, caller, terms)
+				if waited := time.Since(start) > 0; waited != wants || (r.Retry == 0) != wants {
+					t.Errorf("caller %d: waits %v, want %v: %+v", caller, waited, wants, r)
+				}
+				p.End(time.Now(), &turn, true, limit.Good, 0, 0)
+			})
+			synctest.Wait()
+		}
+		ask(1, crowded, true)
+		ask(2, crowded, false)
+		crowded.Waiters = 2
+		ask(3, crowded, true)
+		ask(4, crowded, false)
+		time.Sleep(100 * time.Millisecond)
+		end()
+		wg.Wait()
+		nothingLeft(t, p)
+	})
+}
+
 // What was kept of a refusal is what was stored.
 func TestLastRefusal(t *testing.T) {
 	t.Parallel()
