@@ -99,9 +99,21 @@ func (x *Exchange) hasRoom() bool {
 	return true
 }
 
-// pacesAll tells whether that there is no room concerns whoever is sent to the target: limits of ours may be for this caller alone, and clients' keys and models are their own.
+// pacesAll tells whether that there is no room concerns whoever is sent to the target: limits of ours may be for this caller alone, clients' keys and models are their own, and settings
+// may have changed.
 func (x *Exchange) pacesAll() bool {
-	return !x.refusal.Refused() && x.routeTarget.keyed && x.routeTarget.model != ""
+	return !x.refusal.Refused() && x.routeTarget.keyed && x.routeTarget.model != "" && x.settings == x.p.settings.Load()
+}
+
+// forgetPaced has targets be as if there were room where the limits of their providers are not kept to any more.
+func (rs *routes) forgetPaced(now time.Time) {
+	for _, r := range rs.list {
+		for i, t := range r.pick.Targets() {
+			if !r.targets[i].base.config.Pacing.Enabled {
+				t.PacedUntil(now)
+			}
+		}
+	}
 }
 
 // findRoom begins an attempt at the chosen target of the route, or, where that has no room, at another one, after a wait where none has.

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"io"
+	"maps"
 	"net"
 	"sync"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"llm-auto-optimizer/config"
 	"llm-auto-optimizer/proxy/limit"
 	"llm-auto-optimizer/proxy/pacing"
+	"llm-auto-optimizer/proxy/pick"
 )
 
 // slowed is a gateway whose only pace has been refused, so that it lets about so many a second through.
@@ -133,6 +135,35 @@ func TestPacing_ReloadAndOutage(t *testing.T) {
 		t.Errorf("the provider is gone: %v", statuses)
 	}
 	eventually(t, "nothing is left", func() bool { s := pace.State(time.Now()); return s.Waiting == 0 && s.Flying == 0 })
+}
+
+// A target without room takes traffic again at once where its provider's limits are not to be kept to any more.
+func TestPacing_SwitchedOff(t *testing.T) {
+	t.Parallel()
+	cfg := pacedRoute(newStrict(t, &strict{rate: 1e6}), newStrict(t, &strict{rate: 1e6}))
+	g := start(t, cfg)
+	c := newPaceClient(t, g)
+	target := func() *pick.Target { return g.p.settings.Load().routes.list[0].pick.Target("a") }
+	target().PacedUntil(time.Now().Add(time.Hour))
+	if resp, body := c.mustAsk(t, "sk", "m"); resp.Header.Get("x-llmopt-target") != "b" {
+		t.Fatalf("served by %s: %s", resp.Header.Get("x-llmopt-target"), body)
+	}
+	next := *cfg
+	next.Providers = maps.Clone(cfg.Providers)
+	a := cfg.Providers["a"]
+	a.Pacing.Enabled = false
+	next.Providers["a"] = a
+	commit, err := g.p.Prepare(&next)
+	if err != nil {
+		t.Fatal(err)
+	}
+	commit()
+	if s := target().Status(time.Now()); s.State != pick.Healthy {
+		t.Errorf("is %v with pacing switched off", s.State)
+	}
+	if resp, body := c.mustAsk(t, "sk", "m"); resp.Header.Get("x-llmopt-target") != "a" {
+		t.Errorf("served by %s: %s", resp.Header.Get("x-llmopt-target"), body)
+	}
 }
 
 // A shutdown does not wait for those that wait.
