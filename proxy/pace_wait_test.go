@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/valyala/fasthttp"
+
 	"llm-auto-optimizer/config"
 	"llm-auto-optimizer/proxy/limit"
 	"llm-auto-optimizer/proxy/pacing"
@@ -270,4 +272,31 @@ func TestPacing_Concurrency(t *testing.T) {
 	if resp, body := c.mustAsk(t, "sk", "m"); resp.StatusCode != 200 {
 		t.Errorf("with room again: %d %s", resp.StatusCode, body)
 	}
+}
+
+// What was let through behind an attempt that has failed, and is never sent, is had back.
+func TestPacing_NeverSent(t *testing.T) {
+	t.Parallel()
+	g := start(t, testConfig("http://127.0.0.1:1"))
+	pace := g.p.paces.Find(time.Now(), 1, [8]byte{}, []byte("m"))
+	slow(t, pace, 10)
+	now, terms := time.Now().Add(time.Second), pacing.Terms{Share: .97}
+	try := func() (pacing.Turn, bool) {
+		turn, r := pace.Try(now, &terms, pacing.Size{})
+		return turn, r.Retry == 0
+	}
+	last, ok := try()
+	for next := last; ok; next, ok = try() {
+		last = next
+	}
+	x := g.p.begin(&fasthttp.RequestHeader{}, &clientConn{})
+	x.settled, x.attempt.sent = true, now.Add(-time.Second)
+	x.abandon(nil)
+	x.pace.of, x.pace.turn = pace, last
+	x.dropTurn(now)
+	if _, ok := try(); !ok {
+		t.Error("it counts as sent")
+	}
+	g.p.metrics.inFlight.Add(-1)
+	g.p.release(x)
 }
