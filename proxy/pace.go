@@ -164,6 +164,12 @@ func (x *Exchange) setOff() error {
 
 // roomHere is findRoom where there is no choice of targets: without a route, and for the same request once more.
 func (x *Exchange) roomHere() error {
+	if x.second { // which does not wait: the other would have to wait for it
+		if !x.hasRoom() {
+			return fail(&providerLimited, nil)
+		}
+		return nil
+	}
 	now := time.Now()
 	if r := x.takeRoom(now); r.Retry > 0 {
 		if err := x.waitForRoom(now, r); err != nil {
