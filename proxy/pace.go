@@ -135,9 +135,8 @@ func (x *Exchange) findRoom(choice pick.Choice) error {
 		}
 		if next.Target != choice.Target {
 			x.aim(next)
-			x.pace.of = x.paceFor(now)
+			x.pace.of, r = x.paceFor(now), pacing.Refusal{} // it was of the other
 		}
-		x.limited.lacks(&r)
 		err := x.waitForRoom(now, r)
 		if err == nil {
 			return x.setOff()
@@ -146,7 +145,7 @@ func (x *Exchange) findRoom(choice pick.Choice) error {
 			return err
 		}
 		var ok bool
-		if choice, ok = x.walk.Refused(now, pick.Draw()); !ok {
+		if choice, ok = x.walk.Refused(time.Now(), pick.Draw()); !ok {
 			return err
 		}
 		x.limited.refused = window.NotRefused // not yet
@@ -180,9 +179,9 @@ func (x *Exchange) roomHere() error {
 }
 
 // waitForRoom waits until the attempt is let through, in turn with those of other callers, and no longer than that is allowed.
-// r is why it was not at once.
+// r is why it was not at once; nothing where the limits of the provider were not asked.
 func (x *Exchange) waitForRoom(now time.Time, r pacing.Refusal) error {
-	if x.refusal.Refused() { // by a limit of ours: the provider's were not asked
+	if x.refusal.Refused() { // by a limit of ours
 		r = pacing.Refusal{}
 	}
 	if err := x.waitForTarget(); err != nil {
@@ -195,8 +194,15 @@ func (x *Exchange) waitForRoom(now time.Time, r pacing.Refusal) error {
 	if pace == nil { // it has come out of use meanwhile
 		return nil
 	}
+	ask := pacing.Ask{Terms: x.terms(), Size: x.size(), Caller: x.who, Priority: x.priority(), Draw: rand.Float64()}
+	if r.Retry == 0 {
+		if x.pace.turn, r = pace.Try(now, &ask.Terms, ask.Size); r.Retry == 0 {
+			return nil
+		}
+	}
+	ask.Refused = r
+	x.limited.lacks(&r)
 	x.countHeld(now)
-	ask := pacing.Ask{Terms: x.terms(), Size: x.size(), Caller: x.who, Priority: x.priority(), Draw: rand.Float64(), Refused: r}
 	if x.cache.result == cacheRefresh {
 		ask.Priority = refreshPriority
 	}

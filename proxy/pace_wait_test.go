@@ -274,6 +274,36 @@ func TestPacing_Concurrency(t *testing.T) {
 	}
 }
 
+// Who has waited in vain falls back on the targets that have room then, not on those that had it when the wait began.
+func TestPacing_FallsBackAfterTheWait(t *testing.T) {
+	t.Parallel()
+	cfg := pacedRoute(newStrict(t, &strict{rate: 1e6}), newStrict(t, &strict{rate: 1e6}), newStrict(t, &strict{rate: 1e6}))
+	a, r := cfg.Providers["a"], cfg.Routes["r"]
+	a.Pacing.MaxWait, a.Pacing.Concurrency, a.Pacing.MaxConcurrent = 600*time.Millisecond, "aimd", 1
+	cfg.Providers["a"] = a
+	other := r
+	r.Fallback.RateLimit, r.Targets = []string{"s"}, map[string]config.Target{"a": r.Targets["a"]}
+	other.Name, other.Match = "s", config.Match{}
+	delete(other.Targets, "a")
+	cfg.Routes["r"], cfg.Routes["s"] = r, other
+	g := start(t, cfg)
+	c := newPaceClient(t, g)
+	c.mustAsk(t, "sk", "m")
+	pace := g.onlyPace()
+	var held pacing.Turn
+	eventually(t, "there is room", func() bool {
+		var refusal pacing.Refusal
+		terms := pacing.Terms{Share: 1, Crowds: true, Concurrency: limit.ConcurrencyOptions{Most: 1, Open: true}}
+		held, refusal = pace.Try(time.Now(), &terms, pacing.Size{})
+		return refusal.Retry == 0
+	})
+	g.p.settings.Load().routes.picks.Route("s").Target("b").PacedUntil(time.Now().Add(300 * time.Millisecond))
+	if resp, body := c.mustAsk(t, "sk", "m"); resp.StatusCode != 200 || resp.Header.Get("x-llmopt-target") != "b" {
+		t.Errorf("%d by %s: %s", resp.StatusCode, resp.Header.Get("x-llmopt-target"), body)
+	}
+	pace.End(time.Now(), &held, false, limit.NoMatter, 0, 0)
+}
+
 // What was let through behind an attempt that has failed, and is never sent, is had back.
 func TestPacing_NeverSent(t *testing.T) {
 	t.Parallel()
