@@ -66,7 +66,8 @@ func (x *Exchange) size() pacing.Size {
 	return pacing.Size{Input: input, Output: output}
 }
 
-// takeRoom lets the attempt through if there is room for it now; else the refusal has a time to retry.
+// takeRoom lets the attempt through if there is room for it now; else the refusal has a time to retry. What the target's own limits gave is held while the attempt waits for its
+// provider's: else who gets room there could find none here. It keeps back others of the same target alone, as a rule from the same wait, and for no longer than max_wait.
 func (x *Exchange) takeRoom(now time.Time) (r pacing.Refusal) {
 	x.pace.of = x.paceFor(now)
 	if r.Retry = x.enterTarget(); r.Retry > 0 {
