@@ -22,6 +22,13 @@ type paced struct {
 	waited time.Duration  // for room, at all targets
 }
 
+// later has the attempt start after a delay at the earliest; what that adds to the delay by limits of ours is a wait for the provider's.
+func (p *paced) later(delay time.Duration) {
+	if more := delay - p.delay; more > 0 {
+		p.delay, p.waited = delay, p.waited+more
+	}
+}
+
 // refreshPriority is that of what no client waits for.
 const refreshPriority = math.MinInt32
 
@@ -212,7 +219,7 @@ func (x *Exchange) waitForRoom(now time.Time, r pacing.Refusal) error {
 	turn, delay, refusal := pace.Wait(ctx, now, &ask)
 	release()
 	took := time.Since(now)
-	x.pace.delay = max(x.pace.delay, delay)
+	x.pace.later(delay)
 	x.pace.turn = turn
 	if refusal.Retry == 0 || took > time.Millisecond { // else it was turned away at once
 		x.pace.waited, x.waited, x.queued = x.pace.waited+took, x.waited+took, x.queued+took

@@ -304,6 +304,22 @@ func TestPacing_FallsBackAfterTheWait(t *testing.T) {
 	pace.End(time.Now(), &held, false, limit.NoMatter, 0, 0)
 }
 
+// By how much an attempt is held back beyond what limits of the gateway ask for is waited for its provider's.
+func TestPaced_Later(t *testing.T) {
+	t.Parallel()
+	check := func(own, delay, wantDelay, wantWaited time.Duration) {
+		t.Helper()
+		p := paced{delay: own, waited: time.Second}
+		if p.later(delay); p.delay != wantDelay || p.waited != time.Second+wantWaited {
+			t.Errorf("%v after %v: starts in %v, has waited %v", delay, own, p.delay, p.waited)
+		}
+	}
+	check(0, 15, 15, 15)
+	check(10, 15, 15, 5)
+	check(20, 15, 20, 0)
+	check(20, 0, 20, 0)
+}
+
 // What was let through behind an attempt that has failed, and is never sent, is had back.
 func TestPacing_NeverSent(t *testing.T) {
 	t.Parallel()
