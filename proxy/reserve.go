@@ -22,10 +22,12 @@ func (p *Proxy) reserve(x *Exchange, r *routeState) error {
 	if refusal.Refused() {
 		x.limited.met(&refusal)
 		q.Again = true
+		x.holdFlight(&refusal)
 		var err error
 		if pass, delay, refusal, err = p.queue(x, q); err != nil {
 			return x.cutError()
 		}
+		x.cache.flight.Hold(0)
 	}
 	if refusal.Refused() {
 		if r != nil {
