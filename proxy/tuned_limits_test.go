@@ -163,6 +163,7 @@ func TestPacing_Tuned(t *testing.T) {
 	status.Store(http.StatusTooManyRequests)
 	c.mustAsk(t, "k", "m")
 	status.Store(http.StatusOK)
+	until(t, "six attempts are settled", func() bool { got, _ := g.p.Paced("r", "a"); return got.Attempts == 6 }) // which is after their answers
 	if got, ok := g.p.Paced("r", "a"); !ok || got != (PacedCounts{Attempts: 6, Limited: 1}) {
 		t.Errorf("%+v, %v", got, ok)
 	}
