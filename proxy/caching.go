@@ -85,6 +85,7 @@ type caching struct {
 	left        bool           // the client has, while others still want the answer
 	revalidates bool           // it is to be found out whether the answer has changed
 	purges      uint64         // that there had been when the exchange came
+	aside       bool           // it has left a flight whose leader was held up
 	followed    bool           // what the exchange came to is another one's
 	refresh     bool           // the answer is to be fetched anew
 	created     time.Time      // of the answer that was given out

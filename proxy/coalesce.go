@@ -8,6 +8,7 @@ import (
 	"llm-auto-optimizer/config"
 	"llm-auto-optimizer/proxy/cache"
 	"llm-auto-optimizer/proxy/flight"
+	"llm-auto-optimizer/proxy/limit"
 	"llm-auto-optimizer/proxy/provider"
 )
 
@@ -77,6 +78,8 @@ func (p *Proxy) share(x *Exchange) (answered bool, err error) {
 			return err == nil, err
 		case followRetry:
 			tries++
+		case followAside:
+			c.aside = true
 		case followAlone:
 			if alone++; alone == mostAlone {
 				reader.Leave()
@@ -102,6 +105,7 @@ const (
 	followFailed                      // for good
 	followRetry                       // the targets have failed once: another try may do better
 	followAlone                       // the leader has failed on its own account
+	followAside                       // it waits on the account of its caller, who is another one
 )
 
 // flightID is what those have in common who may share an answer byte for byte.
@@ -125,6 +129,8 @@ func (p *Proxy) follow(x *Exchange, f *answerFlight, mayRetry bool) (followVerdi
 			x.takeHeadOf(head)
 			x.streamed = true
 			return followServed, nil
+		case end == nil && news.Held != 0 && news.Held != uint64(x.who):
+			return followAside, nil
 		case end == nil:
 		case end.alone:
 			return followAlone, nil
@@ -178,6 +184,14 @@ func (x *Exchange) takeEnd(end *answerEnd) {
 	x.usage, c.outcome = end.usage, end.outcome
 	if end.outcome == window.OK {
 		c.saved, x.unpriced = end.cost, end.unknown
+	}
+}
+
+// holdFlight tells those who follow the exchange that it waits for a limit that is for its caller alone: others need not. Who has stepped in for another one does not, or nobody's
+// answer would be shared where several callers are over their limits.
+func (x *Exchange) holdFlight(r *limit.Refusal) {
+	if r.Caller != 0 && !r.Shared && !x.cache.aside {
+		x.cache.flight.Hold(uint64(x.who))
 	}
 }
 

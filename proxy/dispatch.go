@@ -42,8 +42,7 @@ func (p *Proxy) ask(ctx *fasthttp.RequestCtx, x *Exchange) error {
 	default:
 		return nil
 	}
-	p.settle(x, time.Now())
-	x.waitedForAnswer()
+	x.endAttempt()
 	x.askedUsage, x.edited, x.held = false, x.edited[:0], x.held[:0]
 	if err := x.roomHere(); err != nil {
 		return err
@@ -64,6 +63,13 @@ func (p *Proxy) attempt(ctx *fasthttp.RequestCtx, x *Exchange) error {
 	err := x.receive()
 	x.limitsRefused()
 	return err
+}
+
+// endAttempt settles an attempt that another one may follow, which may yet come to nothing: before it is sent there is none.
+func (x *Exchange) endAttempt() {
+	x.p.settle(x, time.Now())
+	x.waitedForAnswer()
+	x.attempt = attempt{}
 }
 
 // usageRefused tells whether the provider has refused the request for the one field that was added to it.

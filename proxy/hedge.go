@@ -9,6 +9,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"llm-auto-optimizer/analysis/window"
 	"llm-auto-optimizer/proxy/pick"
 )
 
@@ -243,7 +244,9 @@ func (r *race) adopt(err error, late bool) {
 	x.cache.header, rival.cache.header = rival.cache.header, x.cache.header
 	x.cache.types, rival.cache.types = rival.cache.types, x.cache.types
 	rival.meter, rival.scrubber, rival.held, rival.out, rival.aimedPath = swapped.meter, swapped.scrubber, swapped.held, swapped.out, swapped.aimedPath
+	rival.pace.waited = x.pace.waited // it has not waited itself
 	x.pace, rival.pace = rival.pace, paced{}
+	x.limited.refuse(window.NotRefused, 0) // the first may have been, by being woken
 	rival.conn, rival.lease = nil, pick.Lease{}
 	x.attempts += rival.attempts
 	x.marksRefused |= rival.marksRefused

@@ -11,6 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/valyala/fasthttp"
+
+	"llm-auto-optimizer/analysis/window"
+	"llm-auto-optimizer/config"
 	"llm-auto-optimizer/proxy/pick"
 )
 
@@ -113,4 +117,72 @@ func TestHedge_BugInItsBegin(t *testing.T) {
 		t.Errorf("%d panics", n)
 	}
 	g.p.metrics.panics.Set(0)
+}
+
+// A rival that has to send its request once more has no room for that where it would have to wait: it has lost then, and does not hold up the exchange.
+func TestHedge_RivalDoesNotWait(t *testing.T) {
+	t.Parallel()
+	refusal := `{"type":"error","error":{"type":"invalid_request_error","message":"cache_control: not permitted"}}`
+	refused, once := make(chan struct{}), sync.Once{}
+	var late atomic.Bool // the first target is, and fails in the end
+	marks := make(chan int, 100)
+	first := raw(t, func(c *net.TCPConn, r *bufio.Reader) {
+		for {
+			m, err := readMessage(r)
+			if err != nil {
+				return
+			}
+			if !late.Load() {
+				marks <- countMarks(m)
+				_, _ = io.WriteString(c, answerWith(0, 0))
+				continue
+			}
+			<-refused
+			_, _ = io.WriteString(c, "HTTP/1.1 500 no\r\nContent-Length: 0\r\n\r\n")
+		}
+	})
+	second := raw(t, func(c *net.TCPConn, r *bufio.Reader) {
+		if _, err := readMessage(r); err == nil {
+			_, _ = fmt.Fprintf(c, "HTTP/1.1 400 no\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(refusal), refusal)
+			once.Do(func() { close(refused) })
+		}
+	})
+	third := raw(t, func(c *net.TCPConn, r *bufio.Reader) {
+		if _, err := readMessage(r); err == nil {
+			_, _ = io.WriteString(c, answerWith(0, 0))
+		}
+	})
+	c := promptRoutes("5m", first, second, third)
+	r := c.Routes["r"]
+	r.Hedge, r.Attempts = 1, 9
+	c.Routes["r"] = r
+	c.Limits = map[string]config.Limit{"l": {Name: "l", Timezone: "UTC", Caller: config.ScopeAll, Route: config.ScopeAll, Target: "t1", RequestsPerMinute: 1, Smooth: time.Minute}}
+	g := start(t, c)
+	hedgesAfter(g, 50*time.Millisecond)
+	session := 0 // none of the control's
+	for g.send(post("/v1/messages", promptBody(session))); <-marks == 0; g.send(post("/v1/messages", promptBody(session))) {
+		session++
+	}
+	late.Store(true)
+	begin := time.Now()
+	resp, _ := g.send(post("/v1/messages", promptBody(session)))
+	if took := time.Since(begin); resp.StatusCode != 200 || resp.Header.Get("x-llmopt-target") != "t2" || took > 20*time.Second {
+		t.Errorf("%d by %s after %v", resp.StatusCode, resp.Header.Get("x-llmopt-target"), took)
+	}
+}
+
+// What an exchange has waited for limits of providers stays such where its rival wins.
+func TestHedge_WaitStaysOfTheProvider(t *testing.T) {
+	t.Parallel()
+	g := start(t, testConfig("http://127.0.0.1:1"))
+	x := g.p.begin(&fasthttp.RequestHeader{}, &clientConn{})
+	x.settled, x.queued, x.pace.waited = true, time.Second, time.Second
+	x.limited.refuse(window.ByProvider, time.Second) // as one that was woken while it waited
+	rival := x.double()
+	(&race{x: x, rival: rival}).adopt(nil, true)
+	if x.pace.waited != time.Second || x.waitedForOwn() != 0 || x.limited.refused != window.NotRefused {
+		t.Errorf("%v of %v, refused %v", x.pace.waited, x.queued, x.limited.refused)
+	}
+	g.p.metrics.inFlight.Add(-1)
+	g.p.release(x)
 }

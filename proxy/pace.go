@@ -22,6 +22,13 @@ type paced struct {
 	waited time.Duration  // for room, at all targets
 }
 
+// later has the attempt start after a delay at the earliest; what that adds to the delay by limits of ours is a wait for the provider's.
+func (p *paced) later(delay time.Duration) {
+	if more := delay - p.delay; more > 0 {
+		p.delay, p.waited = delay, p.waited+more
+	}
+}
+
 // refreshPriority is that of what no client waits for.
 const refreshPriority = math.MinInt32
 
@@ -66,7 +73,8 @@ func (x *Exchange) size() pacing.Size {
 	return pacing.Size{Input: input, Output: output}
 }
 
-// takeRoom lets the attempt through if there is room for it now; else the refusal has a time to retry.
+// takeRoom lets the attempt through if there is room for it now; else the refusal has a time to retry. What the target's own limits gave is held while the attempt waits for its
+// provider's: else who gets room there could find none here. It keeps back others of the same target alone, as a rule from the same wait, and for no longer than max_wait.
 func (x *Exchange) takeRoom(now time.Time) (r pacing.Refusal) {
 	x.pace.of = x.paceFor(now)
 	if r.Retry = x.enterTarget(); r.Retry > 0 {
@@ -99,9 +107,21 @@ func (x *Exchange) hasRoom() bool {
 	return true
 }
 
-// pacesAll tells whether that there is no room concerns whoever is sent to the target: limits of ours may be for this caller alone, and clients' keys and models are their own.
+// pacesAll tells whether that there is no room concerns whoever is sent to the target: limits of ours may be for this caller alone, clients' keys and models are their own, and settings
+// may have changed.
 func (x *Exchange) pacesAll() bool {
-	return !x.refusal.Refused() && x.routeTarget.keyed && x.routeTarget.model != ""
+	return !x.refusal.Refused() && x.routeTarget.keyed && x.routeTarget.model != "" && x.settings == x.p.settings.Load()
+}
+
+// forgetPaced has targets be as if there were room where the limits of their providers are not kept to any more.
+func (rs *routes) forgetPaced(now time.Time) {
+	for _, r := range rs.list {
+		for i, t := range r.pick.Targets() {
+			if !r.targets[i].base.config.Pacing.Enabled {
+				t.PacedUntil(now)
+			}
+		}
+	}
 }
 
 // findRoom begins an attempt at the chosen target of the route, or, where that has no room, at another one, after a wait where none has.
@@ -123,9 +143,8 @@ func (x *Exchange) findRoom(choice pick.Choice) error {
 		}
 		if next.Target != choice.Target {
 			x.aim(next)
-			x.pace.of = x.paceFor(now)
+			x.pace.of, r = x.paceFor(now), pacing.Refusal{} // it was of the other
 		}
-		x.limited.lacks(&r)
 		err := x.waitForRoom(now, r)
 		if err == nil {
 			return x.setOff()
@@ -134,7 +153,7 @@ func (x *Exchange) findRoom(choice pick.Choice) error {
 			return err
 		}
 		var ok bool
-		if choice, ok = x.walk.Refused(now, pick.Draw()); !ok {
+		if choice, ok = x.walk.Refused(time.Now(), pick.Draw()); !ok {
 			return err
 		}
 		x.limited.refused = window.NotRefused // not yet
@@ -152,6 +171,12 @@ func (x *Exchange) setOff() error {
 
 // roomHere is findRoom where there is no choice of targets: without a route, and for the same request once more.
 func (x *Exchange) roomHere() error {
+	if x.second { // which does not wait: the other would have to wait for it
+		if !x.hasRoom() {
+			return fail(&providerLimited, nil)
+		}
+		return nil
+	}
 	now := time.Now()
 	if r := x.takeRoom(now); r.Retry > 0 {
 		if err := x.waitForRoom(now, r); err != nil {
@@ -162,9 +187,9 @@ func (x *Exchange) roomHere() error {
 }
 
 // waitForRoom waits until the attempt is let through, in turn with those of other callers, and no longer than that is allowed.
-// r is why it was not at once.
+// r is why it was not at once; nothing where the limits of the provider were not asked.
 func (x *Exchange) waitForRoom(now time.Time, r pacing.Refusal) error {
-	if x.refusal.Refused() { // by a limit of ours: the provider's were not asked
+	if x.refusal.Refused() { // by a limit of ours
 		r = pacing.Refusal{}
 	}
 	if err := x.waitForTarget(); err != nil {
@@ -177,8 +202,15 @@ func (x *Exchange) waitForRoom(now time.Time, r pacing.Refusal) error {
 	if pace == nil { // it has come out of use meanwhile
 		return nil
 	}
+	ask := pacing.Ask{Terms: x.terms(), Size: x.size(), Caller: x.who, Priority: x.priority(), Draw: rand.Float64()}
+	if r.Retry == 0 {
+		if x.pace.turn, r = pace.Try(now, &ask.Terms, ask.Size); r.Retry == 0 {
+			return nil
+		}
+	}
+	ask.Refused = r
+	x.limited.lacks(&r)
 	x.countHeld(now)
-	ask := pacing.Ask{Terms: x.terms(), Size: x.size(), Caller: x.who, Priority: x.priority(), Draw: rand.Float64(), Refused: r}
 	if x.cache.result == cacheRefresh {
 		ask.Priority = refreshPriority
 	}
@@ -187,7 +219,7 @@ func (x *Exchange) waitForRoom(now time.Time, r pacing.Refusal) error {
 	turn, delay, refusal := pace.Wait(ctx, now, &ask)
 	release()
 	took := time.Since(now)
-	x.pace.delay = max(x.pace.delay, delay)
+	x.pace.later(delay)
 	x.pace.turn = turn
 	if refusal.Retry == 0 || took > time.Millisecond { // else it was turned away at once
 		x.pace.waited, x.waited, x.queued = x.pace.waited+took, x.waited+took, x.queued+took

@@ -3,14 +3,18 @@ package proxy
 import (
 	"bufio"
 	"io"
+	"maps"
 	"net"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/valyala/fasthttp"
+
 	"llm-auto-optimizer/config"
 	"llm-auto-optimizer/proxy/limit"
 	"llm-auto-optimizer/proxy/pacing"
+	"llm-auto-optimizer/proxy/pick"
 )
 
 // slowed is a gateway whose only pace has been refused, so that it lets about so many a second through.
@@ -138,6 +142,35 @@ func TestPacing_ReloadAndOutage(t *testing.T) {
 	eventually(t, "nothing is left", func() bool { s := pace.State(time.Now()); return s.Waiting == 0 && s.Flying == 0 })
 }
 
+// A target without room takes traffic again at once where its provider's limits are not to be kept to any more.
+func TestPacing_SwitchedOff(t *testing.T) {
+	t.Parallel()
+	cfg := pacedRoute(newStrict(t, &strict{rate: 1e6}), newStrict(t, &strict{rate: 1e6}))
+	g := start(t, cfg)
+	c := newPaceClient(t, g)
+	target := func() *pick.Target { return g.p.settings.Load().routes.list[0].pick.Target("a") }
+	target().PacedUntil(time.Now().Add(time.Hour))
+	if resp, body := c.mustAsk(t, "sk", "m"); resp.Header.Get("x-llmopt-target") != "b" {
+		t.Fatalf("served by %s: %s", resp.Header.Get("x-llmopt-target"), body)
+	}
+	next := *cfg
+	next.Providers = maps.Clone(cfg.Providers)
+	a := cfg.Providers["a"]
+	a.Pacing.Enabled = false
+	next.Providers["a"] = a
+	commit, err := g.p.Prepare(&next)
+	if err != nil {
+		t.Fatal(err)
+	}
+	commit()
+	if s := target().Status(time.Now()); s.State != pick.Healthy {
+		t.Errorf("is %v with pacing switched off", s.State)
+	}
+	if resp, body := c.mustAsk(t, "sk", "m"); resp.Header.Get("x-llmopt-target") != "a" {
+		t.Errorf("served by %s: %s", resp.Header.Get("x-llmopt-target"), body)
+	}
+}
+
 // A shutdown does not wait for those that wait.
 func TestPacing_Shutdown(t *testing.T) {
 	t.Parallel()
@@ -242,4 +275,77 @@ func TestPacing_Concurrency(t *testing.T) {
 	if resp, body := c.mustAsk(t, "sk", "m"); resp.StatusCode != 200 {
 		t.Errorf("with room again: %d %s", resp.StatusCode, body)
 	}
+}
+
+// Who has waited in vain falls back on the targets that have room then, not on those that had it when the wait began.
+func TestPacing_FallsBackAfterTheWait(t *testing.T) {
+	t.Parallel()
+	cfg := pacedRoute(newStrict(t, &strict{rate: 1e6}), newStrict(t, &strict{rate: 1e6}), newStrict(t, &strict{rate: 1e6}))
+	a, r := cfg.Providers["a"], cfg.Routes["r"]
+	a.Pacing.MaxWait, a.Pacing.Concurrency, a.Pacing.MaxConcurrent = 600*time.Millisecond, "aimd", 1
+	cfg.Providers["a"] = a
+	other := r
+	r.Fallback.RateLimit, r.Targets = []string{"s"}, map[string]config.Target{"a": r.Targets["a"]}
+	other.Name, other.Match = "s", config.Match{}
+	delete(other.Targets, "a")
+	cfg.Routes["r"], cfg.Routes["s"] = r, other
+	g := start(t, cfg)
+	c := newPaceClient(t, g)
+	c.mustAsk(t, "sk", "m")
+	pace := g.onlyPace()
+	var held pacing.Turn
+	eventually(t, "there is room", func() bool {
+		var refusal pacing.Refusal
+		terms := pacing.Terms{Share: 1, Crowds: true, Concurrency: limit.ConcurrencyOptions{Most: 1, Open: true}}
+		held, refusal = pace.Try(time.Now(), &terms, pacing.Size{})
+		return refusal.Retry == 0
+	})
+	g.p.settings.Load().routes.picks.Route("s").Target("b").PacedUntil(time.Now().Add(300 * time.Millisecond))
+	if resp, body := c.mustAsk(t, "sk", "m"); resp.StatusCode != 200 || resp.Header.Get("x-llmopt-target") != "b" {
+		t.Errorf("%d by %s: %s", resp.StatusCode, resp.Header.Get("x-llmopt-target"), body)
+	}
+	pace.End(time.Now(), &held, false, limit.NoMatter, 0, 0)
+}
+
+// By how much an attempt is held back beyond what limits of the gateway ask for is waited for its provider's.
+func TestPaced_Later(t *testing.T) {
+	t.Parallel()
+	check := func(own, delay, wantDelay, wantWaited time.Duration) {
+		t.Helper()
+		p := paced{delay: own, waited: time.Second}
+		if p.later(delay); p.delay != wantDelay || p.waited != time.Second+wantWaited {
+			t.Errorf("%v after %v: starts in %v, has waited %v", delay, own, p.delay, p.waited)
+		}
+	}
+	check(0, 15, 15, 15)
+	check(10, 15, 15, 5)
+	check(20, 15, 20, 0)
+	check(20, 0, 20, 0)
+}
+
+// What was let through behind an attempt that has failed, and is never sent, is had back.
+func TestPacing_NeverSent(t *testing.T) {
+	t.Parallel()
+	g := start(t, testConfig("http://127.0.0.1:1"))
+	pace := g.p.paces.Find(time.Now(), 1, [8]byte{}, []byte("m"))
+	slow(t, pace, 10)
+	now, terms := time.Now().Add(time.Second), pacing.Terms{Share: .97}
+	try := func() (pacing.Turn, bool) {
+		turn, r := pace.Try(now, &terms, pacing.Size{})
+		return turn, r.Retry == 0
+	}
+	last, ok := try()
+	for next := last; ok; next, ok = try() {
+		last = next
+	}
+	x := g.p.begin(&fasthttp.RequestHeader{}, &clientConn{})
+	x.settled, x.attempt.sent = true, now.Add(-time.Second)
+	x.abandon(nil)
+	x.pace.of, x.pace.turn = pace, last
+	x.dropTurn(now)
+	if _, ok := try(); !ok {
+		t.Error("it counts as sent")
+	}
+	g.p.metrics.inFlight.Add(-1)
+	g.p.release(x)
 }

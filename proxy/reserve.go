@@ -22,10 +22,12 @@ func (p *Proxy) reserve(x *Exchange, r *routeState) error {
 	if refusal.Refused() {
 		x.limited.met(&refusal)
 		q.Again = true
+		x.holdFlight(&refusal)
 		var err error
 		if pass, delay, refusal, err = p.queue(x, q); err != nil {
 			return x.cutError()
 		}
+		x.cache.flight.Hold(0)
 	}
 	if refusal.Refused() {
 		if r != nil {
@@ -51,8 +53,8 @@ func (p *Proxy) queue(x *Exchange, q limit.Request) (pass admission.Pass, delay 
 	start := time.Now()
 	ctx, release := x.client.tether.Attend(time.Time{})
 	defer release()
-	within := secondsOr(x.limited.tuned.Wait, x.settings.limits.waits.MaxWait) - x.queued // what it has waited elsewhere is part of it
-	pass, delay, refusal, err = p.gate.EnterWithin(ctx, &q, x.priority(), max(within, time.Nanosecond))
+	within := secondsOr(x.limited.tuned.Wait, x.settings.limits.waits.MaxWait)
+	pass, delay, refusal, err = p.gate.EnterWithin(ctx, &q, x.priority(), within, x.queued)
 	if took := time.Since(start); !refusal.Refused() || took > time.Millisecond { // else it was turned away at once
 		x.waited, x.queued = x.waited+took, x.queued+took
 	}

@@ -72,11 +72,13 @@ func (x *Exchange) waitForTarget() error {
 	}
 	if x.refusal.Refused() {
 		x.limited.met(&x.refusal)
+		x.holdFlight(&x.refusal)
 	}
 	q := x.targetNeed()
 	q.Again = x.refusal.Refused()
 	pass, delay, refusal, err := x.p.queue(x, q)
 	x.refusal = refusal
+	x.cache.flight.Hold(0)
 	switch {
 	case err != nil:
 		return x.cutError()

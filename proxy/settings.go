@@ -131,6 +131,7 @@ func (p *Proxy) replace(old, next *settings) {
 	defer p.reloading.Unlock()
 	p.publish(old, next)
 	p.settings.Store(next)
+	next.routes.forgetPaced(time.Now())
 	p.configureGate(next)
 	p.books.prompts.install(next.routes.list)
 	next.followCaches()

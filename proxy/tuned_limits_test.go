@@ -163,6 +163,7 @@ func TestPacing_Tuned(t *testing.T) {
 	status.Store(http.StatusTooManyRequests)
 	c.mustAsk(t, "k", "m")
 	status.Store(http.StatusOK)
+	until(t, "six attempts are settled", func() bool { got, _ := g.p.Paced("r", "a"); return got.Attempts == 6 }) // which is after their answers
 	if got, ok := g.p.Paced("r", "a"); !ok || got != (PacedCounts{Attempts: 6, Limited: 1}) {
 		t.Errorf("%+v, %v", got, ok)
 	}
@@ -192,6 +193,42 @@ func TestPacing_Tuned(t *testing.T) {
 	}
 	if _, ok := g.p.Paced("z", "a"); ok {
 		t.Error("a route that is none")
+	}
+}
+
+// A wait for a limit of the gateway is told as that, not as one for room that the provider had.
+func TestLimits_OwnIsNotTheProviders(t *testing.T) {
+	t.Parallel()
+	url, _ := counted(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		<-time.After(100 * time.Millisecond)
+		w.Header().Set("x-ratelimit-limit-requests", "10000")
+		w.Header().Set("x-ratelimit-remaining-requests", "4000")
+		w.Header().Set("x-ratelimit-reset-requests", "60s")
+		_, _ = io.WriteString(w, strictAnswer)
+	})
+	c := onlyTarget(limitedRoute(url, config.Limit{Target: "a", Concurrent: 1}))
+	c.Admission.MaxWait = 10 * time.Second
+	g := start(t, c)
+	g.p.ring = window.NewRing()
+	client := newPaceClient(t, g)
+	for range 5 {
+		client.mustAsk(t, "k", "m")
+	}
+	if served := atOnce(t, client, 2); served != 2 || !g.onlyPace().Follows(time.Now()) {
+		t.Fatalf("%d served, limits known: %v", served, g.onlyPace().Follows(time.Now()))
+	}
+	met := 0
+	for _, x := range reported(t, g, 7) {
+		if x.Limited.Met != 0 {
+			met++
+		}
+		if x.Limited.Lacked != 0 || x.Limited.Paced != 0 {
+			t.Errorf("%+v", x.Limited)
+		}
+	}
+	if got, _ := g.p.Paced("r", "a"); met != 1 || got.Held != 0 {
+		t.Errorf("%d have met a limit: %+v", met, got)
 	}
 }
 

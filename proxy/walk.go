@@ -217,8 +217,7 @@ func (x *Exchange) abandon(err error) {
 	if x.conn != nil {
 		x.dropConn()
 	}
-	x.p.settle(x, time.Now())
-	x.waitedForAnswer()
+	x.endAttempt()
 	x.kind, x.failure = nil, nil
 	x.askedUsage, x.scrub, x.streamed = false, false, false
 	x.edited, x.held, x.out = x.edited[:0], x.held[:0], x.out[:0]

@@ -27,12 +27,14 @@ type Exchange struct {
 	Unpriced      bool // part of what it cost is not known
 	Shared        bool // what it came to depends on what all arms have kept together: it proves nothing of its own
 	Input, Output int64
-	Expected      int64         // input tokens, as they were estimated before anything was chosen; 0: not known
-	CostNanoUSD   int64         // of all attempts
-	LostNanoUSD   int64         // of it, for attempts that lost against another one beside them
-	Wait          time.Duration // from the exchange's start to its first content, or to the answer's end where that was no stream; 0: there was none
-	PerToken      time.Duration // time per output token of the attempt that served, where that was the first; 0: not known
-	Limited       Limited
+	Expected      int64 // input tokens, as they were estimated before anything was chosen; 0: not known
+	CostNanoUSD   int64 // of all attempts
+	LostNanoUSD   int64 // of it, for attempts that lost against another one beside them
+	// Wait is the time from the exchange's start to its first content, or to the answer's end where that was no stream; 0: there was none. What was waited for room in limits of
+	// providers is part of it, as they come with the target; what was waited for limits of the gateway itself is not.
+	Wait     time.Duration
+	PerToken time.Duration // time per output token of the attempt that served, where that was the first; 0: not known
+	Limited  Limited
 }
 
 // Limited is what limits have done to an exchange.

@@ -107,11 +107,11 @@ func (g *Gate) Waiting() int64 { return g.waiting.Load() }
 // is neither a refusal nor an error, and it has to Leave. delay is how long the request has to be held back yet: limits space requests out, and those that waited do
 // not all start at once.
 func (g *Gate) Enter(ctx context.Context, q *limit.Request, priority int) (p Pass, delay time.Duration, refusal limit.Refusal, err error) {
-	return g.EnterWithin(ctx, q, priority, 0)
+	return g.EnterWithin(ctx, q, priority, 0, 0)
 }
 
-// EnterWithin is Enter for a request that may wait for so long; 0: as long as the options allow. Where these have nobody wait, it does not either.
-func (g *Gate) EnterWithin(ctx context.Context, q *limit.Request, priority int, most time.Duration) (p Pass, delay time.Duration, refusal limit.Refusal, err error) {
+// EnterWithin is Enter for a request that may wait for so long, of which it has spent some elsewhere; 0: as long as the options allow. Where these have nobody wait, it does not either.
+func (g *Gate) EnterWithin(ctx context.Context, q *limit.Request, priority int, most, spent time.Duration) (p Pass, delay time.Duration, refusal limit.Refusal, err error) {
 	p, refusal = g.TryEnter(q)
 	if !refusal.Refused() {
 		return p, p.lease.Delay, refusal, nil
@@ -120,8 +120,8 @@ func (g *Gate) EnterWithin(ctx context.Context, q *limit.Request, priority int, 
 	if most <= 0 || o.MaxWait <= 0 {
 		most = o.MaxWait
 	}
-	if most > 0 && !hopeless(&refusal, most) {
-		p, delay, refusal, err = g.wait(ctx, q, priority, most, refusal)
+	if rest := most - spent; rest > 0 && !hopeless(&refusal, rest) {
+		p, delay, refusal, err = g.wait(ctx, q, priority, most, rest, refusal)
 	}
 	if refusal.Refused() {
 		refusal.Count()

@@ -63,7 +63,9 @@ func (r *room) push(g *Gate, now time.Time, t *limit.Ticket, o limit.QueueOption
 	if r.gone {
 		return nil, false
 	}
-	if !r.serving {
+	if r.serving {
+		r.Use(o)
+	} else {
 		r.Renew(o)
 	}
 	w, _ := r.Push(now, t)

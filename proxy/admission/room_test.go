@@ -124,7 +124,7 @@ func TestGate_RetryIsOfNow(t *testing.T) {
 		g := gate(t, o, limit.Rule{Name: "r", Limits: []limit.Limit{{Of: limit.Tokens, Per: limit.Minute, Most: 600}}})
 		p := enter(t, g, limit.Request{Input: 600})
 		var wg sync.WaitGroup
-		wg.Go(func() { _, _, _, _ = g.EnterWithin(t.Context(), &limit.Request{Input: 90}, 0, 0) })
+		wg.Go(func() { _, _, _, _ = g.EnterWithin(t.Context(), &limit.Request{Input: 90}, 0, 0, 0) })
 		synctest.Wait()
 		time.Sleep(8500 * time.Millisecond)
 		if _, refusal := g.TryEnter(&limit.Request{Input: 10}); refusal.Retry != 500*time.Millisecond || refusal.Rule != "r" { // it would have room, but is not first
@@ -178,6 +178,42 @@ func TestGate_LooksWhenThereIsNews(t *testing.T) {
 		}
 		g.Leave(&p, Usage{})
 		wg.Wait()
+	})
+}
+
+// Another configuration says how many may wait from then on, also where some do; what a request has waited elsewhere is no part of what it may wait here.
+func TestGate_OtherOptions(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o, rule := waits, atATime("one", 1)
+		o.Waiters = 1
+		g := gate(t, o, rule)
+		p := enter(t, g, limit.Request{})
+		start := time.Now()
+		var wg sync.WaitGroup
+		wait := func(caller limit.ID, spent, want time.Duration) {
+			t.Helper()
+			wg.Go(func() {
+				p, _, refusal, err := g.EnterWithin(t.Context(), &limit.Request{Caller: caller}, 0, 0, spent)
+				if took := time.Since(start); err != nil || !refusal.Refused() || took != want {
+					t.Errorf("caller %d: %+v, %v after %v, want %v", caller, refusal, err, took, want)
+				}
+				g.Leave(&p, Usage{})
+			})
+			synctest.Wait()
+		}
+		wait(1, 0, 2*time.Second)
+		wait(2, 0, 0)
+		o.Waiters = 2
+		if err := g.Configure(time.Now(), []limit.Rule{rule}, o); err != nil {
+			t.Fatal(err)
+		}
+		wait(3, 1500*time.Millisecond, 500*time.Millisecond)
+		wait(4, 0, 0)
+		wait(5, 2*time.Second, 0)
+		wg.Wait()
+		g.Leave(&p, Usage{})
+		empty(t, g)
 	})
 }
 

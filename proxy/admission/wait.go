@@ -16,18 +16,18 @@ type candidate struct {
 	via     []*room       // those that it has had its turn in, before it went on to a wider place
 }
 
-// wait has a request wait for the limits that have refused it, at one place after the other.
-func (g *Gate) wait(ctx context.Context, q *limit.Request, priority int, most time.Duration, refusal limit.Refusal) (p Pass, delay time.Duration, _ limit.Refusal, err error) {
+// wait has a request wait for the limits that have refused it, at one place after the other: for what is left of the most that one may wait.
+func (g *Gate) wait(ctx context.Context, q *limit.Request, priority int, most, rest time.Duration, refusal limit.Refusal) (p Pass, delay time.Duration, _ limit.Refusal, err error) {
 	o, start := g.options.Load(), time.Now()
 	c := &candidate{request: *q, refusal: refusal, seen: start}
 	c.request.Again = true
 	defer c.settle()
-	ticket := &limit.Ticket{Caller: q.Caller, Priority: priority, Cost: max(q.Input+q.Output, 1), Deadline: start.Add(most), Draw: draw(), For: c}
+	ticket := &limit.Ticket{Caller: q.Caller, Priority: priority, Cost: max(q.Input+q.Output, 1), Deadline: start.Add(rest), Draw: draw(), For: c}
 	options := limit.QueueOptions{Work: o.Work, Waiters: o.Waiters, Jitter: max(o.Jitter, 1)}
 	if options.Work <= 0 {
 		options.Work = most
 	}
-	timer := time.NewTimer(most)
+	timer := time.NewTimer(rest)
 	defer timer.Stop()
 	waits := false
 	defer func() {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Flight is one request under way and what has come of it. The leader calls Announce, Publish, End and Land, in this order and one after the other; Abandon and
+// Flight is one request under way and what has come of it. The leader calls Hold, Announce, Publish, End and Land, in this order and one after the other; Abandon and
 // Followed may be called at any time, by anybody.
 type Flight[H, E any] struct {
 	group *Group[H, E]
@@ -24,6 +24,7 @@ type Flight[H, E any] struct {
 	last      *piece // to which is appended
 	size      int    // bytes published
 	end       *E
+	held      uint64        // by whose affairs the leader is held up; 0: it is not
 	until     time.Time     // it can be joined, once it has landed; zero: it has not
 	news      chan struct{} // closed at the next change; nil: nobody waits for it
 }
@@ -70,6 +71,17 @@ func (f *Flight[H, E]) Announce(head *H) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.head = head
+	f.wake()
+}
+
+// Hold tells who follows that the leader is held up by somebody's own affairs, whom the number stands for; 0: it is not any more. It may be called on nil.
+func (f *Flight[H, E]) Hold(by uint64) {
+	if f == nil {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.held = by
 	f.wake()
 }
 

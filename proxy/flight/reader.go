@@ -15,6 +15,7 @@ type News[E any] struct {
 	End    *E              // how it ended, once all bytes were read
 	Behind bool            // the reader has fallen so far behind that it does not get the rest
 	Wait   <-chan struct{} // closed when there may be more
+	Held   uint64          // beside Wait of HeadOrEnd: what Hold was told last
 }
 
 // Next is what has come since. It does not wait.
@@ -50,7 +51,7 @@ func (r *Reader[H, E]) HeadOrEnd() (head *H, n News[E]) {
 	case f.end != nil:
 		n.End = f.end
 	default:
-		n.Wait = f.wait()
+		n.Wait, n.Held = f.wait(), f.held
 	}
 	return nil, n
 }

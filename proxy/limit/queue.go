@@ -115,6 +115,13 @@ func (q *Queue) Renew(o QueueOptions) {
 	q.o, q.pace = o.usable(), pace{}
 }
 
+// Use has other options obeyed from the next Push on. Those that wait go on waiting, unless they are pushed out.
+func (q *Queue) Use(o QueueOptions) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.o = o.usable()
+}
+
 // Owes tells that a caller has had more than its turn.
 func (q *Queue) Owes() bool {
 	q.mu.Lock()

@@ -77,3 +77,20 @@ func TestQueue_GoesOn(t *testing.T) {
 		t.Error("a caller that took more owes nothing")
 	}
 }
+
+// Other options hold for whoever comes from then on, also while others wait.
+func TestQueue_UsesOtherOptions(t *testing.T) {
+	t.Parallel()
+	l := newLine(t, QueueOptions{Waiters: 1})
+	l.push(1, 0, 10, 0)
+	l.Use(QueueOptions{Waiters: 3})
+	l.push(2, 0, 10, 0)
+	l.push(3, 0, 10, 0)
+	l.Use(QueueOptions{Waiters: 2})
+	if w, why := l.Push(l.now, &Ticket{Caller: 4, Cost: 10}); w != nil || why != Full || l.Len() != 3 {
+		t.Errorf("let in to %d others: %d", l.Len(), why)
+	}
+	if l.push(5, 1, 10, 0); l.Len() != 2 {
+		t.Errorf("%d wait after one of a higher priority", l.Len())
+	}
+}

@@ -18,8 +18,7 @@ type Pace struct {
 
 	crowd   atomic.Pointer[limit.Concurrency] // nil: that was never asked for
 	waiting atomic.Int32
-	last    atomic.Int64  // nanoseconds that the last attempt that was held back had to wait
-	lacks   atomic.Uint32 // what there was no room for then
+	last    lastRefusal
 
 	mu    sync.Mutex // of what follows
 	queue *limit.Queue
@@ -95,22 +94,13 @@ const crowdLook = 10 * time.Millisecond
 func (p *Pace) Try(now time.Time, terms *Terms, s Size) (Turn, Refusal) {
 	p.used.now(int64(now.Sub(p.epoch)))
 	if n := p.waiting.Load(); n > 0 {
-		return Turn{}, Refusal{Retry: p.behind(n), Lacks: p.lacking()}
+		return Turn{}, p.behind(n)
 	}
 	t, r := p.take(now, terms, s)
 	if r.Retry > 0 {
-		p.last.Store(int64(r.Retry))
-		p.lacks.Store(uint32(r.Lacks))
+		p.last.store(&r)
 	}
 	return t, r
-}
-
-// lacking is what there was no room for when an attempt was last held back.
-func (p *Pace) lacking() limit.Dimension { return limit.Dimension(p.lacks.Load()) } //nolint:gosec // one was stored
-
-// behind is how long it takes until so many have been let through.
-func (p *Pace) behind(n int32) time.Duration {
-	return max(time.Duration(p.last.Load()), time.Microsecond) * time.Duration(n+1)
 }
 
 func (p *Pace) take(now time.Time, terms *Terms, s Size) (t Turn, r Refusal) {

@@ -2,6 +2,7 @@ package pacing
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"llm-auto-optimizer/proxy/limit"
@@ -20,13 +21,15 @@ type Ask struct {
 
 // candidate is an attempt in the queue, for those who hand out room.
 type candidate struct {
-	ask     *Ask
-	turn    Turn
-	refusal Refusal // the last
+	ask  *Ask
+	turn Turn
 }
 
 // longestLook is after how long those that wait are looked at, whatever was said.
 const longestLook = 250 * time.Millisecond
+
+// longestRetry is the most that is kept of a refusal's time to retry: a provider is asked again after an hour.
+const longestRetry = 24 * time.Hour
 
 // shortestLook spares the scheduler: what could have gone meanwhile is saved up.
 const shortestLook = 200 * time.Microsecond
@@ -34,14 +37,14 @@ const shortestLook = 200 * time.Microsecond
 // Wait has an attempt wait until it is let through. It is refused, with a time to retry, where there is no room in time or too many wait already, or when ctx ends, which the
 // caller can tell. delay is how long it has to be held back yet: those that waited do not all start at once.
 func (p *Pace) Wait(ctx context.Context, now time.Time, a *Ask) (t Turn, delay time.Duration, r Refusal) {
-	c := &candidate{ask: a, refusal: a.Refused}
+	c := &candidate{ask: a}
 	if r = p.hopeless(now, a); r.Retry > 0 {
 		return t, 0, r
 	}
 	ticket := &limit.Ticket{Caller: a.Caller, Priority: a.Priority, Cost: a.Input + a.Output, Deadline: now.Add(a.MaxWait), Draw: a.Draw, For: c}
 	queue, w := p.join(now, ticket, a)
 	if w == nil {
-		return t, 0, p.refused(now, c)
+		return t, 0, p.refused(now, a.Share)
 	}
 	defer p.waiting.Add(-1)
 	timer := time.NewTimer(a.MaxWait)
@@ -63,7 +66,7 @@ func (p *Pace) Wait(ctx context.Context, now time.Time, a *Ask) (t Turn, delay t
 	}
 	if grant.Outcome != limit.Granted {
 		p.nudge() // it may have been the last
-		return t, 0, p.refused(time.Now(), c)
+		return t, 0, p.refused(time.Now(), a.Share)
 	}
 	c.turn.queue, c.turn.ticket = queue, ticket
 	ticket.For = nil
@@ -79,18 +82,44 @@ func (p *Pace) hopeless(now time.Time, a *Ask) (r Refusal) {
 }
 
 // refused says when to come again.
-func (p *Pace) refused(now time.Time, c *candidate) Refusal {
-	return Refusal{Retry: max(p.pacer.RetryIn(now, c.ask.Share), p.behind(p.waiting.Load())), Full: c.refusal.Full, Lacks: p.lacking()}
+func (p *Pace) refused(now time.Time, share float64) Refusal {
+	r := p.behind(p.waiting.Load())
+	r.Retry = max(r.Retry, p.pacer.RetryIn(now, share))
+	return r
 }
 
-// join puts a ticket into the queue, which is made where nobody waits yet. The waiter is nil where it is of no use.
+// behind is what those are told who would wait behind so many: when these have been let through, and what the first of them lacks.
+func (p *Pace) behind(n int32) Refusal {
+	r := p.last.load()
+	r.Retry = max(r.Retry, time.Microsecond) * time.Duration(n+1)
+	return r
+}
+
+// lastRefusal is why an attempt was last held back: the retry in nanoseconds, eight bits for what it lacked, the lowest for whether the target was full.
+type lastRefusal struct{ packed atomic.Uint64 }
+
+func (l *lastRefusal) store(r *Refusal) {
+	packed := uint64(min(r.Retry, longestRetry))<<8 | uint64(r.Lacks)<<1 //nolint:gosec // above 0
+	if r.Full {
+		packed |= 1
+	}
+	l.packed.Store(packed)
+}
+
+func (l *lastRefusal) load() Refusal {
+	packed := l.packed.Load()
+	return Refusal{Retry: time.Duration(packed >> 8), Full: packed&1 != 0, Lacks: limit.Dimension(packed >> 1 & 0x7f)} //nolint:gosec // one was stored
+}
+
+// join puts a ticket into the queue, which is made where nobody waits yet, and has that looked at: room may have come since there was none. The waiter is nil where it is of no use.
 func (p *Pace) join(now time.Time, t *limit.Ticket, a *Ask) (*limit.Queue, *limit.Waiter) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	queue := p.queue
+	queue, o := p.queue, limit.QueueOptions{Work: a.Terms.MaxWait, Waiters: a.Waiters}
 	if queue == nil {
-		queue = limit.NewQueue(now, limit.QueueOptions{Work: a.Terms.MaxWait, Waiters: a.Waiters})
+		queue = limit.NewQueue(now, o)
 	}
+	queue.Use(o)
 	w, _ := queue.Push(now, t)
 	if w == nil {
 		return queue, nil
@@ -100,12 +129,13 @@ func (p *Pace) join(now time.Time, t *limit.Ticket, a *Ask) (*limit.Queue, *limi
 		p.queue = queue
 		go p.serve(queue)
 	}
+	p.nudge()
 	return queue, w
 }
 
 // serve lets those in the queue through as there is room, until nobody is left.
 func (p *Pace) serve(queue *limit.Queue) {
-	timer := time.NewTimer(min(max(time.Duration(p.last.Load()), shortestLook), longestLook))
+	timer := time.NewTimer(longestLook)
 	defer timer.Stop()
 	for {
 		select {
@@ -131,9 +161,8 @@ func (p *Pace) hand(queue *limit.Queue) (next time.Duration) {
 		c := w.For.(*candidate) //nolint:forcetypeassert // this package makes all tickets
 		turn, refusal := p.take(time.Now(), &c.ask.Terms, c.ask.Size)
 		if refusal.Retry > 0 {
-			next, c.refusal = refusal.Retry, refusal
-			p.last.Store(int64(refusal.Retry))
-			p.lacks.Store(uint32(refusal.Lacks))
+			next = refusal.Retry
+			p.last.store(&refusal)
 			return limit.Stop
 		}
 		c.turn = turn

@@ -1,0 +1,101 @@
+package proxy
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"llm-auto-optimizer/config"
+	"llm-auto-optimizer/proxy/admission"
+	"llm-auto-optimizer/proxy/limit"
+)
+
+// Who asks what another caller's request asks that waits for a limit of its own does not wait with it; one of the same caller does, and takes nothing of the limit.
+func TestCoalesce_LeaderIsHeldUp(t *testing.T) {
+	t.Parallel()
+	up, calls := counted(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, plainAnswer)
+	})
+	c := cachingConfig(up)
+	c.Cache.Shared = true
+	c.Callers = map[string]config.Caller{"slow": {Name: "slow", Credential: config.NewSecret("k")}}
+	c.Limits = map[string]config.Limit{"l": {Name: "l", Timezone: "UTC", Caller: "slow", Route: config.ScopeAll, Target: config.ScopeAll, Concurrent: 1}}
+	c.Admission.MaxWait, c.Admission.Waiters = time.Minute, 100
+	g := startCached(t, c, &mapCache{}, nil, io.Discard)
+	pass, refusal := g.p.gate.TryEnter(&limit.Request{Caller: limit.Name("slow"), Part: limit.Exchange})
+	if refusal.Refused() {
+		t.Fatal("there is no room")
+	}
+	held := crowd(t, 3, g.addr, faultBody)
+	until(t, "one waits, the others follow it", func() bool { return g.p.gate.Waiting() == 1 && g.p.flights.Followers() == 2 })
+	if a := ask(t.Context(), t, g.addr, "other", faultBody); a.err != nil || a.status != 200 || a.body != plainAnswer || a.result != "miss" {
+		t.Errorf("another caller: %+v", a)
+	}
+	if g.p.gate.Waiting() != 1 || g.p.flights.Followers() != 2 {
+		t.Errorf("%d wait, %d follow", g.p.gate.Waiting(), g.p.flights.Followers())
+	}
+	g.p.gate.Cancel(&pass)
+	results := map[string]int{}
+	for _, a := range held() {
+		if a.status != 200 || a.body != plainAnswer {
+			t.Errorf("%+v", a)
+		}
+		results[a.result]++
+	}
+	if results["miss"] != 1 || results["coalesced"] != 2 || calls.Load() != 2 {
+		t.Errorf("%v of %d calls", results, calls.Load())
+	}
+	settledFlights(t, g.p)
+}
+
+// One that has stepped in for another keeps those who follow it, also where its own caller is over a limit.
+func TestCoalesce_OneStepsIn(t *testing.T) {
+	t.Parallel()
+	up, calls := counted(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, plainAnswer)
+	})
+	c := cachingConfig(up)
+	c.Cache.Shared = true
+	c.Limits = map[string]config.Limit{}
+	c.Callers = map[string]config.Caller{}
+	for _, name := range []string{"a", "b", "c"} {
+		c.Callers[name] = config.Caller{Name: name, Credential: config.NewSecret("k-" + name)}
+		c.Limits[name] = config.Limit{Name: name, Timezone: "UTC", Caller: name, Route: config.ScopeAll, Target: config.ScopeAll, Concurrent: 1}
+	}
+	c.Admission.MaxWait, c.Admission.Waiters = time.Minute, 100
+	g := startCached(t, c, &mapCache{}, nil, io.Discard)
+	var passes []admission.Pass
+	for _, name := range []string{"a", "b", "c"} {
+		pass, _ := g.p.gate.TryEnter(&limit.Request{Caller: limit.Name(name), Part: limit.Exchange})
+		passes = append(passes, pass)
+	}
+	var wg sync.WaitGroup
+	send := func(name string) {
+		wg.Go(func() {
+			if a := ask(t.Context(), t, g.addr, "k-"+name, faultBody); a.status != 200 {
+				t.Errorf("%s: %+v", name, a)
+			}
+		})
+	}
+	for i, name := range []string{"a", "b"} {
+		send(name)
+		until(t, name+" does not wait on its own", func() bool { return g.p.gate.Waiting() == int64(i)+1 })
+	}
+	for i, name := range []string{"c", "a", "b"} {
+		send(name)
+		until(t, name+" does not follow", func() bool { return g.p.flights.Followers() == i+1 })
+	}
+	for i := range passes {
+		g.p.gate.Cancel(&passes[i])
+	}
+	wg.Wait()
+	if n := calls.Load(); n != 2 {
+		t.Errorf("%d calls", n)
+	}
+	settledFlights(t, g.p)
+}
