@@ -79,6 +79,9 @@ func (g *goodput) pace(at int64) (n float64, whole bool) {
 	oldest := g.slots[(g.slot+1)%int64(len(g.slots))]
 	n -= float64(oldest) * float64(at%goodputSlot) / float64(goodputSlot)
 	passed := seconds(at - g.start.at)
+	if n <= goodputSure { // of few it matters that the one of now ends that second
+		n = max(n-1, 1)
+	}
 	return n / min(max(passed, goodputShort), 1), passed >= 1
 }
 
