@@ -129,8 +129,9 @@ const (
 )
 
 // Answered takes in what came back for an attempt: the verdict, what the headers say (nil: nothing), how long the provider wants to be left alone (0: it did not say), and a uniform draw
-// from [0, 1).
-func (p *Pacer) Answered(now time.Time, s Sent, v Verdict, h *Headers, retryAfter time.Duration, draw float64) {
+// from [0, 1). It tells whether an episode of refusals has
+// begun with it: a window that is used up refuses many at once, which are one sign. One begins each second at most, so refusals that go on are one a second.
+func (p *Pacer) Answered(now time.Time, s Sent, v Verdict, h *Headers, retryAfter time.Duration, draw float64) (episode bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	at := p.at(now)
@@ -159,12 +160,13 @@ func (p *Pacer) Answered(now time.Time, s Sent, v Verdict, h *Headers, retryAfte
 	case Through:
 		p.trial.through(at)
 	case Limited:
-		p.trial.refused(at)
+		episode = p.trial.refused(at)
 		if retryAfter > 0 {
 			retryAfter += time.Duration(float64(retryAfter) * pausedJitter * draw)
 			p.paused = max(p.paused, plus(at, int64(min(retryAfter, maxPaused))))
 		}
 	}
+	return episode
 }
 
 // Dropped takes back an attempt that was never sent.

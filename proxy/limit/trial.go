@@ -25,13 +25,13 @@ type trial struct {
 }
 
 const (
-	trialCut     = .85 // at the first refusal
-	trialMore    = .91 // at each further one
-	trialEpisode = time.Second
-	trialFloor   = .55 // of where it was: lower it does not go for one episode, as a window that is used up refuses all until it ends
-	trialLeast   = .1  // requests a second
-	trialNear    = .96 // of the ceiling: so far it comes back quickly
-	trialBack    = .08 // of the ceiling, a second
+	trialCut     = .85         // at the first refusal
+	trialMore    = .91         // at each further one
+	trialEpisode = time.Second // from the first refusal: one window that is used up refuses many at once
+	trialFloor   = .55         // of where it was: lower it does not go for one episode, as a window that is used up refuses all until it ends
+	trialLeast   = .1          // requests a second
+	trialNear    = .96         // of the ceiling: so far it comes back quickly
+	trialBack    = .08         // of the ceiling, a second
 	trialProbe   = .004
 	trialSure    = 15 * time.Second // after so long without a refusal the limit was raised
 	trialRaised  = .1               // of the rate, a second, as far as the highest ceiling
@@ -92,8 +92,9 @@ func (t *trial) through(at int64) {
 	t.grown = at
 }
 
-// refused is told that the provider has refused one.
-func (t *trial) refused(at int64) {
+// refused is told that the provider has refused one. It tells whether an episode of refusals has begun with it.
+func (t *trial) refused(at int64) (first bool) {
+	first = true
 	switch {
 	case t.rate == 0: // what was sent while nothing was known is not owed
 		t.level, t.filled = 0, at
@@ -101,9 +102,11 @@ func (t *trial) refused(at int64) {
 	case at-t.cutAt >= int64(trialEpisode) || at < t.cutAt:
 		t.cut(at, t.rate)
 	default:
+		first = false
 		t.rate = max(t.rate*trialMore, min(t.rate, t.floor))
 	}
 	t.rate, t.grown, t.level = max(t.rate, trialLeast), at, min(t.level, 0)
+	return first
 }
 
 // cut backs off from a rate that was too high.

@@ -144,14 +144,15 @@ func (p *Pace) crowdOf(terms *Terms) *limit.Concurrency {
 	return c
 }
 
-// Answered takes in what came back, as limit.Pacer.Answered does; the turn goes on until End.
-func (p *Pace) Answered(now time.Time, t *Turn, v limit.Verdict, h *limit.Headers, retryAfter time.Duration, draw float64) {
+// Answered takes in what came back and tells whether an episode of refusals has begun, as limit.Pacer.Answered does; the turn goes on until End.
+func (p *Pace) Answered(now time.Time, t *Turn, v limit.Verdict, h *limit.Headers, retryAfter time.Duration, draw float64) (episode bool) {
 	if t.state&open == 0 {
-		return
+		return false
 	}
 	t.state &^= open
-	p.pacer.Answered(now, t.sent, v, h, retryAfter, draw)
+	episode = p.pacer.Answered(now, t.sent, v, h, retryAfter, draw)
 	p.nudge()
+	return episode
 }
 
 // End ends the turn of an attempt, which took so many tokens: sign and ttft are as in limit.Concurrency.End. An attempt that was not sent is dropped. It may be called
