@@ -215,14 +215,16 @@ func TestLimits_OverstatedLimit(t *testing.T) {
 				break
 			}
 			waiting--
-			s.paced.Attempts++
+			if sent.Told() {
+				s.paced.Attempts++
+			}
 			verdict := limit.Through
 			if p.ask(now) {
 				answered.through++
 			} else {
 				verdict = limit.Limited
 				answered.limited++
-				if pacer.State(now).Follows {
+				if sent.Told() {
 					s.paced.Limited++
 				}
 			}

@@ -244,6 +244,7 @@ func (r *race) adopt(err error, late bool) {
 	x.cache.types, rival.cache.types = rival.cache.types, x.cache.types
 	rival.meter, rival.scrubber, rival.held, rival.out, rival.aimedPath = swapped.meter, swapped.scrubber, swapped.held, swapped.out, swapped.aimedPath
 	x.pace, rival.pace = rival.pace, paced{}
+	x.pace.waited += swapped.pace.waited
 	rival.conn, rival.lease = nil, pick.Lease{}
 	x.attempts += rival.attempts
 	x.marksRefused |= rival.marksRefused

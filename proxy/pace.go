@@ -123,9 +123,10 @@ func (x *Exchange) findRoom(choice pick.Choice) error {
 		}
 		if next.Target != choice.Target {
 			x.aim(next)
-			x.pace.of = x.paceFor(now)
+			if r = x.takeRoom(now); r.Retry == 0 { // what was refused, and by whom, was another's
+				return x.setOff()
+			}
 		}
-		x.limited.lacks(&r)
 		err := x.waitForRoom(now, r)
 		if err == nil {
 			return x.setOff()
@@ -164,9 +165,7 @@ func (x *Exchange) roomHere() error {
 // waitForRoom waits until the attempt is let through, in turn with those of other callers, and no longer than that is allowed.
 // r is why it was not at once.
 func (x *Exchange) waitForRoom(now time.Time, r pacing.Refusal) error {
-	if x.refusal.Refused() { // by a limit of ours: the provider's were not asked
-		r = pacing.Refusal{}
-	}
+	own := x.refusal.Refused() // by a limit of ours: the provider's were not asked
 	if err := x.waitForTarget(); err != nil {
 		return err
 	}
@@ -177,11 +176,18 @@ func (x *Exchange) waitForRoom(now time.Time, r pacing.Refusal) error {
 	if pace == nil { // it has come out of use meanwhile
 		return nil
 	}
-	x.countHeld(now)
 	ask := pacing.Ask{Terms: x.terms(), Size: x.size(), Caller: x.who, Priority: x.priority(), Draw: rand.Float64(), Refused: r}
 	if x.cache.result == cacheRefresh {
 		ask.Priority = refreshPriority
 	}
+	if own {
+		if x.pace.turn, r = pace.Try(now, &ask.Terms, ask.Size); r.Retry == 0 {
+			return nil
+		}
+		ask.Refused = r
+	}
+	x.limited.lacks(&r)
+	x.countHeld(&r)
 	ask.MaxWait = ask.Terms.MaxWait - x.queued
 	ctx, release := x.client.tether.Attend(time.Time{})
 	turn, delay, refusal := pace.Wait(ctx, now, &ask)

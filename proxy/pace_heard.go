@@ -67,7 +67,7 @@ func (x *Exchange) limitsRefused() {
 	if !x.unpaid() && !x.neverFits() {
 		verdict = limit.Limited
 		x.target.metrics.limited.Inc()
-		x.countLimited(now)
+		x.countLimited()
 		said := false
 		if h != nil {
 			after, said = h.RetryAfter(now)

@@ -83,8 +83,8 @@ type pacedCounts struct{ attempts, limited, held atomic.Uint64 }
 
 // PacedCounts are attempts at a target since it was set up: of exchanges that obey the policy in force.
 type PacedCounts struct {
-	Attempts uint64 // that were sent as its provider's limits allow, as far as these are known
-	Limited  uint64 // of them, that were answered by 429 though what the provider tells of its limits was kept to
+	Attempts uint64 // that were sent as what its provider tells of its limits allows; those for which it tells of none, or nothing that makes sense, are not counted
+	Limited  uint64 // of them, that were answered by 429
 	Held     uint64 // that had to wait until what it tells left room, or were refused as it did not
 }
 
@@ -111,23 +111,23 @@ func (x *Exchange) pacedHere() *pacedCounts {
 	return &x.routeTarget.paced
 }
 
-// countPaced counts an attempt that was sent.
+// countPaced counts an attempt that was sent, where what its provider tells was kept to.
 func (x *Exchange) countPaced() {
-	if c := x.pacedHere(); c != nil && x.pace.of != nil && !x.attempt.sent.IsZero() {
+	if c := x.pacedHere(); c != nil && x.pace.of != nil && x.pace.turn.Told() && !x.attempt.sent.IsZero() {
 		c.attempts.Add(1)
 	}
 }
 
-// countLimited counts a 429, before it is taken in, where what the provider tells was kept to.
-func (x *Exchange) countLimited(now time.Time) {
-	if c := x.pacedHere(); c != nil && x.pace.of.Follows(now) {
+// countLimited counts a 429, where what the provider tells was kept to.
+func (x *Exchange) countLimited() {
+	if c := x.pacedHere(); c != nil && x.pace.turn.Told() {
 		c.limited.Add(1)
 	}
 }
 
-// countHeld counts an attempt that there is no room for yet by what the provider tells.
-func (x *Exchange) countHeld(now time.Time) {
-	if c := x.pacedHere(); c != nil && x.limited.lackBit&(1<<limit.Concurrent) == 0 && x.pace.of.Follows(now) {
+// countHeld counts an attempt that there is no room for yet, where that is by what its provider tells.
+func (x *Exchange) countHeld(r *pacing.Refusal) {
+	if c := x.pacedHere(); c != nil && r.Told {
 		c.held.Add(1)
 	}
 }

@@ -43,7 +43,7 @@ func (x *productionWalk) patience() time.Duration {
 func (x *productionWalk) held(target int) {
 	p := x.paceOf(target)
 	x.lacks, x.lacked = true, p.lacks
-	if p.pacer.State(x.p.w.time()).Follows {
+	if p.told {
 		x.p.paced[target].Held++
 	}
 }

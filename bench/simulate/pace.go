@@ -12,6 +12,7 @@ type pace struct {
 	pacer *limit.Pacer
 	last  time.Duration   // that the last attempt that was held back had to wait
 	lacks limit.Dimension // what there was no room for then
+	told  bool            // in limits that the provider tells of
 }
 
 // mostWaiters may wait for the same limit.
@@ -24,7 +25,7 @@ func newPace(w *world) *pace {
 		try: func(t *waiting) (limit.Answer, time.Duration) {
 			sent, wait := p.pacer.Take(w.time(), t.input, t.output)
 			if wait > 0 {
-				p.last, p.lacks = wait, sent.Lacks()
+				p.last, p.lacks, p.told = wait, sent.Lacks(), sent.Told()
 				return limit.Stop, wait
 			}
 			t.sent = sent
@@ -50,7 +51,7 @@ func (p *pace) now(input, output int64) (t turn, wait time.Duration) {
 	}
 	sent, wait := p.pacer.Take(p.w.time(), input, output)
 	if wait > 0 {
-		p.last, p.lacks = wait, sent.Lacks()
+		p.last, p.lacks, p.told = wait, sent.Lacks(), sent.Told()
 		return t, wait
 	}
 	return turn{pace: p, sent: sent, open: true}, 0

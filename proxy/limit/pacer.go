@@ -61,10 +61,14 @@ type Sent struct {
 	amounts [Tokens + 1]int64
 	sum     [Tokens + 1]int64 // of all up to it
 	lacks   Dimension
+	told    bool
 }
 
 // Lacks is what there was no room for, of an attempt that was not let through.
 func (s *Sent) Lacks() Dimension { return s.lacks }
+
+// Told tells whether limits that the provider tells of were kept to with the attempt, of any dimension. Of one that was not let through: that there was no room in those.
+func (s *Sent) Told() bool { return s.told }
 
 // Take lets an attempt of so many tokens through, or says how long it has to wait before it may ask again. What was let through has to be told of by Answered or Dropped.
 func (p *Pacer) Take(now time.Time, input, output int64) (s Sent, wait time.Duration) {
@@ -74,25 +78,25 @@ func (p *Pacer) Take(now time.Time, input, output int64) (s Sent, wait time.Dura
 	defer p.mu.Unlock()
 	at := p.at(now)
 	wait = max(time.Duration(p.paused-at), 0)
-	told := false
+	told, any := false, false
 	for i := range p.n {
 		if l := &p.lanes[i]; l.usable(at) {
-			told = told || l.of == Requests
+			told, any = told || l.of == Requests, true
 			if longer := l.wait(at, p.sum[l.of], a[l.of], p.shared()); longer > wait {
-				wait, s.lacks = longer, l.of
+				wait, s.lacks, s.told = longer, l.of, true
 			}
 		}
 	}
 	if !told {
 		if longer := p.trial.wait(at); longer > wait {
-			wait, s.lacks = longer, Requests
+			wait, s.lacks, s.told = longer, Requests, false
 		}
 	}
 	if wait > 0 {
 		return s, wait
 	}
 	p.serial++
-	s.serial, s.at = p.serial, at
+	s.serial, s.at, s.told = p.serial, at, any
 	for of := range p.sum {
 		s.amounts[of] = a[of]
 		p.sum[of] = plus(p.sum[of], a[of])

@@ -20,6 +20,7 @@ type Pace struct {
 	waiting atomic.Int32
 	last    atomic.Int64  // nanoseconds that the last attempt that was held back had to wait
 	lacks   atomic.Uint32 // what there was no room for then
+	told    atomic.Bool   // in limits that the provider tells of
 
 	mu    sync.Mutex // of what follows
 	queue *limit.Queue
@@ -79,11 +80,15 @@ const (
 // Held tells whether the turn has to be ended.
 func (t *Turn) Held() bool { return t.state != 0 }
 
+// Told tells whether limits that the provider tells of were kept to with the attempt.
+func (t *Turn) Told() bool { return t.sent.Told() }
+
 // Refusal is why an attempt was not let through.
 type Refusal struct {
 	Retry time.Duration   // when it may ask again, as far as that is known
 	Full  bool            // as many as suit the target are under way
 	Lacks limit.Dimension // what there is no room for, unless it is Full
+	Told  bool            // there is none in limits that the provider tells of
 }
 
 // crowdLook is after how long it is looked again whether there is room beside those under way; each that ends tells, too.
@@ -93,18 +98,24 @@ const crowdLook = 10 * time.Millisecond
 func (p *Pace) Try(now time.Time, terms *Terms, s Size) (Turn, Refusal) {
 	p.used.now(int64(now.Sub(p.epoch)))
 	if n := p.waiting.Load(); n > 0 {
-		return Turn{}, Refusal{Retry: p.behind(n), Lacks: p.lacking()}
+		return Turn{}, Refusal{Retry: p.behind(n), Lacks: p.lacking(), Told: p.told.Load()}
 	}
 	t, r := p.take(now, terms, s)
 	if r.Retry > 0 {
-		p.last.Store(int64(r.Retry))
-		p.lacks.Store(uint32(r.Lacks))
+		p.heldBack(&r)
 	}
 	return t, r
 }
 
 // lacking is what there was no room for when an attempt was last held back.
 func (p *Pace) lacking() limit.Dimension { return limit.Dimension(p.lacks.Load()) } //nolint:gosec // one was stored
+
+// heldBack notes why an attempt was.
+func (p *Pace) heldBack(r *Refusal) {
+	p.last.Store(int64(r.Retry))
+	p.lacks.Store(uint32(r.Lacks))
+	p.told.Store(r.Told)
+}
 
 // behind is how long it takes until so many have been let through.
 func (p *Pace) behind(n int32) time.Duration {
@@ -126,7 +137,7 @@ func (p *Pace) take(now time.Time, terms *Terms, s Size) (t Turn, r Refusal) {
 		if t.state != 0 {
 			p.crowd.Load().End(t.start, limit.NoMatter, 0)
 		}
-		return Turn{}, Refusal{Retry: wait, Lacks: sent.Lacks()}
+		return Turn{}, Refusal{Retry: wait, Lacks: sent.Lacks(), Told: sent.Told()}
 	}
 	t.sent, t.state = sent, t.state|open
 	return t, r
@@ -213,9 +224,6 @@ func (p *Pace) State(now time.Time) (s State) {
 	}
 	return s
 }
-
-// Follows tells whether any limit that the provider tells of is kept to now.
-func (p *Pace) Follows(now time.Time) bool { return p.pacer.State(now).Follows }
 
 // Trusted tells whether what the provider says of its limits is followed now.
 func (p *Pace) Trusted(now time.Time) bool { return p.pacer.State(now).Trusted }

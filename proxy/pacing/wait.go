@@ -131,8 +131,7 @@ func (p *Pace) hand(queue *limit.Queue) (next time.Duration) {
 		turn, refusal := p.take(time.Now(), &c.ask.Terms, c.ask.Size)
 		if refusal.Retry > 0 {
 			next, c.refusal = refusal.Retry, refusal
-			p.last.Store(int64(refusal.Retry))
-			p.lacks.Store(uint32(refusal.Lacks))
+			p.heldBack(&refusal)
 			return limit.Stop
 		}
 		c.turn = turn
