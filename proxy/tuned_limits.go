@@ -79,13 +79,14 @@ func (x *Exchange) limitsAreTuned(target string) bool {
 }
 
 // pacedCounts are attempts at a target by how they fared with its provider's limits: of exchanges that obey the policy in force.
-type pacedCounts struct{ attempts, limited, held atomic.Uint64 }
+type pacedCounts struct{ attempts, limited, held, episodes atomic.Uint64 }
 
 // PacedCounts are attempts at a target since it was set up: of exchanges that obey the policy in force.
 type PacedCounts struct {
 	Attempts uint64 // that were sent as what its provider tells of its limits allows; those for which it tells of none, or nothing that makes sense, are not counted
 	Limited  uint64 // of them, that were answered by 429
 	Held     uint64 // that had to wait until what it tells left room, or were refused as it did not
+	Episodes uint64 // of 429s, that began with one of those that are counted
 }
 
 // Paced tells how attempts at a target have fared with its provider's limits; false where there is no such target, or the limits are not kept to.
@@ -97,7 +98,7 @@ func (p *Proxy) Paced(route, target string) (c PacedCounts, ok bool) {
 	}
 	for i, t := range r.pick.Targets() {
 		if of := r.targets[i]; t.Name() == target && of.base.config.Pacing.Enabled {
-			return PacedCounts{of.paced.attempts.Load(), of.paced.limited.Load(), of.paced.held.Load()}, true
+			return PacedCounts{of.paced.attempts.Load(), of.paced.limited.Load(), of.paced.held.Load(), of.paced.episodes.Load()}, true
 		}
 	}
 	return c, false
@@ -118,10 +119,13 @@ func (x *Exchange) countPaced() {
 	}
 }
 
-// countLimited counts a 429, where what the provider tells was kept to.
-func (x *Exchange) countLimited() {
+// countLimited counts a 429, where what the provider tells was kept to. first: an episode of them has begun with it.
+func (x *Exchange) countLimited(first bool) {
 	if c := x.pacedHere(); c != nil && x.pace.turn.Told() {
 		c.limited.Add(1)
+		if first {
+			c.episodes.Add(1)
+		}
 	}
 }
 

@@ -170,7 +170,7 @@ func TestPacing_Tuned(t *testing.T) {
 	c.mustAsk(t, "k", "m")
 	status.Store(http.StatusOK)
 	reported(t, g, 6)
-	if got, ok := g.p.Paced("r", "a"); !ok || got != (PacedCounts{Attempts: before.Attempts + 6, Limited: 1}) || before.Attempts != 1 {
+	if got, ok := g.p.Paced("r", "a"); !ok || got != (PacedCounts{Attempts: before.Attempts + 6, Limited: 1, Episodes: 1}) || before.Attempts != 1 {
 		t.Errorf("%+v, %v", got, ok)
 	}
 	for range 7 { // the refusal with room left has ended the trust

@@ -79,14 +79,15 @@ func (p *pace) wait(t *waiting, most time.Duration, through func(turn), refused 
 	}
 }
 
-// answered takes in what came back.
-func (t *turn) answered(now time.Time, v limit.Verdict, h *limit.Headers, after time.Duration, draw float64) {
+// answered takes in what came back, and tells whether an episode of refusals has begun with it.
+func (t *turn) answered(now time.Time, v limit.Verdict, h *limit.Headers, after time.Duration, draw float64) (first bool) {
 	if t.pace == nil || !t.open {
-		return
+		return false
 	}
 	t.open = false
-	t.pace.pacer.Answered(now, t.sent, v, h, after, draw)
+	first = t.pace.pacer.Answered(now, t.sent, v, h, after, draw)
 	t.pace.nudge()
+	return first
 }
 
 // end ends the turn of an attempt that took so many tokens.

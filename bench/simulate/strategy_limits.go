@@ -142,10 +142,15 @@ func (x *productionWalk) heard(now time.Time, a *attempt, v limit.Verdict) {
 	after := a.after
 	if v != limit.Limited {
 		after = 0
-	} else if t.open && t.sent.Told() {
-		x.p.paced[a.target].Limited++
 	}
-	t.answered(now, v, a.asked.read(&x.p.read, now), after, x.p.w.luck.Float64())
+	counts := v == limit.Limited && t.open && t.sent.Told()
+	first := t.answered(now, v, a.asked.read(&x.p.read, now), after, x.p.w.luck.Float64())
+	if k := &x.p.paced[a.target]; counts {
+		k.Limited++
+		if first {
+			k.Episodes++
+		}
+	}
 }
 
 // over ends an attempt's turn.
