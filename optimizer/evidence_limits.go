@@ -217,7 +217,7 @@ type paceSums struct {
 	last    KnownPace
 	limited bool // there were 429s at the last look
 	follow  followed
-	bursts  struct{ // with whatever share
+	bursts  struct { // with whatever share
 		limited, episodes float64
 		faded             time.Time
 	}
