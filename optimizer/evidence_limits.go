@@ -132,7 +132,7 @@ func (s *limitSums) observe(x *window.Exchange) {
 	count(&o.ByOutput, (l.Met|l.Lacked)&window.MetOutput != 0)
 	count(&o.ByTokens, (l.Met|l.Lacked)&window.MetTokens != 0)
 	count(&o.ByDollars, (l.Met|l.Lacked)&window.MetSpend != 0)
-	if l.Reserved > 0 && x.Output > 0 {
+	if l.Reserved > 0 && !l.Guessed && x.Output > 0 {
 		o.Answers++
 		o.Tokens, o.Used = o.Tokens+float64(l.Reserved), o.Used+float64(x.Output)
 		count(&o.Longer, x.Output > int64(l.Reserved))

@@ -296,3 +296,16 @@ func TestLimits_DoNotOscillate(t *testing.T) {
 		}
 	}
 }
+
+// What was reserved before the lengths of a route's answers were learned says nothing of the reservations that are tuned.
+func TestLimitSums_GuessesAreLeftOut(t *testing.T) {
+	t.Parallel()
+	var s limitSums
+	for range 50 {
+		s.observe(&window.Exchange{Output: 300, Limited: window.Limited{Reserved: 100, Guessed: true}})
+	}
+	s.observe(&window.Exchange{Output: 50, Limited: window.Limited{Reserved: 100}})
+	if o := &s.all.Output; o.Exchanges != 51 || o.Answers != 1 || o.Longer != 0 {
+		t.Errorf("%+v", o)
+	}
+}

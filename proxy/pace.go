@@ -78,7 +78,7 @@ func (x *Exchange) takeRoom(now time.Time) (r pacing.Refusal) {
 	var size pacing.Size
 	if x.pace.of.Sized() {
 		size = x.size()
-		x.limited.reserved = size.Output
+		x.noteReserved(x.routeID(), size.Output)
 	}
 	terms := x.terms()
 	if x.pace.turn, r = x.pace.of.Try(now, &terms, size); r.Retry > 0 {

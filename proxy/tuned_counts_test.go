@@ -97,3 +97,35 @@ func TestPacing_WaitOfAHedgedExchange(t *testing.T) {
 		t.Errorf("%+v", *l)
 	}
 }
+
+// What is reserved for the first answers of a route is a guess, which is told as such where their lengths are learned from. Where these are never told there is nothing but the guess.
+func TestLimits_GuessedReservations(t *testing.T) {
+	t.Parallel()
+	check := func(answer string, want int) {
+		t.Helper()
+		url, _ := counted(t, func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, answer)
+		})
+		g := start(t, limitedRoute(url, config.Limit{Target: config.ScopeAll, TokensPerMinute: 1e9}))
+		g.p.ring = window.NewRing()
+		client, guessed := newPaceClient(t, g), 0
+		for range 60 {
+			client.mustAsk(t, "k", "m")
+		}
+		for _, x := range reported(t, g, 60) {
+			if x.Limited.Reserved == 0 || x.Output == 0 {
+				t.Errorf("%+v", x)
+			}
+			if x.Limited.Guessed {
+				guessed++
+			}
+		}
+		if guessed < want || guessed > want+min(want, 1) { // the last may have been under way
+			t.Errorf("%d guessed, want %d: %s", guessed, want, answer)
+		}
+	}
+	check(strictAnswer, 30)
+	check(`{"id":"1","object":"chat.completion","model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"Hi there."},"finish_reason":"stop"}]}`, 0)
+}

@@ -58,6 +58,6 @@ func (x *productionWalk) tellLimits(o *window.Exchange, e *ended) {
 		o.Limited.Refused, o.Limited.Short = window.ByProvider, x.short
 	}
 	if e.served {
-		o.Limited.Reserved = int32(x.size) //nolint:gosec // tokens
+		o.Limited.Reserved, o.Limited.Guessed = int32(x.size), x.guessed //nolint:gosec // tokens
 	}
 }
