@@ -44,6 +44,7 @@ type targetSums struct {
 	met      int       // times that the capacity was met again after it had grown
 	slow     int       // looks at which it has been slow
 	judged   time.Time // the last look
+	faded    time.Time // when outcomes last were
 	away     time.Time
 	pacing   paceSums
 	price    Price   // that was stated when last looked at
@@ -244,11 +245,13 @@ func (c *Collector) Evidence(now time.Time, known *Known) RouteEvidence {
 			t.judge(now, &te)
 		}
 		te.Capacity = t.capacity
+		passed := t.passed(now, te.Usual)
 		if t.regime != nil && now.Sub(t.regime.At) < regimeNew {
 			te.Regime = t.regime
 		}
 		for class := range te.Cells {
 			s := &t.cells[class]
+			s.fade(passed)
 			s.settle()
 			te.Cells[class].Count, te.Cells[class].Violations = s.known()
 			if s.work > 0 {
@@ -259,6 +262,17 @@ func (c *Collector) Evidence(now time.Time, known *Known) RouteEvidence {
 		e.Targets = append(e.Targets, te)
 	}
 	return e
+}
+
+// passed is how much time outcomes have to fade for. While nothing is learned of them they do not: they have to for all of that afterwards.
+func (t *targetSums) passed(now time.Time, usual bool) (d time.Duration) {
+	switch {
+	case t.faded.IsZero():
+		t.faded = now
+	case usual:
+		d, t.faded = now.Sub(t.faded), now
+	}
+	return d
 }
 
 // judge learns how much load the target takes.
