@@ -124,9 +124,12 @@ func (l *loadSums) fade(at time.Time) {
 	if l.at.IsZero() {
 		l.at = at
 	}
-	if d := at.Sub(l.at); d > 0 {
+	switch d := at.Sub(l.at); {
+	case d > 0:
 		keep := math.Exp(-float64(d) / float64(rateTau))
 		l.count, l.input, l.output, l.at = l.count*keep, l.input*keep, l.output*keep, at
+	case d < -rateTau: // the clock was set back: exchanges that are told late are no more than seconds late
+		l.at = at
 	}
 }
 
@@ -228,6 +231,7 @@ func (c *Collector) Evidence(now time.Time, known *Known) RouteEvidence {
 	}
 	for _, k := range known.Targets {
 		t := r.target(k.Name)
+		notAfter(now, &t.away, &t.judged)
 		c.listed(now, known.Name, k.Name, t, k.Price)
 		if !k.Available {
 			if t.away.IsZero() || now.Sub(t.away) > goneFor { // it has just gone
@@ -262,6 +266,15 @@ func (c *Collector) Evidence(now time.Time, known *Known) RouteEvidence {
 		e.Targets = append(e.Targets, te)
 	}
 	return e
+}
+
+// notAfter has what was done at a time that a clock which was set back has not reached again be done now: nobody is to wait until then.
+func notAfter(now time.Time, done ...*time.Time) {
+	for _, at := range done {
+		if at.After(now) {
+			*at = now
+		}
+	}
 }
 
 // passed is how much time outcomes have to fade for. While nothing is learned of them they do not: they have to for all of that afterwards.

@@ -87,6 +87,7 @@ type followed struct {
 
 // step notes the parameter's value. anew: what is known is of another one. halve: it is to fade. careful is 1 where higher values are more careful, else -1.
 func (f *followed) step(now time.Time, value, count, careful float64) (anew, halve bool) {
+	notAfter(now, &f.faded, &f.since)
 	switch before := f.value; {
 	case f.faded.IsZero():
 		f.value, f.faded = value, now
@@ -249,6 +250,7 @@ func (s *paceSums) evidence(now time.Time, k KnownPace, share float64) PaceEvide
 			*v /= 2
 		}
 	}
+	notAfter(now, &b.faded)
 	if now.Sub(b.faded) >= limitFade {
 		b.limited, b.episodes, b.faded = b.limited/2, b.episodes/2, now
 	}
