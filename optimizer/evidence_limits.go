@@ -72,6 +72,7 @@ const (
 	limitMemory = 1 << 14       // exchanges or attempts, after which what is known is halved
 	limitFade   = 6 * time.Hour // after which it is in any case
 	limitRue    = 24 * time.Hour
+	learnFor    = time.Minute // from when lengths of answers are learned from, until what is reserved by them is judged
 	// waitStep is by how many times a longest wait is made longer or shorter: with a third less, those in its last third would have been refused.
 	waitStep = 1.5
 	timedOut = .9 // of the longest wait, from which on who is refused has waited in vain
@@ -117,6 +118,7 @@ func (f *followed) regretted(now time.Time) float64 {
 type limitSums struct {
 	all               LimitEvidence
 	output, own, pace followed
+	guessed           [classes]time.Time // when an answer last came for which it was
 }
 
 // obeys tells whether an exchange obeys the policy in force.
@@ -133,13 +135,23 @@ func (s *limitSums) observe(x *window.Exchange) {
 	count(&o.ByOutput, (l.Met|l.Lacked)&window.MetOutput != 0)
 	count(&o.ByTokens, (l.Met|l.Lacked)&window.MetTokens != 0)
 	count(&o.ByDollars, (l.Met|l.Lacked)&window.MetSpend != 0)
-	if l.Reserved > 0 && !l.Guessed && x.Output > 0 {
+	if l.Reserved > 0 && x.Output > 0 && s.learned(x) {
 		o.Answers++
 		o.Tokens, o.Used = o.Tokens+float64(l.Reserved), o.Used+float64(x.Output)
 		count(&o.Longer, x.Output > int64(l.Reserved))
 	}
 	s.all.Own.observe(s.own.value, l.Queued, l.Met != 0, l.Refused == window.ByGateway || l.Refused == window.ByTarget, l.Short)
 	s.all.Paced.observe(s.pace.value, l.Paced, l.Lacked != 0, l.Refused == window.ByProvider, l.Short)
+}
+
+// learned tells whether what was reserved for an answer was learned from those before it. Those that come first are the short ones, so that learnFor is left out besides.
+func (s *limitSums) learned(x *window.Exchange) bool {
+	guessed := &s.guessed[min(int(x.Class), classes-1)]
+	if x.Limited.Guessed {
+		*guessed = x.At
+		return false
+	}
+	return guessed.IsZero() || x.At.Sub(*guessed).Abs() >= learnFor
 }
 
 func count(n *float64, is bool) {

@@ -302,10 +302,12 @@ func TestLimitSums_GuessesAreLeftOut(t *testing.T) {
 	t.Parallel()
 	var s limitSums
 	for range 50 {
-		s.observe(&window.Exchange{Output: 300, Limited: window.Limited{Reserved: 100, Guessed: true}})
+		s.observe(&window.Exchange{At: noon, Output: 300, Limited: window.Limited{Reserved: 100, Guessed: true}})
 	}
-	s.observe(&window.Exchange{Output: 50, Limited: window.Limited{Reserved: 100}})
-	if o := &s.all.Output; o.Exchanges != 51 || o.Answers != 1 || o.Longer != 0 {
+	s.observe(&window.Exchange{At: noon.Add(50 * time.Second), Output: 500, Limited: window.Limited{Reserved: 100}})          // it was among the first, and is long
+	s.observe(&window.Exchange{At: noon.Add(10 * time.Second), Class: 1, Output: 40, Limited: window.Limited{Reserved: 100}}) // of which lengths are never told
+	s.observe(&window.Exchange{At: noon.Add(time.Minute), Output: 50, Limited: window.Limited{Reserved: 100}})
+	if o := &s.all.Output; o.Exchanges != 53 || o.Answers != 2 || o.Longer != 0 {
 		t.Errorf("%+v", o)
 	}
 }

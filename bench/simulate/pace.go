@@ -15,13 +15,16 @@ type pace struct {
 	told  bool            // in limits that the provider tells of
 }
 
+// longestLook is after how long those that wait are looked at, whatever was said.
+const longestLook = 250 * time.Millisecond
+
 // mostWaiters may wait for the same limit.
 const mostWaiters = 1000
 
 func newPace(w *world) *pace {
 	p := &pace{pacer: limit.NewPacer(w.time())}
 	p.line = line{
-		w: w, options: limit.QueueOptions{Work: w.Route.Wait, Waiters: mostWaiters}, least: 200 * time.Microsecond,
+		w: w, longest: longestLook, options: limit.QueueOptions{Work: w.Route.Wait, Waiters: mostWaiters}, least: 200 * time.Microsecond,
 		try: func(t *waiting) (limit.Answer, time.Duration) {
 			sent, wait := p.pacer.Take(w.time(), t.input, t.output)
 			if wait > 0 {

@@ -180,5 +180,5 @@ func (x *productionWalk) leave(now time.Time, e *ended) {
 	if e.served {
 		u.Input, u.Output = int64(e.r.input), int64(e.r.output)
 	}
-	x.pass.leave(now, u)
+	x.pass.leave(now, u, e.served)
 }
