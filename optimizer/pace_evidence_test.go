@@ -42,12 +42,12 @@ func TestPaceEvidence_BurstsAreNoProof(t *testing.T) {
 			s.evidence(noon, k, .97)
 			s.bursts.limited, s.bursts.episodes = 10*float64(size), 10
 			wasHigh, wasLow, wasNaive := false, false, false
+			between := func() float64 { return draw.ExpFloat64() * float64(size) / DefaultLimits.Limited } // attempts, until the next episode
+			next := between()
 			for i := range looks {
 				k.Attempts += each
-				for range each {
-					if draw.Float64() < DefaultLimits.Limited/float64(size) {
-						k.Limited, k.Episodes = k.Limited+uint64(size), k.Episodes+1
-					}
+				for ; next < float64(k.Attempts); next += between() {
+					k.Limited, k.Episodes = k.Limited+uint64(size), k.Episodes+1
 				}
 				e := s.evidence(noon.Add(time.Duration(i+1)*10*time.Second), k, .97)
 				hits, outcomes := e.often()

@@ -60,7 +60,7 @@ func (x *Exchange) tellLimits(e *window.Exchange, o window.Outcome) {
 		e.Limited.Queued = x.queued - x.pace.waited
 	}
 	if o == window.OK {
-		e.Limited.Guessed = l.guessed && !x.estimated // where lengths are never told the guess is all there is
+		e.Limited.Guessed = l.guessed && !x.estimated              // where lengths are never told the guess is all there is
 		e.Limited.Reserved = int32(min(l.reserved, math.MaxInt32)) //nolint:gosec // bounded
 	}
 	if l.metBits|l.lackBit != 0 && x.limitsAreTuned(e.Target) {

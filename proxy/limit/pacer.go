@@ -78,10 +78,10 @@ func (p *Pacer) Take(now time.Time, input, output int64) (s Sent, wait time.Dura
 	defer p.mu.Unlock()
 	at := p.at(now)
 	wait = max(time.Duration(p.paused-at), 0)
-	told, any := false, false
+	told, kept := false, false // limits of requests are, and any are
 	for i := range p.n {
 		if l := &p.lanes[i]; l.usable(at) {
-			told, any = told || l.of == Requests, true
+			told, kept = told || l.of == Requests, true
 			if longer := l.wait(at, p.sum[l.of], a[l.of], p.shared()); longer > wait {
 				wait, s.lacks, s.told = longer, l.of, true
 			}
@@ -96,7 +96,7 @@ func (p *Pacer) Take(now time.Time, input, output int64) (s Sent, wait time.Dura
 		return s, wait
 	}
 	p.serial++
-	s.serial, s.at, s.told = p.serial, at, any
+	s.serial, s.at, s.told = p.serial, at, kept
 	for of := range p.sum {
 		s.amounts[of] = a[of]
 		p.sum[of] = plus(p.sum[of], a[of])
