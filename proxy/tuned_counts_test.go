@@ -74,17 +74,12 @@ func TestPacing_WaitOfAHedgedExchange(t *testing.T) {
 	g := startCached(t, cfg, nil, nil, io.Discard)
 	g.p.ring = window.NewRing()
 	hedgesAfter(g, time.Second)
-	for i, rate := range []float64{2, 1.3} { // the first has room sooner
-		p := g.p.paces.Find(time.Now(), g.p.settings.Load().routes.list[0].targets[i].own.identity, hashID{}, []byte("m"))
-		slow(t, p, rate)
-		terms := pacing.Terms{Share: .97}
-		for now := time.Now(); ; {
-			turn, r := p.Try(now, &terms, pacing.Size{})
-			if r.Retry > 0 {
-				break
-			}
-			p.End(now, &turn, true, limit.NoMatter, 0, 0)
-		}
+	for i, pause := range []time.Duration{600 * time.Millisecond, time.Second} { // the first has room sooner
+		now := time.Now()
+		p := g.p.paces.Find(now, g.p.settings.Load().routes.list[0].targets[i].own.identity, hashID{}, []byte("m"))
+		turn, _ := p.Try(now, &pacing.Terms{Share: .97, MaxWait: time.Second}, pacing.Size{})
+		p.Answered(now, &turn, limit.Limited, nil, pause, 0)
+		p.End(now, &turn, true, limit.NoMatter, 0, 0)
 	}
 	begin := time.Now()
 	resp, body := newPaceClient(t, g).mustAsk(t, "k", "m")
