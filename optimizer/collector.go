@@ -44,6 +44,7 @@ type targetSums struct {
 	met      int       // times that the capacity was met again after it had grown
 	slow     int       // looks at which it has been slow
 	judged   time.Time // the last look
+	faded    time.Time // when outcomes last were
 	away     time.Time
 	pacing   paceSums
 	price    Price   // that was stated when last looked at
@@ -123,9 +124,12 @@ func (l *loadSums) fade(at time.Time) {
 	if l.at.IsZero() {
 		l.at = at
 	}
-	if d := at.Sub(l.at); d > 0 {
+	switch d := at.Sub(l.at); {
+	case d > 0:
 		keep := math.Exp(-float64(d) / float64(rateTau))
 		l.count, l.input, l.output, l.at = l.count*keep, l.input*keep, l.output*keep, at
+	case d < -rateTau: // the clock was set back: exchanges that are told late are no more than seconds late
+		l.at = at
 	}
 }
 
@@ -227,6 +231,7 @@ func (c *Collector) Evidence(now time.Time, known *Known) RouteEvidence {
 	}
 	for _, k := range known.Targets {
 		t := r.target(k.Name)
+		notAfter(now, &t.away, &t.judged)
 		c.listed(now, known.Name, k.Name, t, k.Price)
 		if !k.Available {
 			if t.away.IsZero() || now.Sub(t.away) > goneFor { // it has just gone
@@ -244,11 +249,13 @@ func (c *Collector) Evidence(now time.Time, known *Known) RouteEvidence {
 			t.judge(now, &te)
 		}
 		te.Capacity = t.capacity
+		passed := t.passed(now, te.Usual)
 		if t.regime != nil && now.Sub(t.regime.At) < regimeNew {
 			te.Regime = t.regime
 		}
 		for class := range te.Cells {
 			s := &t.cells[class]
+			s.fade(passed)
 			s.settle()
 			te.Cells[class].Count, te.Cells[class].Violations = s.known()
 			if s.work > 0 {
@@ -259,6 +266,26 @@ func (c *Collector) Evidence(now time.Time, known *Known) RouteEvidence {
 		e.Targets = append(e.Targets, te)
 	}
 	return e
+}
+
+// notAfter has what was done at a time that a clock which was set back has not reached again be done now: nobody is to wait until then.
+func notAfter(now time.Time, done ...*time.Time) {
+	for _, at := range done {
+		if at.After(now) {
+			*at = now
+		}
+	}
+}
+
+// passed is how much time outcomes have to fade for. While nothing is learned of them they do not: they have to for all of that afterwards.
+func (t *targetSums) passed(now time.Time, usual bool) (d time.Duration) {
+	switch {
+	case t.faded.IsZero():
+		t.faded = now
+	case usual:
+		d, t.faded = now.Sub(t.faded), now
+	}
+	return d
 }
 
 // judge learns how much load the target takes.

@@ -32,9 +32,12 @@ func (d *demandSums) demand(now time.Time) Load {
 	if d.settled.IsZero() {
 		d.settled = d.at
 	}
-	if passed := now.Sub(d.settled); passed > 0 {
+	switch passed := now.Sub(d.settled); {
+	case passed > 0:
 		d.settle(passed)
 		d.settled = now
+	case passed < 0: // the clock was set back: in how much time the last have come is not known
+		d.fresh, d.settled = demandSpan{}, now
 	}
 	l := d.long[len(d.long)-1]
 	if d.age < longer[0] || l.count == 0 {

@@ -116,7 +116,7 @@ func (e *RouteEvidence) saneEvidence() bool {
 		return whole >= 0 && whole <= most
 	}
 	for i := range e.Targets {
-		if p := &e.Targets[i].Pace; !within(p.Attempts, p.Limited) || !within(most, p.Held) || !within(1, p.TooHigh) {
+		if p := &e.Targets[i].Pace; !within(p.Attempts, p.Limited) || !within(p.Limited, p.Episodes) || !within(most, p.Burst) || !within(most, p.Held) || !within(1, p.TooHigh) {
 			return false
 		}
 	}
@@ -215,7 +215,8 @@ func (t Limits) usesLess(e *RouteEvidence) (p Proposal) {
 	for i := range e.Targets {
 		k := &e.Targets[i]
 		now, own := e.InForce.Targets[k.Name].Pace, e.Static.Targets[k.Name].Pace
-		if now <= 0 || k.Pace.Limited < leastCounted || !surelyAbove(k.Pace.Limited, k.Pace.Attempts, t.Limited) {
+		hits, outcomes := k.Pace.often()
+		if now <= 0 || hits < leastCounted || !surelyAbove(hits, outcomes, t.Limited) {
 			continue
 		}
 		to := rounded(max(now-t.PaceDown, min(t.MinPace, own)))
@@ -236,17 +237,26 @@ func (t Limits) usesLess(e *RouteEvidence) (p Proposal) {
 	return p
 }
 
-// usesMore raises it, where hardly any are and exchanges lack room.
+// usesMore raises it, where hardly any are: up to MaxPace where exchanges lack room, and in any case up to the operator's own once it is a day since it was lowered, as whoever else used
+// the key may have ceased.
 func (t Limits) usesMore(e *RouteEvidence) (p Proposal) {
 	var parts []string
+	why := "requests lack room there"
 	for i := range e.Targets {
 		k := &e.Targets[i]
 		now, own := e.InForce.Targets[k.Name].Pace, e.Static.Targets[k.Name].Pace
 		lacks := k.Pace.Held >= max(leastCounted, t.Lacking*k.Pace.Attempts)
-		if now <= 0 || !lacks || !surelyBelow(k.Pace.Limited, k.Pace.Attempts, t.Limited) {
+		hits, outcomes := k.Pace.seldom()
+		if now <= 0 || !lacks && (now >= own || k.Pace.TooHigh > 0) || !surelyBelow(hits, outcomes, t.Limited) {
 			continue
 		}
-		to := rounded(min(now+t.PaceUp, max(t.MaxPace, own)))
+		most := own
+		if lacks {
+			most = max(t.MaxPace, own)
+		} else {
+			why = "it is long ago that this was too much"
+		}
+		to := rounded(min(now+t.PaceUp, most))
 		if to <= now || k.Pace.TooHigh > 0 && to >= k.Pace.TooHigh {
 			continue
 		}
@@ -258,7 +268,7 @@ func (t Limits) usesMore(e *RouteEvidence) (p Proposal) {
 		parts = append(parts, shareText(k.Name, now, to))
 	}
 	if len(parts) > 0 {
-		p.Reason = "use " + strings.Join(parts, ", ") + ": requests lack room there, and hardly any is answered by 429"
+		p.Reason = "use " + strings.Join(parts, ", ") + ": " + why + ", and hardly any is answered by 429"
 	}
 	return p
 }

@@ -45,7 +45,7 @@ func TestLimits_GoThroughTheLoop(t *testing.T) {
 	s := newLimitsStand()
 	l := s.loop()
 	l.Step(noon)
-	s.paced = KnownPace{Attempts: 1000, Limited: 10, Held: 200}
+	s.paced = KnownPace{Attempts: 1000, Limited: 10, Held: 200, Episodes: 10}
 	d := l.Step(noon.Add(10 * time.Second))
 	if len(d) != 1 || d[0].Verdict != Applied || s.in.Targets["a"].Pace != .95 || s.static.Targets["a"].Pace != .97 {
 		t.Fatalf("%v; %v", d, s.in.Targets)
@@ -61,7 +61,7 @@ func TestLimits_GoThroughTheLoop(t *testing.T) {
 	if differs, err := Replay(&again); differs != "" || err != nil {
 		t.Errorf("replayed: %s, %v", differs, err)
 	}
-	again.Evidence.Targets[0].Pace.Limited = 1
+	again.Evidence.Targets[0].Pace.Limited, again.Evidence.Targets[0].Pace.Episodes = 1, 1
 	if differs, err := Replay(&again); differs == "" || err != nil {
 		t.Errorf("other evidence: %q, %v", differs, err)
 	}
@@ -147,11 +147,11 @@ func TestCollector_Limits(t *testing.T) {
 			t.Errorf("after %v: got %+v, want %+v", at, got, want)
 		}
 	}
-	pace(27*time.Hour, .95, KnownPace{100, 5, 7}, PaceEvidence{TooHigh: .97})
-	pace(28*time.Hour, .95, KnownPace{200, 6, 9}, PaceEvidence{Attempts: 100, Limited: 1, Held: 2, TooHigh: .97})
-	pace(29*time.Hour, .95, KnownPace{50, 1, 1}, PaceEvidence{Attempts: 100, Limited: 1, Held: 2, TooHigh: .97}) // it was set up anew
-	pace(30*time.Hour, .96, KnownPace{90, 1, 1}, PaceEvidence{TooHigh: .97})
-	pace(52*time.Hour, .96, KnownPace{100, 1, 1}, PaceEvidence{Attempts: 10})
+	pace(27*time.Hour, .95, KnownPace{Attempts: 100, Limited: 5, Held: 7}, PaceEvidence{TooHigh: .97})
+	pace(28*time.Hour, .95, KnownPace{Attempts: 200, Limited: 6, Held: 9}, PaceEvidence{Attempts: 100, Limited: 1, Episodes: 1, Burst: 1, Held: 2, TooHigh: .97})
+	pace(29*time.Hour, .95, KnownPace{Attempts: 50, Limited: 1, Held: 1}, PaceEvidence{Attempts: 100, Limited: 1, Episodes: 1, Burst: 1, Held: 2, TooHigh: .97}) // it was set up anew
+	pace(30*time.Hour, .96, KnownPace{Attempts: 90, Limited: 1, Held: 1}, PaceEvidence{Burst: 1, TooHigh: .97})
+	pace(52*time.Hour, .96, KnownPace{Attempts: 100, Limited: 1, Held: 1}, PaceEvidence{Attempts: 10, Burst: 1})
 }
 
 // overstated is a provider that lets real of told requests a minute through, and tells of all of them.
@@ -214,18 +214,23 @@ func TestLimits_OverstatedLimit(t *testing.T) {
 				break
 			}
 			waiting--
-			s.paced.Attempts++
+			if sent.Told() {
+				s.paced.Attempts++
+			}
 			verdict := limit.Through
 			if p.ask(now) {
 				answered.through++
 			} else {
 				verdict = limit.Limited
 				answered.limited++
-				if pacer.State(now).Follows {
-					s.paced.Limited++
+			}
+			first := pacer.Answered(now, sent, verdict, p.headers(now), 0, draw.Float64())
+			if verdict == limit.Limited && sent.Told() {
+				s.paced.Limited++
+				if first {
+					s.paced.Episodes++
 				}
 			}
-			pacer.Answered(now, sent, verdict, p.headers(now), 0, draw.Float64())
 		}
 	}
 	used, refused := float64(answered.through)/(60*float64(p.real)), float64(answered.limited)/float64(answered.limited+answered.through)
@@ -288,5 +293,20 @@ func TestLimits_DoNotOscillate(t *testing.T) {
 		if n > 5 {
 			t.Errorf("%s was changed %d times", name, n)
 		}
+	}
+}
+
+// What was reserved before the lengths of a route's answers were learned says nothing of the reservations that are tuned.
+func TestLimitSums_GuessesAreLeftOut(t *testing.T) {
+	t.Parallel()
+	var s limitSums
+	for range 50 {
+		s.observe(&window.Exchange{At: noon, Output: 300, Limited: window.Limited{Reserved: 100, Guessed: true}})
+	}
+	s.observe(&window.Exchange{At: noon.Add(50 * time.Second), Output: 500, Limited: window.Limited{Reserved: 100}})          // it was among the first, and is long
+	s.observe(&window.Exchange{At: noon.Add(10 * time.Second), Class: 1, Output: 40, Limited: window.Limited{Reserved: 100}}) // of which lengths are never told
+	s.observe(&window.Exchange{At: noon.Add(time.Minute), Output: 50, Limited: window.Limited{Reserved: 100}})
+	if o := &s.all.Output; o.Exchanges != 53 || o.Answers != 2 || o.Longer != 0 {
+		t.Errorf("%+v", o)
 	}
 }

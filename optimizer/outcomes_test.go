@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+	"time"
 )
 
 // What is known of a steady rate does not waver: a mix that is at the end of its objective would be changed with it time and again.
@@ -57,6 +58,43 @@ func TestOutcomeSums_NoticeAChange(t *testing.T) {
 	check(.001, 1, 1000)
 	check(0, .02, 1500)
 	check(.5, 0, 1500)
+}
+
+// A route with a few exchanges an hour does not go by what was weeks ago; where none come, what was known last stays known, but is no reason to doubt others.
+func TestOutcomeSums_TimePasses(t *testing.T) {
+	t.Parallel()
+	draw, o := rand.New(rand.NewPCG(5, 6)), outcomeSums{}
+	hours := func(n int, rate float64) {
+		for range n {
+			for range 5 {
+				o.add(draw.Float64() < rate)
+			}
+			for range 360 {
+				o.fade(10 * time.Second)
+			}
+			o.settle()
+		}
+	}
+	hours(30*24, .2)
+	if count, bad := o.known(); count > 250 || count < 100 || bad/count < .1 || bad/count > .3 {
+		t.Errorf("after a month: %v of %v", bad, count)
+	}
+	hours(4*24, 0)
+	if count, bad := o.known(); count > 250 || bad/count > .02 {
+		t.Errorf("after four days without: %v of %v", bad, count)
+	}
+	_, before := o.known()
+	o.fade(-time.Hour)
+	o.fade(365 * 24 * time.Hour)
+	if count, bad := o.known(); math.Abs(count-outcomesKept) > 1e-9 || bad > before {
+		t.Errorf("a year later: %v of %v", bad, count)
+	}
+	few := outcomeSums{}
+	few.add(true)
+	few.fade(365 * 24 * time.Hour)
+	if count, bad := few.known(); count != 1 || bad != 1 {
+		t.Errorf("of one: %v of %v", bad, count)
+	}
 }
 
 func TestDivergence(t *testing.T) {

@@ -86,7 +86,7 @@ func (x *Exchange) takeRoom(now time.Time) (r pacing.Refusal) {
 	var size pacing.Size
 	if x.pace.of.Sized() {
 		size = x.size()
-		x.limited.reserved = size.Output
+		x.noteReserved(x.routeID(), size.Output)
 	}
 	terms := x.terms()
 	if x.pace.turn, r = x.pace.of.Try(now, &terms, size); r.Retry > 0 {
@@ -143,7 +143,9 @@ func (x *Exchange) findRoom(choice pick.Choice) error {
 		}
 		if next.Target != choice.Target {
 			x.aim(next)
-			x.pace.of, r = x.paceFor(now), pacing.Refusal{} // it was of the other
+			if r = x.takeRoom(now); r.Retry == 0 { // what was refused, and by whom, was another's
+				return x.setOff()
+			}
 		}
 		err := x.waitForRoom(now, r)
 		if err == nil {
@@ -210,7 +212,7 @@ func (x *Exchange) waitForRoom(now time.Time, r pacing.Refusal) error {
 	}
 	ask.Refused = r
 	x.limited.lacks(&r)
-	x.countHeld(now)
+	x.countHeld(&r)
 	if x.cache.result == cacheRefresh {
 		ask.Priority = refreshPriority
 	}

@@ -67,7 +67,6 @@ func (x *Exchange) limitsRefused() {
 	if !x.unpaid() && !x.neverFits() {
 		verdict = limit.Limited
 		x.target.metrics.limited.Inc()
-		x.countLimited(now)
 		said := false
 		if h != nil {
 			after, said = h.RetryAfter(now)
@@ -76,7 +75,9 @@ func (x *Exchange) limitsRefused() {
 			after = 0
 		}
 	}
-	x.pace.of.Answered(now, &x.pace.turn, verdict, h, after, rand.Float64())
+	if first := x.pace.of.Answered(now, &x.pace.turn, verdict, h, after, rand.Float64()); verdict == limit.Limited {
+		x.countLimited(first)
+	}
 	if after == 0 && x.pace.of.Trusted(now) { // it goes on as there is room: until a limit is whole again would be too long
 		x.retryAfter = 0
 	}

@@ -70,7 +70,7 @@ func (x *Exchange) need(r *routeState) limit.Request {
 	}
 	q.Input, q.Output = x.thought(q.Route)
 	if x.settings.limits.sized {
-		x.limited.reserved = q.Output
+		x.noteReserved(q.Route, q.Output)
 	}
 	if x.settings.limits.spend && x.metered() {
 		q.Cost = int64(x.dearest(r, q.Input, q.Output))
@@ -89,6 +89,11 @@ func (x *Exchange) thought(route limit.ID) (input, output int64) {
 		output = x.scaled(x.p.estimates.Output(route, int(x.class), x.request.MaxOutput))
 	}
 	return input, output
+}
+
+// noteReserved remembers what output is reserved for the exchange, and whether its own route and class have taught that.
+func (x *Exchange) noteReserved(route limit.ID, output int64) {
+	x.limited.reserved, x.limited.guessed = output, !x.p.estimates.KnowsOutput(route, int(x.class))
 }
 
 // routeID is the exchange's route as limits know it.

@@ -24,7 +24,7 @@ func (x *Exchange) targetNeed() limit.Request {
 	q := limit.Request{Caller: x.who, Route: x.routeID(), Target: x.targetID(), Part: limit.Attempt}
 	q.Input, q.Output = x.thought(q.Route)
 	if x.settings.limits.sized {
-		x.limited.reserved = q.Output
+		x.noteReserved(q.Route, q.Output)
 	}
 	if x.settings.limits.spend && x.price != nil {
 		rates := x.price.Rates(x.tier, q.Input)

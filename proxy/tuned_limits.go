@@ -16,6 +16,7 @@ import (
 type limited struct {
 	tuned            policy.Limits
 	reserved         int64
+	guessed          bool
 	metBits, lackBit uint8
 	refused          window.Refusal
 	short            time.Duration
@@ -59,6 +60,7 @@ func (x *Exchange) tellLimits(e *window.Exchange, o window.Outcome) {
 		e.Limited.Queued = x.queued - x.pace.waited
 	}
 	if o == window.OK {
+		e.Limited.Guessed = l.guessed && !x.estimated              // where lengths are never told the guess is all there is
 		e.Limited.Reserved = int32(min(l.reserved, math.MaxInt32)) //nolint:gosec // bounded
 	}
 	if l.metBits|l.lackBit != 0 && x.limitsAreTuned(e.Target) {
@@ -79,13 +81,14 @@ func (x *Exchange) limitsAreTuned(target string) bool {
 }
 
 // pacedCounts are attempts at a target by how they fared with its provider's limits: of exchanges that obey the policy in force.
-type pacedCounts struct{ attempts, limited, held atomic.Uint64 }
+type pacedCounts struct{ attempts, limited, held, episodes atomic.Uint64 }
 
 // PacedCounts are attempts at a target since it was set up: of exchanges that obey the policy in force.
 type PacedCounts struct {
-	Attempts uint64 // that were sent as its provider's limits allow, as far as these are known
-	Limited  uint64 // of them, that were answered by 429 though what the provider tells of its limits was kept to
+	Attempts uint64 // that were sent as what its provider tells of its limits allows; those for which it tells of none, or nothing that makes sense, are not counted
+	Limited  uint64 // of them, that were answered by 429
 	Held     uint64 // that had to wait until what it tells left room, or were refused as it did not
+	Episodes uint64 // of 429s, that began with one of those that are counted
 }
 
 // Paced tells how attempts at a target have fared with its provider's limits; false where there is no such target, or the limits are not kept to.
@@ -97,7 +100,7 @@ func (p *Proxy) Paced(route, target string) (c PacedCounts, ok bool) {
 	}
 	for i, t := range r.pick.Targets() {
 		if of := r.targets[i]; t.Name() == target && of.base.config.Pacing.Enabled {
-			return PacedCounts{of.paced.attempts.Load(), of.paced.limited.Load(), of.paced.held.Load()}, true
+			return PacedCounts{of.paced.attempts.Load(), of.paced.limited.Load(), of.paced.held.Load(), of.paced.episodes.Load()}, true
 		}
 	}
 	return c, false
@@ -111,23 +114,26 @@ func (x *Exchange) pacedHere() *pacedCounts {
 	return &x.routeTarget.paced
 }
 
-// countPaced counts an attempt that was sent.
+// countPaced counts an attempt that was sent, where what its provider tells was kept to.
 func (x *Exchange) countPaced() {
-	if c := x.pacedHere(); c != nil && x.pace.of != nil && !x.attempt.sent.IsZero() {
+	if c := x.pacedHere(); c != nil && x.pace.of != nil && x.pace.turn.Told() && !x.attempt.sent.IsZero() {
 		c.attempts.Add(1)
 	}
 }
 
-// countLimited counts a 429, before it is taken in, where what the provider tells was kept to.
-func (x *Exchange) countLimited(now time.Time) {
-	if c := x.pacedHere(); c != nil && x.pace.of.Follows(now) {
+// countLimited counts a 429, where what the provider tells was kept to. first: an episode of them has begun with it.
+func (x *Exchange) countLimited(first bool) {
+	if c := x.pacedHere(); c != nil && x.pace.turn.Told() {
 		c.limited.Add(1)
+		if first {
+			c.episodes.Add(1)
+		}
 	}
 }
 
-// countHeld counts an attempt that there is no room for yet by what the provider tells.
-func (x *Exchange) countHeld(now time.Time) {
-	if c := x.pacedHere(); c != nil && x.limited.lackBit&(1<<limit.Concurrent) == 0 && x.pace.of.Follows(now) {
+// countHeld counts an attempt that there is no room for yet, where that is by what its provider tells.
+func (x *Exchange) countHeld(r *pacing.Refusal) {
+	if c := x.pacedHere(); c != nil && r.Told {
 		c.held.Add(1)
 	}
 }

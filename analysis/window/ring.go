@@ -46,6 +46,7 @@ type Limited struct {
 	Met      uint8         // what there was no room for at first in limits of the gateway, as bits in the order of limit.Dimension
 	Lacked   uint8         // the same of providers
 	Refused  Refusal       // it was
+	Guessed  bool          // too few answers of the route and class were known when it was reserved, and this one's length was told, which is learned from
 }
 
 // Bits of Limited.Met and Limited.Lacked for which it matters how long answers are.

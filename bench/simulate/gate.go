@@ -6,30 +6,27 @@ import (
 	"llm-auto-optimizer/proxy/limit"
 )
 
-// gate lets exchanges in as far as their callers' limits allow, as package proxy/admission does, in virtual time.
+// gate lets exchanges in as far as their callers' limits allow, in virtual time: what package proxy/admission does with goroutines and timers around limit.Set and limit.Queue. A caller's
+// limits are of one rule, so that nobody has to wait at one place after the other.
 type gate struct {
 	w     *world
 	set   *limit.Set
-	rooms map[place]*room
+	rooms []*room // in the order in which they were first needed
 }
 
-// place is what requests wait for.
-type place struct {
-	rule                  string
-	caller, route, target limit.ID
-}
-
-// room is those that wait for one limit.
+// room is those that wait for the limits of one caller.
 type room struct {
 	line
-	last limit.Refusal
+	limit.Line
 }
+
+// restLook is after how long those that wait are looked at where nothing was given back and nothing is known of when there is room.
+const restLook = time.Second
 
 // pass is what an exchange was let in with.
 type pass struct {
 	gate   *gate // nil: it holds nothing
 	lease  limit.Lease
-	caller limit.ID
 	queue  *limit.Queue // of one that has waited
 	ticket *limit.Ticket
 }
@@ -45,7 +42,7 @@ func newGate(w *world) *gate {
 	if len(rules) == 0 {
 		return nil
 	}
-	g := &gate{w: w, set: limit.New(begin, limit.Options{}), rooms: map[place]*room{}}
+	g := &gate{w: w, set: limit.New(begin, limit.Options{})}
 	if err := g.set.Configure(begin, rules); err != nil {
 		panic("BUG: scenario was checked: " + err.Error())
 	}
@@ -57,80 +54,81 @@ func callerID(i int) limit.ID { return limit.ID(i + 1) }
 
 // enter lets a request in, at once or after a wait, or refuses it.
 func (g *gate) enter(t *waiting, in func(pass), refused func()) {
-	refusal := g.behind(&t.request)
+	lease, refusal := g.set.Reserve(g.w.time(), &t.request)
 	if !refusal.Refused() {
-		var lease limit.Lease
-		if lease, refusal = g.set.Reserve(g.w.time(), &t.request); !refusal.Refused() {
-			p := pass{gate: g, lease: lease, caller: t.request.Caller}
-			g.w.at(g.w.now+lease.Delay, func() { in(p) })
-			return
-		}
+		g.w.at(g.w.now+lease.Delay, func() { in(pass{gate: g, lease: lease}) })
+		return
 	}
 	most := g.w.Route.Wait
-	if refusal.Never || most <= 0 || refusal.Retry > most && refusal.Limit.Of != limit.Concurrent {
+	if most <= 0 || hopeless(&refusal, most) {
 		refused()
 		return
 	}
-	r := g.roomOf(&refusal)
+	t.request.Again, t.request.Turn = true, refusal.Place
 	t.granted = func(delay time.Duration) {
-		p := pass{gate: g, lease: t.lease, caller: t.request.Caller, ticket: &t.Ticket, queue: t.in}
+		p := pass{gate: g, lease: t.lease, ticket: &t.Ticket, queue: t.in}
 		g.w.at(g.w.now+max(t.lease.Delay, delay), func() { in(p) })
 	}
 	t.refused = refused
-	r.begin = refusal.Retry
+	r := g.room(refusal.Place)
 	if !r.join(t, most) {
 		refused()
+		return
 	}
+	r.nudge()
 }
 
-// behind is the refusal of those that wait for the same limit already.
-func (g *gate) behind(q *limit.Request) (refusal limit.Refusal) {
-	var standings [16]limit.Standing
-	for _, s := range g.set.Standings(standings[:0], g.w.time(), q) {
-		if r := g.rooms[place{s.Rule, s.Caller, s.Route, s.Target}]; r != nil && r.queue != nil && r.last.Limit.Of == s.Limit.Of && r.last.Limit.Per == s.Limit.Per {
-			return r.last
-		}
-	}
-	return refusal
+// hopeless tells that waiting is of no use: what gives room by requests ending is not known so well.
+func hopeless(r *limit.Refusal, most time.Duration) bool {
+	return r.Never || !r.Guess && r.Retry > most
 }
 
-func (g *gate) roomOf(refusal *limit.Refusal) *room {
-	at := place{refusal.Rule, refusal.Caller, refusal.Route, refusal.Target}
-	r := g.rooms[at]
-	if r == nil {
-		r = &room{}
-		r.line = line{w: g.w, options: limit.QueueOptions{Work: g.w.Route.Wait, Waiters: mostWaiters}, least: 100 * time.Microsecond}
-		r.try = func(t *waiting) (limit.Answer, time.Duration) {
-			lease, again := g.set.Reserve(g.w.time(), &t.request)
-			switch {
-			case !again.Refused():
-				t.lease = lease
-				return limit.Took, 0
-			case (place{again.Rule, again.Caller, again.Route, again.Target}) == at:
-				r.last = again
-				return limit.Stop, again.Retry
-			}
-			return limit.Pass, again.Retry
+// room finds or makes the room of a place.
+func (g *gate) room(at limit.Place) *room {
+	if l := at.Line(); l != nil {
+		return l.For.(*room) //nolint:forcetypeassert // the gate makes all lines
+	}
+	r := &room{Line: limit.Line{Queue: limit.NewQueue(g.w.time(), limit.QueueOptions{}), News: make(chan struct{}, 1)}}
+	r.For = r
+	r.line = line{w: g.w, options: limit.QueueOptions{Work: g.w.Route.Wait, Waiters: mostWaiters}, kept: r.Queue, least: 100 * time.Microsecond, longest: restLook}
+	r.try = func(t *waiting) (limit.Answer, time.Duration) {
+		now := g.w.time()
+		lease, refusal := g.set.Reserve(now, &t.request)
+		switch {
+		case !refusal.Refused():
+			t.lease = lease
+			return limit.Took, 0
+		case hopeless(&refusal, t.Deadline.Sub(now)):
+			return limit.Drop, restLook
+		case refusal.Guess:
+			return limit.Stop, restLook
 		}
-		g.rooms[at] = r
+		return limit.Stop, refusal.Retry
 	}
-	if r.queue == nil {
-		r.last = *refusal
-	}
+	at.Open(&r.Line)
+	g.rooms = append(g.rooms, r)
 	return r
 }
 
-// leave gives the pass back.
-func (p *pass) leave(now time.Time, u limit.Usage) {
+// leave gives the pass back: what it was for took so much, or has come to nothing and counts for nothing.
+func (p *pass) leave(now time.Time, u limit.Usage, counts bool) {
 	if p.gate == nil {
 		return
 	}
-	p.gate.set.Settle(now, p.lease, u)
+	if counts {
+		p.gate.set.Settle(now, p.lease, u)
+	} else {
+		p.gate.set.Cancel(now, p.lease)
+	}
 	if p.queue != nil {
 		p.queue.Settle(p.ticket, u.Input+u.Output)
 	}
-	if r := p.gate.rooms[place{rule: p.gate.w.Callers[p.caller-1].Name, caller: p.caller}]; r != nil {
-		r.nudge()
+	for _, r := range p.gate.rooms {
+		select {
+		case <-r.News:
+			r.nudge()
+		default:
+		}
 	}
 	*p = pass{}
 }

@@ -43,7 +43,7 @@ func (x *productionWalk) patience() time.Duration {
 func (x *productionWalk) held(target int) {
 	p := x.paceOf(target)
 	x.lacks, x.lacked = true, p.lacks
-	if p.pacer.State(x.p.w.time()).Follows {
+	if p.told {
 		x.p.paced[target].Held++
 	}
 }
@@ -58,6 +58,6 @@ func (x *productionWalk) tellLimits(o *window.Exchange, e *ended) {
 		o.Limited.Refused, o.Limited.Short = window.ByProvider, x.short
 	}
 	if e.served {
-		o.Limited.Reserved = int32(x.size) //nolint:gosec // tokens
+		o.Limited.Reserved, o.Limited.Guessed = int32(x.size), x.guessed //nolint:gosec // tokens
 	}
 }

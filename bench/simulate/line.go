@@ -13,14 +13,13 @@ type line struct {
 	try     func(w *waiting) (a limit.Answer, next time.Duration) // takes room for one, or says when to look again
 	begin   time.Duration                                         // until the first look of a new queue
 	least   time.Duration                                         // between two looks
+	longest time.Duration                                         // the same, whatever was said
+	kept    *limit.Queue                                          // what is used each time that somebody waits; nil: another one
 	queue   *limit.Queue                                          // nil: nobody waits
 	all     []*waiting
 	looks   int           // so far; older plans to look are void
 	due     time.Duration // of the planned one
 }
-
-// longestLook is after how long those that wait are looked at, whatever was said.
-const longestLook = 250 * time.Millisecond
 
 // waiting is one that waits.
 type waiting struct {
@@ -41,7 +40,11 @@ type waiting struct {
 func (l *line) join(t *waiting, most time.Duration) bool {
 	now := l.w.time()
 	fresh := l.queue == nil
-	if fresh {
+	switch {
+	case fresh && l.kept != nil:
+		l.queue = l.kept
+		l.queue.Renew(l.options)
+	case fresh:
 		l.queue = limit.NewQueue(now, l.options)
 	}
 	t.Deadline, t.For = now.Add(most), t
@@ -74,7 +77,7 @@ func (l *line) join(t *waiting, most time.Duration) bool {
 func (l *line) plan(after time.Duration) {
 	l.looks++
 	look := l.looks
-	l.due = l.w.now + min(max(after, l.least), longestLook)
+	l.due = l.w.now + min(max(after, l.least), l.longest)
 	l.w.at(l.due, func() {
 		if look == l.looks {
 			l.hand()
@@ -94,7 +97,7 @@ func (l *line) hand() {
 	if l.queue == nil {
 		return
 	}
-	next := longestLook
+	next := l.longest
 	l.queue.Hand(l.w.time(), func(w *limit.Waiter) limit.Answer {
 		a, again := l.try(w.For.(*waiting)) //nolint:forcetypeassert // no others are pushed
 		if a != limit.Took {

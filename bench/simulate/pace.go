@@ -13,7 +13,11 @@ type pace struct {
 	share float64         // of the limits, of who was here last
 	last  time.Duration   // that the last attempt that was held back had to wait
 	lacks limit.Dimension // what there was no room for then
+	told  bool            // in limits that the provider tells of
 }
+
+// longestLook is after how long those that wait are looked at, whatever was said.
+const longestLook = 250 * time.Millisecond
 
 // mostWaiters may wait for the same limit.
 const mostWaiters = 1000
@@ -21,11 +25,11 @@ const mostWaiters = 1000
 func newPace(w *world) *pace {
 	p := &pace{pacer: limit.NewPacer(w.time()), share: limit.DefaultShare}
 	p.line = line{
-		w: w, options: limit.QueueOptions{Work: w.Route.Wait, Waiters: mostWaiters}, least: 200 * time.Microsecond,
+		w: w, longest: longestLook, options: limit.QueueOptions{Work: w.Route.Wait, Waiters: mostWaiters}, least: 200 * time.Microsecond,
 		try: func(t *waiting) (limit.Answer, time.Duration) {
 			sent, wait := p.pacer.Take(w.time(), t.input, t.output, p.share)
 			if wait > 0 {
-				p.last, p.lacks = wait, sent.Lacks()
+				p.last, p.lacks, p.told = wait, sent.Lacks(), sent.Told()
 				return limit.Stop, wait
 			}
 			t.sent = sent
@@ -51,7 +55,7 @@ func (p *pace) now(input, output int64) (t turn, wait time.Duration) {
 	}
 	sent, wait := p.pacer.Take(p.w.time(), input, output, p.share)
 	if wait > 0 {
-		p.last, p.lacks = wait, sent.Lacks()
+		p.last, p.lacks, p.told = wait, sent.Lacks(), sent.Told()
 		return t, wait
 	}
 	return turn{pace: p, sent: sent, open: true}, 0
@@ -79,14 +83,15 @@ func (p *pace) wait(t *waiting, most time.Duration, through func(turn), refused 
 	}
 }
 
-// answered takes in what came back.
-func (t *turn) answered(now time.Time, v limit.Verdict, h *limit.Headers, after time.Duration, draw float64) {
+// answered takes in what came back, and tells whether an episode of refusals has begun with it.
+func (t *turn) answered(now time.Time, v limit.Verdict, h *limit.Headers, after time.Duration, draw float64) (first bool) {
 	if t.pace == nil || !t.open {
-		return
+		return false
 	}
 	t.open = false
-	t.pace.pacer.Answered(now, t.sent, v, h, after, draw)
+	first = t.pace.pacer.Answered(now, t.sent, v, h, after, draw)
 	t.pace.nudge()
+	return first
 }
 
 // end ends the turn of an attempt that took so many tokens.

@@ -177,22 +177,23 @@ func prefixOf(blocks []uint64) (p pick.Prefix) {
 }
 
 type productionWalk struct {
-	p      *production
-	walk   pick.Walk
-	params *policy.Parameters
-	leases [2]pick.Lease // of the attempt, and of its hedge
-	turns  [2]turn       // likewise
-	hedged pick.Choice   // the hedge's
-	pass   pass
-	paced  time.Duration // that it has waited for limits of providers
-	lacked limit.Dimension
-	lacks  bool          // it has found no room there, for want of lacked
-	short  time.Duration // of one that was turned away: until there may be room
-	away   bool          // it was
-	size   int64         // output that was reserved
-	chosen int           // the first target, from 1
-	forced bool
-	arm    policy.Arm
+	p       *production
+	walk    pick.Walk
+	params  *policy.Parameters
+	leases  [2]pick.Lease // of the attempt, and of its hedge
+	turns   [2]turn       // likewise
+	hedged  pick.Choice   // the hedge's
+	pass    pass
+	paced   time.Duration // that it has waited for limits of providers
+	lacked  limit.Dimension
+	lacks   bool          // it has found no room there, for want of lacked
+	short   time.Duration // of one that was turned away: until there may be room
+	away    bool          // it was
+	size    int64         // output that was reserved
+	guessed bool          // before enough answers were known
+	chosen  int           // the first target, from 1
+	forced  bool
+	arm     policy.Arm
 }
 
 func (x *productionWalk) first(now time.Time) (int, bool) {

@@ -10,7 +10,8 @@ import (
 
 // thought is what a request is thought to take.
 func (x *productionWalk) thought(r *request) (input, output int64) {
-	x.size = x.p.tokens.Output(limit.Name(x.p.w.Route.Name), 0, 0)
+	route := limit.Name(x.p.w.Route.Name)
+	x.size, x.guessed = x.p.tokens.Output(route, 0, 0), !x.p.tokens.KnowsOutput(route, 0)
 	if factor := x.params.Limits.Output; factor > 0 {
 		x.size = int64(math.Ceil(factor * float64(x.size)))
 	}
@@ -60,37 +61,42 @@ func (x *productionWalk) paceOf(target int) *pace {
 	return nil
 }
 
+// direct makes an attempt at a target if there is room for it now; else it says when there may be.
+func (x *productionWalk) direct(e *exchange, target int) (retry time.Duration) {
+	if p := x.paceOf(target); p != nil {
+		x.use(target)
+		if x.turns[0], retry = p.now(x.thought(e.r)); retry > 0 {
+			return retry
+		}
+	}
+	e.current = e.try(target, false)
+	return 0
+}
+
 // room implements limiter: the target that was chosen, else another one with room, else a wait where there is some first, else the fallbacks.
 func (x *productionWalk) room(e *exchange, target int) {
 	w := x.p.w
 	for {
-		p := x.paceOf(target)
-		if p == nil {
-			e.current = e.try(target, false)
-			return
-		}
-		x.use(target)
-		t, retry := p.now(x.thought(e.r))
+		retry := x.direct(e, target)
 		if retry == 0 {
-			x.turns[0] = t
-			e.current = e.try(target, false)
 			return
 		}
 		x.p.route.Targets()[target].PacedUntil(w.time().Add(retry))
 		c, waits := x.walk.Divert(w.time(), w.luck.Uint64())
+		same := c.Target.Index() == target
 		target = c.Target.Index()
 		if e.attempts == 0 {
 			x.chosen, x.forced = target+1, true
 		}
-		if waits {
-			break
+		switch {
+		case !waits:
+			continue
+		case !same && x.direct(e, target) == 0:
+			return
 		}
+		break
 	}
 	p, since := x.paceOf(target), w.now
-	if p == nil {
-		e.current = e.try(target, false)
-		return
-	}
 	x.held(target)
 	p.wait(x.waiting(e), x.patience()-x.paced, func(t turn) {
 		x.waited(e, w.now-since)
@@ -137,10 +143,15 @@ func (x *productionWalk) heard(now time.Time, a *attempt, v limit.Verdict) {
 	after := a.after
 	if v != limit.Limited {
 		after = 0
-	} else if t.open && t.pace.pacer.State(now).Follows {
-		x.p.paced[a.target].Limited++
 	}
-	t.answered(now, v, a.asked.read(&x.p.read, now), after, x.p.w.luck.Float64())
+	counts := v == limit.Limited && t.open && t.sent.Told()
+	first := t.answered(now, v, a.asked.read(&x.p.read, now), after, x.p.w.luck.Float64())
+	if k := &x.p.paced[a.target]; counts {
+		k.Limited++
+		if first {
+			k.Episodes++
+		}
+	}
 }
 
 // over ends an attempt's turn.
@@ -149,7 +160,9 @@ func (x *productionWalk) over(now time.Time, a *attempt, r *request, o pick.Outc
 	if t.pace == nil {
 		return
 	}
-	x.p.paced[a.target].Attempts++
+	if t.sent.Told() {
+		x.p.paced[a.target].Attempts++
+	}
 	tokens := int64(0)
 	switch o {
 	case pick.Good:
@@ -167,5 +180,5 @@ func (x *productionWalk) leave(now time.Time, e *ended) {
 	if e.served {
 		u.Input, u.Output = int64(e.r.input), int64(e.r.output)
 	}
-	x.pass.leave(now, u)
+	x.pass.leave(now, u, e.served)
 }

@@ -69,6 +69,15 @@ func (e *Estimator) Output(route ID, class int, most int64) int64 {
 	return n
 }
 
+// KnowsOutput tells whether enough answers of a route and class were counted for what Output says to be their own, or their own are not kept apart, as there are too many.
+func (e *Estimator) KnowsOutput(route ID, class int) bool {
+	outputs := *e.outputs.Load()
+	if l := outputs[outputKey{route, class}]; l != nil {
+		return l.value.Load() > 0
+	}
+	return len(outputs) >= maxLearned
+}
+
 // LearnInput takes in how many tokens the provider counted in a prompt, those from its cache included.
 func (e *Estimator) LearnInput(model ID, bytes, tokens int64) {
 	if bytes <= 0 || tokens <= 0 || float64(bytes) < minRatio*float64(tokens) || float64(bytes) > maxRatio*float64(tokens) {

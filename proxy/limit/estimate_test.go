@@ -273,3 +273,18 @@ func BenchmarkEstimator(b *testing.B) {
 		}
 	})
 }
+
+// A route's class is known by itself once enough of its own answers were counted.
+func TestEstimator_KnowsOutput(t *testing.T) {
+	t.Parallel()
+	e := NewEstimator()
+	for i := range minLengths {
+		if e.KnowsOutput(1, 0) {
+			t.Fatalf("known after %d", i)
+		}
+		e.LearnOutput(1, 0, 100)
+	}
+	if !e.KnowsOutput(1, 0) || e.KnowsOutput(1, 1) || e.KnowsOutput(2, 0) {
+		t.Error("known are others than were learned of")
+	}
+}

@@ -48,10 +48,14 @@ type Sent struct {
 	amounts [Tokens + 1]int64
 	sum     [Tokens + 1]int64 // of all up to it
 	lacks   Dimension
+	told    bool
 }
 
 // Lacks is what there was no room for, of an attempt that was not let through.
 func (s *Sent) Lacks() Dimension { return s.lacks }
+
+// Told tells whether limits that the provider tells of were kept to with the attempt, of any dimension. Of one that was not let through: that there was no room in those.
+func (s *Sent) Told() bool { return s.told }
 
 // Take lets an attempt of so many tokens through, or says how long it has to wait before it may ask again. share, up to 1, is how much of the limits that the provider tells of
 // the attempt may use (0: DefaultShare), which does nothing to what is found by trial. What was let through has to be told of by Answered or Dropped.
@@ -64,25 +68,25 @@ func (p *Pacer) Take(now time.Time, input, output int64, share float64) (s Sent,
 	share = cmp.Or(share, DefaultShare)
 	p.shown = share
 	wait = max(time.Duration(p.paused-at), 0)
-	told := false
+	told, kept := false, false // limits of requests are, and any are
 	for i := range p.n {
 		if l := &p.lanes[i]; l.usable(at) {
-			told = told || l.of == Requests
+			told, kept = told || l.of == Requests, true
 			if longer := l.wait(at, p.sum[l.of], a[l.of], share); longer > wait {
-				wait, s.lacks = longer, l.of
+				wait, s.lacks, s.told = longer, l.of, true
 			}
 		}
 	}
 	if !told {
 		if longer := p.trial.wait(at); longer > wait {
-			wait, s.lacks = longer, Requests
+			wait, s.lacks, s.told = longer, Requests, false
 		}
 	}
 	if wait > 0 {
 		return s, wait
 	}
 	p.serial++
-	s.serial, s.at = p.serial, at
+	s.serial, s.at, s.told = p.serial, at, kept
 	for of := range p.sum {
 		s.amounts[of] = a[of]
 		p.sum[of] = plus(p.sum[of], a[of])

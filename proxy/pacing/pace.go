@@ -80,11 +80,15 @@ const (
 // Held tells whether the turn has to be ended.
 func (t *Turn) Held() bool { return t.state != 0 }
 
+// Told tells whether limits that the provider tells of were kept to with the attempt.
+func (t *Turn) Told() bool { return t.sent.Told() }
+
 // Refusal is why an attempt was not let through.
 type Refusal struct {
 	Retry time.Duration   // when it may ask again, as far as that is known
 	Full  bool            // as many as suit the target are under way
 	Lacks limit.Dimension // what there is no room for, unless it is Full
+	Told  bool            // there is none in limits that the provider tells of
 }
 
 // crowdLook is after how long it is looked again whether there is room beside those under way; each that ends tells, too.
@@ -117,7 +121,7 @@ func (p *Pace) take(now time.Time, terms *Terms, s Size) (t Turn, r Refusal) {
 		if t.state != 0 {
 			p.crowd.Load().End(t.start, limit.NoMatter, 0)
 		}
-		return Turn{}, Refusal{Retry: wait, Lacks: sent.Lacks()}
+		return Turn{}, Refusal{Retry: wait, Lacks: sent.Lacks(), Told: sent.Told()}
 	}
 	t.sent, t.state = sent, t.state|open
 	return t, r
@@ -208,9 +212,6 @@ func (p *Pace) State(now time.Time) (s State) {
 	}
 	return s
 }
-
-// Follows tells whether any limit that the provider tells of is kept to now.
-func (p *Pace) Follows(now time.Time) bool { return p.pacer.State(now).Follows }
 
 // Trusted tells whether what the provider says of its limits is followed now.
 func (p *Pace) Trusted(now time.Time) bool { return p.pacer.State(now).Trusted }

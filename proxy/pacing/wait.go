@@ -78,7 +78,7 @@ func (p *Pace) hopeless(now time.Time, a *Ask) (r Refusal) {
 	if r.Retry = p.pacer.RetryIn(now, a.Share); r.Retry <= a.MaxWait && a.MaxWait > 0 {
 		return Refusal{}
 	}
-	return Refusal{Retry: max(r.Retry, a.Refused.Retry, time.Millisecond), Full: a.Refused.Full, Lacks: a.Refused.Lacks}
+	return Refusal{Retry: max(r.Retry, a.Refused.Retry, time.Millisecond), Full: a.Refused.Full, Lacks: a.Refused.Lacks, Told: a.Refused.Told}
 }
 
 // refused says when to come again.
@@ -95,20 +95,24 @@ func (p *Pace) behind(n int32) Refusal {
 	return r
 }
 
-// lastRefusal is why an attempt was last held back: the retry in nanoseconds, eight bits for what it lacked, the lowest for whether the target was full.
+// lastRefusal is why an attempt was last held back: the retry in nanoseconds, six bits for what it lacked, one for whether the
+// provider tells of that, the lowest for whether the target was full.
 type lastRefusal struct{ packed atomic.Uint64 }
 
 func (l *lastRefusal) store(r *Refusal) {
-	packed := uint64(min(r.Retry, longestRetry))<<8 | uint64(r.Lacks)<<1 //nolint:gosec // above 0
+	packed := uint64(min(r.Retry, longestRetry))<<8 | uint64(r.Lacks)<<2 //nolint:gosec // above 0
 	if r.Full {
 		packed |= 1
+	}
+	if r.Told {
+		packed |= 2
 	}
 	l.packed.Store(packed)
 }
 
 func (l *lastRefusal) load() Refusal {
 	packed := l.packed.Load()
-	return Refusal{Retry: time.Duration(packed >> 8), Full: packed&1 != 0, Lacks: limit.Dimension(packed >> 1 & 0x7f)} //nolint:gosec // one was stored
+	return Refusal{Retry: time.Duration(packed >> 8), Full: packed&1 != 0, Told: packed&2 != 0, Lacks: limit.Dimension(packed >> 2 & 0x3f)} //nolint:gosec // one was stored
 }
 
 // join puts a ticket into the queue, which is made where nobody waits yet, and has that looked at: room may have come since there was none. The waiter is nil where it is of no use.

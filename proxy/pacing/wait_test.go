@@ -117,7 +117,7 @@ func TestPace_OtherTerms(t *testing.T) {
 func TestLastRefusal(t *testing.T) {
 	t.Parallel()
 	var l lastRefusal
-	for _, r := range []Refusal{{}, {Retry: 1, Full: true}, {Retry: time.Hour, Lacks: limit.Spend}, {Retry: longestRetry, Full: true, Lacks: limit.Concurrent}} {
+	for _, r := range []Refusal{{}, {Retry: 1, Full: true}, {Retry: time.Hour, Lacks: limit.Spend, Told: true}, {Retry: longestRetry, Full: true, Lacks: limit.Concurrent}} {
 		if l.store(&r); l.load() != r {
 			t.Errorf("%+v became %+v", r, l.load())
 		}
