@@ -12,12 +12,13 @@ import (
 // watched runs a watcher over files and returns a function that waits for n calls in all, and a moment longer.
 func watched(t *testing.T, poll time.Duration, files ...string) (calls func(n int)) {
 	t.Helper()
+	const quiet = 100 * time.Millisecond // what a test writes in pieces must follow within it, also on a busy machine
 	ctx, stop := context.WithCancel(context.Background())
 	called := make(chan struct{}, 100)
 	var wg sync.WaitGroup
 	sum := FingerprintOf(files)
 	wg.Go(func() {
-		NewWatcher(20*time.Millisecond, poll, func(err error) { t.Errorf("no news: %v", err) }).Run(ctx,
+		NewWatcher(quiet, poll, func(err error) { t.Errorf("no news: %v", err) }).Run(ctx,
 			func() ([]string, Fingerprint) { return files, sum }, func() { called <- struct{}{} })
 	})
 	t.Cleanup(func() { stop(); wg.Wait() })
@@ -33,7 +34,7 @@ func watched(t *testing.T, poll time.Duration, files ...string) (calls func(n in
 		select {
 		case <-called:
 			t.Error("told of a change that was none")
-		case <-time.After(100 * time.Millisecond):
+		case <-time.After(3 * quiet):
 		}
 	}
 }

@@ -254,7 +254,7 @@ func TestServer_ShutdownWaitsForAnswersButNotForIdleConnections(t *testing.T) {
 		t.Fatal(err)
 	}
 	busy := s.dial()
-	send(t, busy, wire("POST", chatPath, plainChat, "x-sim: ttft=30ms"))
+	send(t, busy, wire("POST", chatPath, plainChat, "x-sim: ttft=2s")) // long enough to be seen on a busy machine
 	s.await("the call", func(st Stats) bool { return st.InFlight == 1 && st.Completed == 1 })
 	if err := s.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)

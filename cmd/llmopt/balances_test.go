@@ -264,7 +264,7 @@ func TestBalances_TroubleIsTold(t *testing.T) {
 // Far more than fits into one value is stored: each of 10,000 callers under a rolling budget that was busy all the time.
 func TestBalances_ManyFit(t *testing.T) {
 	t.Parallel()
-	var all []limit.Balance
+	all := make([]limit.Balance, 0, 10_000*60)
 	for i := range 10_000 {
 		for s := range 60 {
 			begin := time.Unix(int64(1_700_000_000-60*s), 123)
@@ -324,6 +324,37 @@ func BenchmarkBalances_Round(b *testing.B) {
 			})
 		}
 	}
+}
+
+// BenchmarkBalances_Busy is collecting the rolling balances of callers who have spent all the time, in all stretches of their windows.
+func BenchmarkBalances_Busy(b *testing.B) {
+	const callers = 9000
+	now := time.Now()
+	set := limit.New(now, limit.Options{})
+	l := limit.Limit{Of: limit.Spend, Per: limit.Hour, Most: 1e15, Rolling: true}
+	if err := set.Configure(now, []limit.Rule{{Name: "each", Caller: limit.Scope{Each: true}, Limits: []limit.Limit{l}}}); err != nil {
+		b.Fatal(err)
+	}
+	for at := now.Add(-time.Hour); at.Before(now); at = at.Add(30 * time.Second) {
+		for i := range callers {
+			q := limit.Request{Caller: limit.Name(fmt.Sprint("caller ", i)), Cost: 1000}
+			lease, refusal := set.Reserve(at, &q)
+			if refusal.Refused() {
+				b.Fatal("refused")
+			}
+			set.Settle(at, lease, limit.Usage{Cost: 1000})
+		}
+	}
+	k := balances{collect: func(now time.Time) []limit.Balance { return set.Balances(nil, now) }}
+	b.ReportAllocs()
+	n := 0
+	for b.Loop() {
+		n = 0
+		for _, value := range k.encode(k.collect(now)) {
+			n += len(value)
+		}
+	}
+	b.ReportMetric(float64(n), "bytes")
 }
 
 // A budget that was used up before a restart refuses the first request after it, and others that stand before it in the file change nothing of that.

@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,8 +24,12 @@ import (
 // builtIn is the folder that binary made; empty when no test has needed one.
 var builtIn string
 
-// binary builds llmopt once for all tests that need a process of its own.
+// binary is llmopt for all tests that need a process of its own: the test binary, which TestMain makes one. Under the race detector that would be slow and
+// large, and one is built without it.
 var binary = sync.OnceValues(func() (string, error) {
+	if !raceEnabled {
+		return os.Executable()
+	}
 	dir, err := os.MkdirTemp("", "llmopt")
 	if err != nil {
 		return "", err
@@ -36,10 +42,17 @@ var binary = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-// TestMain removes what binary built. Servers that run inside of the test binary begin it as their engine.
+// TestMain removes what binary built. A test binary that is begun with a command is llmopt: servers begin it as their engine. Garbage is collected less often than
+// by default, and far less often than a server has it done, which in the test binary was a third of all work; processes of their own do it as users' do.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "engine" {
+	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-") {
 		main()
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercentOfTests)
+		if err := os.Setenv("GOGC", strconv.Itoa(gcPercentOfTests)); err != nil { // else a server in this process sets it
+			panic(err)
+		}
 	}
 	code := m.Run()
 	if builtIn != "" {
@@ -47,6 +60,9 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(code)
 }
+
+// gcPercentOfTests is how much garbage may be beside what lives while tests run, in percent.
+const gcPercentOfTests = 400
 
 // child is llmopt serve as a process of its own.
 type child struct {

@@ -35,7 +35,11 @@ func (s *Set) Balances(dst []Balance, now time.Time) []Balance {
 		slices.SortFunc(entries, func(a, b *entry) int {
 			return cmp.Or(cmp.Compare(a.key.caller, b.key.caller), cmp.Compare(a.key.route, b.key.route), cmp.Compare(a.key.target, b.key.target))
 		})
-		for _, e := range entries {
+		from := len(dst)
+		for i, e := range entries {
+			if i >= 64 && i&(i-1) == 0 { // room for the rest if they are as those so far: growing bit by bit copies it all again and again
+				dst = slices.Grow(dst, (len(dst)-from)*(len(entries)-i)/i)
+			}
 			dst = e.balances(dst, at)
 		}
 		unpin(entries)
