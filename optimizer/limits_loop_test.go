@@ -208,7 +208,7 @@ func TestLimits_OverstatedLimit(t *testing.T) {
 			waiting = min(waiting+1, 20)
 		}
 		for waiting > 0 {
-			sent, wait := pacer.Take(now, 100, 100, s.in.Targets["a"].Pace)
+			sent, wait := pacer.Take(now, limit.Need{Input: 100, Output: 100}, s.in.Targets["a"].Pace)
 			if wait > 0 {
 				s.paced.Held++
 				break
@@ -227,7 +227,7 @@ func TestLimits_OverstatedLimit(t *testing.T) {
 			first := pacer.Answered(now, sent, verdict, p.headers(now), 0, draw.Float64())
 			if verdict == limit.Limited && sent.Told() {
 				s.paced.Limited++
-				if first {
+				if first == limit.Episode {
 					s.paced.Episodes++
 				}
 			}

@@ -158,6 +158,7 @@ type attempt struct {
 	status    int       // of the answer; 0 when none was seen
 	delivered bool      // the request went out in full, so the provider may charge for it
 	stale     bool      // it fell on a kept-alive connection that was closed without a byte, as they are
+	alone     bool      // it was refused for what its caller asks for alone, as others are let through
 	uploadErr error     // the client's body could not be read
 }
 

@@ -81,7 +81,9 @@ func (x *Exchange) resultOf(now time.Time, o *window.Observation) pick.Result {
 			}
 		}
 	case window.RateLimited:
-		r.Outcome = pick.Limited
+		if r.Outcome = pick.Limited; x.attempt.alone {
+			r.Outcome = pick.Neutral
+		}
 		if provider.TroubleOf(x.status, x.meterKind(), nil) == provider.Unpaid && x.routeTarget.keyed {
 			r.Outcome = pick.Refused
 		}

@@ -67,10 +67,10 @@ func (x *Exchange) terms() pacing.Terms {
 	}
 }
 
-// size is what the attempt is thought to take.
-func (x *Exchange) size() pacing.Size {
+// paceNeed is what the attempt is thought to take of its provider's limits.
+func (x *Exchange) paceNeed() limit.Need {
 	input, output := x.thought(x.routeID())
-	return pacing.Size{Input: input, Output: output}
+	return limit.Need{Caller: x.who, Input: input, Output: output}
 }
 
 // takeRoom lets the attempt through if there is room for it now; else the refusal has a time to retry. What the target's own limits gave is held while the attempt waits for its
@@ -83,13 +83,13 @@ func (x *Exchange) takeRoom(now time.Time) (r pacing.Refusal) {
 	if x.pace.of == nil {
 		return r
 	}
-	var size pacing.Size
+	need := limit.Need{Caller: x.who}
 	if x.pace.of.Sized() {
-		size = x.size()
-		x.noteReserved(x.routeID(), size.Output)
+		need = x.paceNeed()
+		x.noteReserved(x.routeID(), need.Output)
 	}
 	terms := x.terms()
-	if x.pace.turn, r = x.pace.of.Try(now, &terms, size); r.Retry > 0 {
+	if x.pace.turn, r = x.pace.of.Try(now, &terms, need); r.Retry > 0 {
 		x.p.gate.Cancel(&x.pace.pass)
 	}
 	return r
@@ -204,9 +204,9 @@ func (x *Exchange) waitForRoom(now time.Time, r pacing.Refusal) error {
 	if pace == nil { // it has come out of use meanwhile
 		return nil
 	}
-	ask := pacing.Ask{Terms: x.terms(), Size: x.size(), Caller: x.who, Priority: x.priority(), Draw: rand.Float64()}
+	ask := pacing.Ask{Terms: x.terms(), Need: x.paceNeed(), Priority: x.priority(), Draw: rand.Float64()}
 	if r.Retry == 0 {
-		if x.pace.turn, r = pace.Try(now, &ask.Terms, ask.Size); r.Retry == 0 {
+		if x.pace.turn, r = pace.Try(now, &ask.Terms, ask.Need); r.Retry == 0 {
 			return nil
 		}
 	}
@@ -264,7 +264,7 @@ func (x *Exchange) endTurn(now time.Time, o *window.Observation) {
 func (x *Exchange) crowding(o *window.Observation) (limit.Sign, float64) {
 	switch o.Outcome {
 	case window.RateLimited:
-		if x.unpaid() {
+		if x.unpaid() || x.attempt.alone {
 			return limit.NoMatter, 0
 		}
 		return limit.Crowded, 0

@@ -75,8 +75,13 @@ func (x *Exchange) limitsRefused() {
 			after = 0
 		}
 	}
-	if first := x.pace.of.Answered(now, &x.pace.turn, verdict, h, after, rand.Float64()); verdict == limit.Limited {
-		x.countLimited(first)
+	switch x.pace.of.Answered(now, &x.pace.turn, verdict, h, after, rand.Float64()) {
+	case limit.Episode:
+		x.countLimited(true)
+	case limit.More:
+		x.countLimited(false)
+	case limit.Nothing:
+		x.attempt.alone = verdict == limit.Limited
 	}
 	if after == 0 && x.pace.of.Trusted(now) { // it goes on as there is room: until a limit is whole again would be too long
 		x.retryAfter = 0

@@ -30,7 +30,7 @@ func TestPacing_Views(t *testing.T) {
 	terms := pacing.Terms{Share: .97}
 	var turn pacing.Turn
 	eventually(t, "there is room", func() bool {
-		turn, _ = pace.Try(time.Now(), &terms, pacing.Size{})
+		turn, _ = pace.Try(time.Now(), &terms, limit.Need{})
 		return turn.Held()
 	})
 	pace.Answered(time.Now(), &turn, limit.Limited, nil, time.Hour, 0)

@@ -42,7 +42,7 @@ func slow(t *testing.T, p *pacing.Pace, rate float64) {
 	}
 	for i := range n {
 		at := time.Now().Add(-3 * time.Second).Add(3 * time.Second * time.Duration(i) / time.Duration(n))
-		turn, r := p.Try(at, &terms, pacing.Size{})
+		turn, r := p.Try(at, &terms, limit.Need{})
 		if r.Retry > 0 {
 			t.Fatalf("has to wait %v", r.Retry)
 		}
@@ -265,7 +265,7 @@ func TestPacing_Concurrency(t *testing.T) {
 	var held pacing.Turn
 	eventually(t, "there is room", func() bool {
 		var r pacing.Refusal
-		held, r = g.onlyPace().Try(time.Now(), &pacing.Terms{Share: 1, Crowds: true, Concurrency: pace}, pacing.Size{})
+		held, r = g.onlyPace().Try(time.Now(), &pacing.Terms{Share: 1, Crowds: true, Concurrency: pace}, limit.Need{})
 		return r.Retry == 0
 	})
 	if resp, body := c.mustAsk(t, "sk", "m"); resp.StatusCode != 503 || errorCode(body) != "route_saturated" || resp.Header.Get("Retry-After") == "" {
@@ -297,7 +297,7 @@ func TestPacing_FallsBackAfterTheWait(t *testing.T) {
 	eventually(t, "there is room", func() bool {
 		var refusal pacing.Refusal
 		terms := pacing.Terms{Share: 1, Crowds: true, Concurrency: limit.ConcurrencyOptions{Most: 1, Open: true}}
-		held, refusal = pace.Try(time.Now(), &terms, pacing.Size{})
+		held, refusal = pace.Try(time.Now(), &terms, limit.Need{})
 		return refusal.Retry == 0
 	})
 	g.p.settings.Load().routes.picks.Route("s").Target("b").PacedUntil(time.Now().Add(300 * time.Millisecond))
@@ -331,7 +331,7 @@ func TestPacing_NeverSent(t *testing.T) {
 	slow(t, pace, 10)
 	now, terms := time.Now().Add(time.Second), pacing.Terms{Share: .97}
 	try := func() (pacing.Turn, bool) {
-		turn, r := pace.Try(now, &terms, pacing.Size{})
+		turn, r := pace.Try(now, &terms, limit.Need{})
 		return turn, r.Retry == 0
 	}
 	last, ok := try()

@@ -77,7 +77,7 @@ func TestPacing_WaitOfAHedgedExchange(t *testing.T) {
 	for i, pause := range []time.Duration{600 * time.Millisecond, time.Second} { // the first has room sooner
 		now := time.Now()
 		p := g.p.paces.Find(now, g.p.settings.Load().routes.list[0].targets[i].own.identity, hashID{}, []byte("m"))
-		turn, _ := p.Try(now, &pacing.Terms{Share: .97, MaxWait: time.Second}, pacing.Size{})
+		turn, _ := p.Try(now, &pacing.Terms{Share: .97, MaxWait: time.Second}, limit.Need{})
 		p.Answered(now, &turn, limit.Limited, nil, pause, 0)
 		p.End(now, &turn, true, limit.NoMatter, 0, 0)
 	}

@@ -27,7 +27,7 @@ func newPace(w *world) *pace {
 	p.line = line{
 		w: w, longest: longestLook, options: limit.QueueOptions{Work: w.Route.Wait, Waiters: mostWaiters}, least: 200 * time.Microsecond,
 		try: func(t *waiting) (limit.Answer, time.Duration) {
-			sent, wait := p.pacer.Take(w.time(), t.input, t.output, p.share)
+			sent, wait := p.pacer.Take(w.time(), limit.Need{Input: t.input, Output: t.output}, p.share)
 			if wait > 0 {
 				p.last, p.lacks, p.told = wait, sent.Lacks(), sent.Told()
 				return limit.Stop, wait
@@ -53,7 +53,7 @@ func (p *pace) now(input, output int64) (t turn, wait time.Duration) {
 	if n := len(p.all); n > 0 {
 		return t, max(p.last, time.Microsecond) * time.Duration(n+1)
 	}
-	sent, wait := p.pacer.Take(p.w.time(), input, output, p.share)
+	sent, wait := p.pacer.Take(p.w.time(), limit.Need{Input: input, Output: output}, p.share)
 	if wait > 0 {
 		p.last, p.lacks, p.told = wait, sent.Lacks(), sent.Told()
 		return t, wait
@@ -89,7 +89,7 @@ func (t *turn) answered(now time.Time, v limit.Verdict, h *limit.Headers, after 
 		return false
 	}
 	t.open = false
-	first = t.pace.pacer.Answered(now, t.sent, v, h, after, draw)
+	first = t.pace.pacer.Answered(now, t.sent, v, h, after, draw) == limit.Episode
 	t.pace.nudge()
 	return first
 }

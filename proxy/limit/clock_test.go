@@ -43,8 +43,8 @@ func TestPacer_StaleTimes(t *testing.T) {
 	u.tell(Limited, 10*time.Second)
 	for range 10 {
 		u.now = u.now.Add(time.Second)
-		u.Take(u.now, 1, 1, DefaultShare)
-		u.Take(u.now.Add(-20*time.Second), 1, 1, DefaultShare)
+		u.Take(u.now, Need{Input: 1, Output: 1}, DefaultShare)
+		u.Take(u.now.Add(-20*time.Second), Need{Input: 1, Output: 1}, DefaultShare)
 	}
 	if got := u.State(u.now).Paused; got != 500*time.Millisecond {
 		t.Errorf("paused for another %v", got)

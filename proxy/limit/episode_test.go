@@ -16,14 +16,14 @@ func TestPacer_Episodes(t *testing.T) {
 		for i := range sent {
 			for {
 				var wait time.Duration
-				if sent[i], wait = p.Take(now, 1, 1, DefaultShare); wait == 0 {
+				if sent[i], wait = p.Take(now, Need{Input: 1, Output: 1}, DefaultShare); wait == 0 {
 					break
 				}
 				now = now.Add(wait)
 			}
 		}
 		for i := range sent {
-			if p.Answered(now, sent[i], v, nil, 0, 0) {
+			if p.Answered(now, sent[i], v, nil, 0, 0) == Episode {
 				episodes++
 			}
 			now = now.Add(spread / time.Duration(n))

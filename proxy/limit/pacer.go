@@ -33,6 +33,7 @@ type Pacer struct {
 	shown    float64 // the share of who asked last, to be shown
 	trial    trial
 	refusals episodes
+	odd      odd
 }
 
 // NewPacer makes a pacer that knows nothing: it lets everything through.
@@ -45,6 +46,7 @@ func (p *Pacer) Sized() bool { return p.sized.Load() }
 type Sent struct {
 	serial  uint64
 	at      int64
+	caller  ID
 	amounts [Tokens + 1]int64
 	sum     [Tokens + 1]int64 // of all up to it
 	lacks   Dimension
@@ -57,11 +59,17 @@ func (s *Sent) Lacks() Dimension { return s.lacks }
 // Told tells whether limits that the provider tells of were kept to with the attempt, of any dimension. Of one that was not let through: that there was no room in those.
 func (s *Sent) Told() bool { return s.told }
 
-// Take lets an attempt of so many tokens through, or says how long it has to wait before it may ask again. share, up to 1, is how much of the limits that the provider tells of
+// Need is what an attempt is thought to take, in tokens, and for whom.
+type Need struct {
+	Caller        ID
+	Input, Output int64
+}
+
+// Take lets an attempt through, or says how long it has to wait before it may ask again. share, up to 1, is how much of the limits that the provider tells of
 // the attempt may use (0: DefaultShare), which does nothing to what is found by trial. What was let through has to be told of by Answered or Dropped.
-func (p *Pacer) Take(now time.Time, input, output int64, share float64) (s Sent, wait time.Duration) {
+func (p *Pacer) Take(now time.Time, n Need, share float64) (s Sent, wait time.Duration) {
 	var a amounts
-	a.set(input, output, 0)
+	a.set(n.Input, n.Output, 0)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	at := p.at(now)
@@ -86,7 +94,8 @@ func (p *Pacer) Take(now time.Time, input, output int64, share float64) (s Sent,
 		return s, wait
 	}
 	p.serial++
-	s.serial, s.at, s.told = p.serial, at, kept
+	s.serial, s.at, s.told, s.caller = p.serial, at, kept, n.Caller
+	p.odd.took(n.Caller)
 	for of := range p.sum {
 		s.amounts[of] = a[of]
 		p.sum[of] = plus(p.sum[of], a[of])
@@ -116,10 +125,19 @@ const (
 	Other                  // it failed otherwise, or nobody knows
 )
 
+// Meaning is what an answer says of how fast requests come.
+type Meaning uint8
+
+// The meanings.
+const (
+	Nothing Meaning = iota // it is no refusal, or one for what a caller asks for alone: those of others are let through
+	More                   // another refusal of an episode
+	Episode                // an episode of refusals begins: a window that is used up refuses many at once, which are one sign
+)
+
 // Answered takes in what came back for an attempt: the verdict, what the headers say (nil: nothing), how long the provider wants to be left alone (0: it did not say), and a uniform draw
-// from [0, 1). It tells whether an episode of refusals has begun with it: a window that is used up refuses many at once, which are one sign. One begins each second at most, so
-// refusals that go on are one a second.
-func (p *Pacer) Answered(now time.Time, s Sent, v Verdict, h *Headers, retryAfter time.Duration, draw float64) (episode bool) {
+// from [0, 1). It tells what that means. One episode begins each second at most, so refusals that go on are one a second.
+func (p *Pacer) Answered(now time.Time, s Sent, v Verdict, h *Headers, retryAfter time.Duration, draw float64) (m Meaning) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	at := p.at(now)
@@ -130,24 +148,35 @@ func (p *Pacer) Answered(now time.Time, s Sent, v Verdict, h *Headers, retryAfte
 	case Through:
 		p.trial.through(at)
 	case Limited:
-		episode = p.refusals.begins(at)
-		if !explained && (read || !p.short(at, &s)) {
-			for i := range p.n {
-				p.lanes[i].refused(at)
-			}
+		explained = explained || !read && p.short(at, &s)
+		if p.odd.alone(s.caller) && !explained {
+			return Nothing
 		}
-		switch {
-		case !told:
-			p.trial.refused(at, s.at, s.serial)
-		case !p.told(at): // not any more
-			p.trial.begin(at)
+		if m = More; p.refusals.begins(at) {
+			m = Episode
 		}
+		p.refused(at, &s, told, explained)
 		if retryAfter > 0 {
 			retryAfter += time.Duration(float64(retryAfter) * pausedJitter * draw)
 			p.paused = max(p.paused, plus(at, int64(min(retryAfter, maxPaused))))
 		}
 	}
-	return episode
+	return m
+}
+
+// refused has all that is known of limits take a refusal in. told: a limit of requests was followed. explained: one is that has nothing left.
+func (p *Pacer) refused(at int64, s *Sent, told, explained bool) {
+	if !explained {
+		for i := range p.n {
+			p.lanes[i].refused(at)
+		}
+	}
+	switch {
+	case !told:
+		p.trial.refused(at, s.at, s.serial)
+	case !p.told(at): // not any more
+		p.trial.begin(at)
+	}
 }
 
 // read takes the headers of an answer in. It tells whether they tell of limits at all, and whether one that is followed explains that the attempt was refused: it is nearly used up, or

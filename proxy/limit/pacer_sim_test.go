@@ -128,7 +128,7 @@ func simulate(p *hidden, told, queue bool, ttft time.Duration, seed uint64) (r r
 				waiting++
 			}
 		}
-		sent, wait := pacer.Take(now, 1000, 100, DefaultShare)
+		sent, wait := pacer.Take(now, Need{Input: 1000, Output: 100}, DefaultShare)
 		if wait > 0 {
 			if try = now.Add(wait); !queue {
 				waiting = 0

@@ -23,7 +23,7 @@ func newUpstream(t testing.TB) *upstream {
 // tell sends a request, which gets an answer with these headers at once.
 func (u *upstream) tell(v Verdict, retryAfter time.Duration, headers ...any) {
 	u.Helper()
-	s, wait := u.Take(u.now, 100, 100, DefaultShare)
+	s, wait := u.Take(u.now, Need{Input: 100, Output: 100}, DefaultShare)
 	if wait > 0 {
 		u.Fatalf("has to wait %v", wait)
 	}
@@ -36,7 +36,7 @@ func (u *upstream) tell(v Verdict, retryAfter time.Duration, headers ...any) {
 
 func (u *upstream) wait(input, output int64) time.Duration {
 	u.Helper()
-	s, wait := u.Take(u.now, input, output, DefaultShare)
+	s, wait := u.Take(u.now, Need{Input: input, Output: output}, DefaultShare)
 	if wait == 0 {
 		u.Dropped(s)
 	}
@@ -138,7 +138,7 @@ func TestPacer_Dimensions(t *testing.T) {
 		t.Errorf("a small request waits %v", got)
 	}
 	for range 200 {
-		if _, wait := u.Take(u.now, 100, 10, DefaultShare); wait > 0 {
+		if _, wait := u.Take(u.now, Need{Input: 100, Output: 10}, DefaultShare); wait > 0 {
 			break
 		}
 	}
@@ -154,7 +154,7 @@ func TestPacer_Trust(t *testing.T) {
 		t.Helper()
 		u := newUpstream(t)
 		for i := range 30 {
-			s, wait := u.Take(u.now, 1, 1, DefaultShare)
+			s, wait := u.Take(u.now, Need{Input: 1, Output: 1}, DefaultShare)
 			if wait > 0 {
 				u.now = u.now.Add(min(wait, time.Second))
 				continue
@@ -194,7 +194,7 @@ func FuzzPacer(f *testing.F) {
 			case 1, 2, 3:
 				u.now = u.now.Add(time.Duration(b) * 10 * time.Millisecond)
 			default:
-				if s, wait := u.Take(u.now, int64(b), int64(i), DefaultShare); wait == 0 {
+				if s, wait := u.Take(u.now, Need{Input: int64(b), Output: int64(i)}, DefaultShare); wait == 0 {
 					flying = append(flying, s)
 				} else if wait < 0 || wait > maxWait {
 					t.Fatalf("waits %v", wait)
@@ -215,7 +215,7 @@ func FuzzPacer(f *testing.F) {
 		at := u.now
 		for range 100 { // by and by it lets something through
 			u.now = u.now.Add(time.Hour)
-			if _, wait := u.Take(u.now, 1, 1, DefaultShare); wait == 0 {
+			if _, wait := u.Take(u.now, Need{Input: 1, Output: 1}, DefaultShare); wait == 0 {
 				return
 			}
 		}
@@ -230,7 +230,7 @@ func TestPacer_AllocatesNothing(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(1000, func() {
 		u.now = u.now.Add(time.Millisecond)
-		s, _ := u.Take(u.now, 10, 10, DefaultShare)
+		s, _ := u.Take(u.now, Need{Input: 10, Output: 10}, DefaultShare)
 		u.Answered(u.now, s, Through, &u.h, 0, 0)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
@@ -250,7 +250,7 @@ func BenchmarkPacer(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				u.now = u.now.Add(time.Microsecond)
-				s, _ := u.Take(u.now, 10, 10, DefaultShare)
+				s, _ := u.Take(u.now, Need{Input: 10, Output: 10}, DefaultShare)
 				u.Answered(u.now, s, Through, &u.h, 0, 0)
 			}
 		})
@@ -263,7 +263,7 @@ func TestPacer_OwesNothingForWhatWasTold(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	p := NewPacer(now)
 	ask := func(v Verdict, h *Headers) bool {
-		s, wait := p.Take(now, 1, 1, DefaultShare)
+		s, wait := p.Take(now, Need{Input: 1, Output: 1}, DefaultShare)
 		if wait == 0 {
 			p.Answered(now, s, v, h, 0, 0)
 		}
@@ -286,7 +286,7 @@ func TestPacer_OwesNothingForWhatWasTold(t *testing.T) {
 		ask(Limited, told(5990))
 	}
 	now = now.Add(time.Minute)
-	if _, wait := p.Take(now, 1, 1, DefaultShare); wait > 10*time.Second {
+	if _, wait := p.Take(now, Need{Input: 1, Output: 1}, DefaultShare); wait > 10*time.Second {
 		t.Errorf("after a minute it is still to wait for %v", wait)
 	}
 }
@@ -302,7 +302,7 @@ func TestPacer_OldNumbers(t *testing.T) {
 		h.Add([]byte("x-ratelimit-limit-requests"), []byte("60"), now)
 		h.Add([]byte("x-ratelimit-remaining-requests"), strconv.AppendInt(nil, left, 10), now)
 		h.Add([]byte("x-ratelimit-reset-requests"), []byte("40s"), now)
-		if s, wait := p.Take(now, 1, 1, DefaultShare); wait == 0 {
+		if s, wait := p.Take(now, Need{Input: 1, Output: 1}, DefaultShare); wait == 0 {
 			p.Answered(now, s, Through, h, 0, 0)
 		}
 	}
@@ -312,15 +312,15 @@ func TestPacer_OldNumbers(t *testing.T) {
 	if now = now.Add(3 * time.Minute); p.State(now).Trusted {
 		t.Error("it is followed though nothing is told of it")
 	}
-	s, wait := p.Take(now, 1, 1, DefaultShare)
+	s, wait := p.Take(now, Need{Input: 1, Output: 1}, DefaultShare)
 	if wait > 0 {
 		t.Fatal(wait)
 	}
 	p.Answered(now, s, Limited, nil, 7*24*time.Hour, .5)
-	if _, wait := p.Take(now, 1, 1, DefaultShare); wait < 10*time.Minute || wait > time.Hour {
+	if _, wait := p.Take(now, Need{Input: 1, Output: 1}, DefaultShare); wait < 10*time.Minute || wait > time.Hour {
 		t.Errorf("left alone for %v", wait)
 	}
-	if _, wait := p.Take(now.Add(time.Hour+time.Minute), 1, 1, DefaultShare); wait > 0 {
+	if _, wait := p.Take(now.Add(time.Hour+time.Minute), Need{Input: 1, Output: 1}, DefaultShare); wait > 0 {
 		t.Errorf("it is not asked again for another %v", wait)
 	}
 }

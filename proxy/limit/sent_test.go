@@ -19,7 +19,7 @@ func TestSent_Told(t *testing.T) {
 	}
 	p := NewPacer(now)
 	for left := 99; ; left-- {
-		s, wait := p.Take(now, 1, 1, DefaultShare)
+		s, wait := p.Take(now, Need{Input: 1, Output: 1}, DefaultShare)
 		if wait > 0 {
 			if !s.Told() || s.Lacks() != Requests || left > 70 {
 				t.Errorf("held back with %d left: %v", left, s.Told())
@@ -33,14 +33,14 @@ func TestSent_Told(t *testing.T) {
 	}
 
 	p = NewPacer(now)
-	s, _ := p.Take(now, 1, 1, DefaultShare)
+	s, _ := p.Take(now, Need{Input: 1, Output: 1}, DefaultShare)
 	p.Answered(now, s, Limited, nil, time.Minute, 0)
-	if s, wait := p.Take(now, 1, 1, DefaultShare); wait != time.Minute || s.Told() {
+	if s, wait := p.Take(now, Need{Input: 1, Output: 1}, DefaultShare); wait != time.Minute || s.Told() {
 		t.Errorf("paused for %v: %v", wait, s.Told())
 	}
 	now = now.Add(time.Minute)
 	for i := 0; ; i++ {
-		s, wait := p.Take(now, 1, 1, DefaultShare)
+		s, wait := p.Take(now, Need{Input: 1, Output: 1}, DefaultShare)
 		if s.Told() {
 			t.Fatal("by trial")
 		}

@@ -10,10 +10,10 @@ func TestPacer_ShareIsTheAttemptsOwn(t *testing.T) {
 		u.tell(Through, 0, "x-ratelimit-limit-requests", 1000, "x-ratelimit-remaining-requests", 300, "x-ratelimit-reset-requests", "40s")
 	}
 	for range 3 {
-		if _, wait := u.Take(u.now, 1, 1, .5); wait == 0 || u.RetryIn(u.now, .5) == 0 {
+		if _, wait := u.Take(u.now, Need{Input: 1, Output: 1}, .5); wait == 0 || u.RetryIn(u.now, .5) == 0 {
 			t.Errorf("half of it is used up: waits %v, and says %v", wait, u.RetryIn(u.now, .5))
 		}
-		s, wait := u.Take(u.now, 1, 1, 1)
+		s, wait := u.Take(u.now, Need{Input: 1, Output: 1}, 1)
 		if wait > 0 || u.RetryIn(u.now, 1) > 0 {
 			t.Errorf("there is room for who may use all: waits %v, and says %v", wait, u.RetryIn(u.now, 1))
 		}

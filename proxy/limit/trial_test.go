@@ -13,7 +13,7 @@ func TestTrial_RefusedAfterQuietTime(t *testing.T) {
 		now := time.Unix(1_000_000_000, 0)
 		p := NewPacer(now)
 		ask := func(v Verdict) bool {
-			s, wait := p.Take(now, 1, 1, DefaultShare)
+			s, wait := p.Take(now, Need{Input: 1, Output: 1}, DefaultShare)
 			if wait == 0 {
 				p.Answered(now, s, v, nil, 0, 0)
 			}

@@ -27,7 +27,7 @@ func newRefusing(t *testing.T) *refusing {
 func (u *refusing) ask(v Verdict, tokens int64) bool {
 	u.Helper()
 	u.now = u.now.Add(100 * time.Millisecond)
-	s, wait := u.Take(u.now, tokens, 0, DefaultShare)
+	s, wait := u.Take(u.now, Need{Input: tokens, Output: 0}, DefaultShare)
 	if wait > 0 {
 		return false
 	}
@@ -65,7 +65,7 @@ func TestTrust_AnotherLimitExplains(t *testing.T) {
 	u.tokens = 20_000
 	for range 20 { // there was more when it was sent
 		u.now = u.now.Add(100 * time.Millisecond)
-		s, wait := u.Take(u.now, 30_000, 0, DefaultShare)
+		s, wait := u.Take(u.now, Need{Input: 30_000, Output: 0}, DefaultShare)
 		if wait > 0 {
 			break
 		}
@@ -121,7 +121,7 @@ func TestTrust_Unexplained(t *testing.T) {
 
 	u = newRefusing(t)
 	for range 5 { // without headers
-		s, wait := u.Take(u.now, 10, 0, DefaultShare)
+		s, wait := u.Take(u.now, Need{Input: 10, Output: 0}, DefaultShare)
 		if wait > 0 {
 			t.Fatal(wait)
 		}
@@ -148,7 +148,7 @@ func TestTrust_ToldTooMuch(t *testing.T) {
 			}
 			p.Answered(now, a.sent, verdict, a.headers, 0, 0)
 		}
-		s, wait := p.Take(now, 1, 1, DefaultShare)
+		s, wait := p.Take(now, Need{Input: 1, Output: 1}, DefaultShare)
 		if wait > 0 {
 			continue
 		}

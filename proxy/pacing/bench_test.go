@@ -17,7 +17,7 @@ func BenchmarkPace_Parallel(b *testing.B) {
 				p := newPace(time.Now(), time.Now(), Key{})
 				attempt := func(h *limit.Headers) {
 					now := time.Now()
-					turn, r := p.Try(now, &terms, Size{Input: 10, Output: 10})
+					turn, r := p.Try(now, &terms, limit.Need{Input: 10, Output: 10})
 					if r.Retry > 0 {
 						b.Error("no room")
 					}

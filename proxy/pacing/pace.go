@@ -54,9 +54,6 @@ type Terms struct {
 	Crowds      bool                     // it is found out how many at a time suit the target
 }
 
-// Size is what an attempt is thought to take, in tokens.
-type Size struct{ Input, Output int64 }
-
 // Sized tells whether the size of an attempt makes a difference to Try.
 func (p *Pace) Sized() bool { return p.pacer.Sized() }
 
@@ -95,19 +92,19 @@ type Refusal struct {
 const crowdLook = 10 * time.Millisecond
 
 // Try lets an attempt through, unless there is no room or others wait for it already: then the refusal has a time to retry above 0.
-func (p *Pace) Try(now time.Time, terms *Terms, s Size) (Turn, Refusal) {
+func (p *Pace) Try(now time.Time, terms *Terms, n limit.Need) (Turn, Refusal) {
 	p.used.now(int64(now.Sub(p.epoch)))
 	if n := p.waiting.Load(); n > 0 {
 		return Turn{}, p.behind(n)
 	}
-	t, r := p.take(now, terms, s)
+	t, r := p.take(now, terms, n)
 	if r.Retry > 0 {
 		p.last.store(&r)
 	}
 	return t, r
 }
 
-func (p *Pace) take(now time.Time, terms *Terms, s Size) (t Turn, r Refusal) {
+func (p *Pace) take(now time.Time, terms *Terms, n limit.Need) (t Turn, r Refusal) {
 	if terms.Crowds {
 		c := p.crowdOf(terms)
 		start, ok := c.Begin()
@@ -116,7 +113,7 @@ func (p *Pace) take(now time.Time, terms *Terms, s Size) (t Turn, r Refusal) {
 		}
 		t.start, t.state = start, crowded
 	}
-	sent, wait := p.pacer.Take(now, s.Input, s.Output, terms.Share)
+	sent, wait := p.pacer.Take(now, n, terms.Share)
 	if wait > 0 {
 		if t.state != 0 {
 			p.crowd.Load().End(t.start, limit.NoMatter, 0)
@@ -139,15 +136,15 @@ func (p *Pace) crowdOf(terms *Terms) *limit.Concurrency {
 	return c
 }
 
-// Answered takes in what came back and tells whether an episode of refusals has begun, as limit.Pacer.Answered does; the turn goes on until End.
-func (p *Pace) Answered(now time.Time, t *Turn, v limit.Verdict, h *limit.Headers, retryAfter time.Duration, draw float64) (episode bool) {
+// Answered takes in what came back and tells what it means, as limit.Pacer.Answered does; the turn goes on until End.
+func (p *Pace) Answered(now time.Time, t *Turn, v limit.Verdict, h *limit.Headers, retryAfter time.Duration, draw float64) limit.Meaning {
 	if t.state&open == 0 {
-		return false
+		return limit.Nothing
 	}
 	t.state &^= open
-	episode = p.pacer.Answered(now, t.sent, v, h, retryAfter, draw)
+	m := p.pacer.Answered(now, t.sent, v, h, retryAfter, draw)
 	p.nudge()
-	return episode
+	return m
 }
 
 // End ends the turn of an attempt, which took so many tokens (0: nobody knows, or none): sign and ttft are as in limit.Concurrency.End. An attempt that was not sent is dropped, and its

@@ -19,7 +19,7 @@ func slowTo(t *testing.T, rate float64) *Pace {
 	p := newPace(time.Now(), time.Now(), Key{Model: "m"})
 	n := max(int(3*rate/.85), 2)
 	for i := range n {
-		turn, _ := p.Try(time.Now(), &terms, Size{})
+		turn, _ := p.Try(time.Now(), &terms, limit.Need{})
 		verdict := limit.Through
 		if i == n-1 {
 			verdict = limit.Limited
@@ -36,11 +36,11 @@ func slowTo(t *testing.T, rate float64) *Pace {
 
 // enter takes a turn, after a wait where there is no room.
 func enter(ctx context.Context, p *Pace, caller limit.ID, terms Terms) (Turn, Refusal) {
-	turn, r := p.Try(time.Now(), &terms, Size{Input: 100})
+	turn, r := p.Try(time.Now(), &terms, limit.Need{Input: 100})
 	if r.Retry == 0 {
 		return turn, r
 	}
-	turn, delay, r := p.Wait(ctx, time.Now(), &Ask{Terms: terms, Size: Size{Input: 100}, Caller: caller, MaxWait: terms.MaxWait})
+	turn, delay, r := p.Wait(ctx, time.Now(), &Ask{Terms: terms, Need: limit.Need{Caller: caller, Input: 100}, MaxWait: terms.MaxWait})
 	time.Sleep(delay)
 	return turn, r
 }
@@ -100,7 +100,7 @@ func TestPace_WaitInVain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := newPace(time.Now(), time.Now(), Key{Model: "m"})
-		turn, _ := p.Try(time.Now(), &terms, Size{})
+		turn, _ := p.Try(time.Now(), &terms, limit.Need{})
 		p.Answered(time.Now(), &turn, limit.Limited, nil, 10*time.Second, 0)
 		p.End(time.Now(), &turn, true, limit.NoMatter, 0, 0)
 		start := time.Now()
@@ -124,7 +124,7 @@ func TestPace_WaitInVain(t *testing.T) {
 				t.Errorf("has waited: %+v", r)
 			}
 		}
-		_, r := p.Try(time.Now(), &terms, Size{})
+		_, r := p.Try(time.Now(), &terms, limit.Need{})
 		ctx, cancel := context.WithTimeout(t.Context(), r.Retry/2)
 		defer cancel()
 		start = time.Now()
@@ -156,13 +156,13 @@ func TestPace_Crowd(t *testing.T) {
 		full.Crowds, full.Concurrency = true, limit.ConcurrencyOptions{Most: 2, Open: true}
 		var turns []Turn
 		for range 2 {
-			turn, r := p.Try(time.Now(), &full, Size{})
+			turn, r := p.Try(time.Now(), &full, limit.Need{})
 			if r.Retry > 0 {
 				t.Fatalf("%+v", r)
 			}
 			turns = append(turns, turn)
 		}
-		if _, r := p.Try(time.Now(), &full, Size{}); !r.Full {
+		if _, r := p.Try(time.Now(), &full, limit.Need{}); !r.Full {
 			t.Errorf("%+v", r)
 		}
 		start := time.Now()
@@ -199,7 +199,7 @@ func TestTable(t *testing.T) {
 		if again, _ := at(0); again != first || !first.Is(7, [8]byte{1}, model) || first.Is(8, [8]byte{1}, model) || first.Is(7, [8]byte{2}, model) || (*Pace)(nil).Is(7, [8]byte{1}, model) {
 			t.Error("not the same")
 		}
-		held, _ := first.Try(time.Now(), &terms, Size{})
+		held, _ := first.Try(time.Now(), &terms, limit.Need{})
 		time.Sleep(2 * time.Second)
 		for i := range 1000 {
 			at(i)
@@ -211,7 +211,7 @@ func TestTable(t *testing.T) {
 		}
 		first.End(time.Now(), &held, true, limit.Good, 0, 0)
 		paused, _ := at(2000)
-		turn, _ := paused.Try(time.Now(), &terms, Size{})
+		turn, _ := paused.Try(time.Now(), &terms, limit.Need{})
 		paused.Answered(time.Now(), &turn, limit.Limited, nil, time.Hour, 0)
 		paused.End(time.Now(), &turn, true, limit.NoMatter, 0, 0)
 		time.Sleep(idle + 2*time.Second)
@@ -231,7 +231,7 @@ func TestPace_AllocatesNothing(t *testing.T) {
 	if n := testing.AllocsPerRun(1000, func() {
 		now := time.Now()
 		p := table.Find(now, 1, [8]byte{}, model)
-		turn, _ := p.Try(now, &terms, Size{})
+		turn, _ := p.Try(now, &terms, limit.Need{})
 		p.Answered(now, &turn, limit.Through, nil, 0, 0)
 		p.End(now, &turn, true, limit.Good, 0, 0)
 	}); n != 0 {
@@ -252,7 +252,7 @@ func BenchmarkPace(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				now = now.Add(time.Microsecond)
-				turn, _ := p.Try(now, &c.terms, Size{})
+				turn, _ := p.Try(now, &c.terms, limit.Need{})
 				p.Answered(now, &turn, limit.Through, nil, 0, 0)
 				p.End(now, &turn, true, limit.Good, 0, 0)
 			}

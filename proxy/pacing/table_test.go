@@ -47,7 +47,7 @@ func TestTable_KeepsThePaused(t *testing.T) {
 			return table.Find(time.Now(), 7, [8]byte{}, fmt.Append(nil, "model-", i))
 		}
 		pause := func(p *Pace) {
-			turn, _ := p.Try(time.Now(), &terms, Size{})
+			turn, _ := p.Try(time.Now(), &terms, limit.Need{})
 			p.Answered(time.Now(), &turn, limit.Limited, nil, time.Hour, 0)
 			p.End(time.Now(), &turn, true, limit.NoMatter, 0, 0)
 		}
@@ -95,7 +95,7 @@ func TestPace_AllAreCut(t *testing.T) {
 		long.MaxWait = time.Hour
 		for caller := range limit.ID(100) {
 			go func() {
-				turn, _, _ := p.Wait(ctx, time.Now(), &Ask{Terms: long, Size: Size{Input: 1}, Caller: caller, MaxWait: long.MaxWait})
+				turn, _, _ := p.Wait(ctx, time.Now(), &Ask{Terms: long, Need: limit.Need{Caller: caller, Input: 1}, MaxWait: long.MaxWait})
 				p.End(time.Now(), &turn, true, limit.NoMatter, 0, 0)
 			}()
 		}

@@ -25,7 +25,7 @@ func TestPace_TurnsOfWhatFails(t *testing.T) {
 				for range 60 {
 					go func() {
 						defer func() { done <- struct{}{} }()
-						turn, delay, r := p.Wait(t.Context(), time.Now(), &Ask{Terms: long, Size: Size{Input: 100}, Caller: caller, MaxWait: long.MaxWait})
+						turn, delay, r := p.Wait(t.Context(), time.Now(), &Ask{Terms: long, Need: limit.Need{Caller: caller, Input: 100}, MaxWait: long.MaxWait})
 						if r.Retry > 0 {
 							return
 						}

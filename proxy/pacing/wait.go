@@ -11,8 +11,7 @@ import (
 // Ask is an attempt that waits for room.
 type Ask struct {
 	Terms
-	Size
-	Caller   limit.ID      // callers take turns
+	limit.Need             // callers take turns
 	Priority int           // the higher goes first
 	MaxWait  time.Duration // what is left of that of Terms
 	Refused  Refusal       // what Try has said; nothing where it was not asked
@@ -163,7 +162,7 @@ func (p *Pace) hand(queue *limit.Queue) (next time.Duration) {
 	next = longestLook
 	queue.Hand(time.Now(), func(w *limit.Waiter) limit.Answer {
 		c := w.For.(*candidate) //nolint:forcetypeassert // this package makes all tickets
-		turn, refusal := p.take(time.Now(), &c.ask.Terms, c.ask.Size)
+		turn, refusal := p.take(time.Now(), &c.ask.Terms, c.ask.Need)
 		if refusal.Retry > 0 {
 			next = refusal.Retry
 			p.last.store(&refusal)

@@ -15,7 +15,7 @@ func full(t *testing.T) (p *Pace, crowded Terms, end func()) {
 	p = newPace(time.Now(), time.Now(), Key{Model: "m"})
 	crowded = terms
 	crowded.Crowds, crowded.Concurrency = true, limit.ConcurrencyOptions{Most: 1, Open: true}
-	turn, r := p.Try(time.Now(), &crowded, Size{})
+	turn, r := p.Try(time.Now(), &crowded, limit.Need{})
 	if r.Retry > 0 {
 		t.Fatalf("%+v", r)
 	}
@@ -37,7 +37,7 @@ func TestPace_FullForAll(t *testing.T) {
 			})
 			synctest.Wait()
 		}
-		if _, r := p.Try(time.Now(), &crowded, Size{}); !r.Full || r.Lacks != limit.Concurrent {
+		if _, r := p.Try(time.Now(), &crowded, limit.Need{}); !r.Full || r.Lacks != limit.Concurrent {
 			t.Errorf("behind those that wait: %+v", r)
 		}
 		wg.Wait()
@@ -51,7 +51,7 @@ func TestPace_LooksAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p, crowded, end := full(t)
-		if _, r := p.Try(time.Now(), &crowded, Size{}); !r.Full {
+		if _, r := p.Try(time.Now(), &crowded, limit.Need{}); !r.Full {
 			t.Fatalf("%+v", r)
 		}
 		end()
