@@ -11,11 +11,11 @@ import (
 // Ask is an attempt that waits for room.
 type Ask struct {
 	Terms
-	limit.Need             // callers take turns
-	Priority int           // the higher goes first
-	MaxWait  time.Duration // what is left of that of Terms
-	Refused  Refusal       // what Try has said; nothing where it was not asked
-	Draw     float64       // uniform in [0, 1)
+	limit.Need               // callers take turns
+	Priority   int           // the higher goes first
+	MaxWait    time.Duration // what is left of that of Terms
+	Refused    Refusal       // what Try has said; nothing where it was not asked
+	Draw       float64       // uniform in [0, 1)
 }
 
 // candidate is an attempt in the queue, for those who hand out room.
