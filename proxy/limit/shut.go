@@ -30,9 +30,8 @@ const (
 const (
 	shutAfter = 4 // refused in a row
 	shutFirst = int64(20 * time.Millisecond)
-	shutLong  = int64(time.Second) // between two that find out, at most; if that is longer, shutPart of what it lasts already
-	shutPart  = 4
-	shutMost  = int64(10 * time.Second)
+	shutMost  = int64(10 * time.Second) // between two that find out
+	shutLong  = int64(time.Second)      // is longer than what is let through is counted
 	// shutSure times as long as refusals take, and what is not refused was let through.
 	shutSure   = 4
 	shutLeast  = int64(10 * time.Millisecond)
@@ -92,9 +91,8 @@ func (s *shut) closed(at, sentAt int64, serial uint64) (before, now bool) {
 	before = s.state != shutOpen
 	switch {
 	case s.state == shutProbed && serial == s.probe:
-		lasts := at - s.since
-		s.long = s.long || lasts > shutLong
-		s.every = min(2*s.every, max(shutLong, lasts/shutPart), shutMost)
+		s.long = s.long || at-s.since > shutLong
+		s.every = min(2*s.every, shutMost)
 		s.state, s.until = shutDue, at+s.every
 	case !before && run >= shutAfter:
 		s.state, s.since, s.every, s.until, s.long = shutDue, at, shutFirst, at+shutFirst, false
