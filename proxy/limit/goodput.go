@@ -31,9 +31,14 @@ const (
 	goodputShort = .1
 )
 
-// turn makes the slot of now the last.
-func (g *goodput) turn(at int64) {
+// turn makes the slot of now the last. The mean ages by it, which is exact enough and spares most requests that.
+func (g *goodput) turn(at int64, rate float64) {
 	s := at / goodputSlot
+	if s == g.slot {
+		return
+	}
+	g.mean *= math.Exp(-seconds(at-g.last) / g.memory(rate))
+	g.last = at
 	if s < g.slot || s-g.slot > goodputSlots {
 		clear(g.slots[:])
 		g.slot, g.start = s, g.mark(at)
@@ -52,27 +57,35 @@ func (g *goodput) memory(rate float64) float64 {
 
 // add counts one that is sent.
 func (g *goodput) add(at int64, rate float64) {
-	g.turn(at)
-	g.slots[g.slot%int64(len(g.slots))]++
-	g.all++
 	if g.first == 0 || at-g.last > int64(goodputQuiet) {
 		g.first, g.last, g.mean = at, at, 0
 	}
-	memory := g.memory(rate)
-	g.mean = g.mean*math.Exp(-seconds(at-g.last)/memory) + 1/memory
-	g.last = at
+	g.turn(at, rate)
+	g.slots[g.slot%int64(len(g.slots))]++
+	g.all++
+	g.mean += 1 / g.memory(rate)
+}
+
+// drop takes one back that was let go at a time and never sent.
+func (g *goodput) drop(sentAt int64, rate float64) {
+	g.all -= min(g.all, 1)
+	if s := sentAt / goodputSlot; s <= g.slot && g.slot-s <= goodputSlots {
+		slot := &g.slots[s%int64(len(g.slots))]
+		*slot = max(*slot-1, 0)
+	}
+	g.mean = max(g.mean-1/g.memory(rate), 0)
 }
 
 // refuse takes one that was sent at a time out of the mean. In the last second it stays: what was sent with it may have been refused, too, and nobody knows yet.
 func (g *goodput) refuse(at, sentAt int64, rate float64) {
-	g.turn(at)
+	g.turn(at, rate)
 	memory := g.memory(rate)
 	g.mean = max(g.mean-math.Exp(-seconds(max(at-sentAt, 0))/memory)/memory, 0)
 }
 
-// pace is how many a second were sent within the last second, and whether it has counted for as long.
-func (g *goodput) pace(at int64) (n float64, whole bool) {
-	g.turn(at)
+// lately is how many a second were sent within the last second, refused or not, and whether it has counted for as long.
+func (g *goodput) lately(at int64, rate float64) (n float64, whole bool) {
+	g.turn(at, rate)
 	for _, c := range g.slots {
 		n += float64(c)
 	}
@@ -87,7 +100,7 @@ func (g *goodput) pace(at int64) (n float64, whole bool) {
 
 // rate is how many a second are let through at a rate, as of the moment when one is refused.
 func (g *goodput) rate(at int64, rate float64) float64 {
-	if n, _ := g.pace(at); n > goodputSure {
+	if n, _ := g.lately(at, rate); n > goodputSure {
 		return n - 1
 	}
 	if sure := 1 - math.Exp(-seconds(at-g.first)/g.memory(rate)); sure > 0 {

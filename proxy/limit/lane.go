@@ -27,6 +27,7 @@ type lane struct {
 	soonest int64   // when the reset was at the soonest: as if the headers were as old as the request
 	took    int64   // how long after the request they came
 	told    int64   // the longest time to a reset that was told so far
+	anew    int64   // the same since the limit last changed
 	serial  uint64  // of the request that it came with
 	heard   int64   // when it came
 	sum     int64   // that had been sent then
@@ -69,13 +70,14 @@ func (l *lane) read(at int64, r *Reading, v view, s *Sent, flying int64) {
 	written := view{at: v.at, limit: v.limit, remaining: v.remaining, reset: soonest} // as if at once
 	l.trust.see(written, flying)
 	if v.limit != l.limit {
-		l.span, l.style = 0, style{}
+		l.span, l.anew, l.style = 0, 0, style{}
 	}
 	l.heard = at
 	l.view, l.serial, l.sum, l.soonest, l.took = v, s.serial, s.sum[l.of], soonest, took
 	l.span = max(v.reset-v.at, l.span)
 	l.style.see(written, l.span)
-	l.told = max(l.told, soonest-v.at)
+	l.anew = max(l.anew, soonest-v.at)
+	l.told = max(l.told, l.anew)
 	if l.took > 0 {
 		l.tookMean += tookWeight * (float64(l.took) - l.tookMean)
 	}
@@ -122,7 +124,10 @@ func (l *lane) left(at, sum int64, share float64) (left, reset float64) {
 
 // rate is how much may be sent a nanosecond until the reset.
 func (l *lane) rate(at, sum int64, share float64) float64 {
-	if l.stale {
+	switch {
+	case l.stale && at < l.closed:
+		return 0
+	case l.stale:
 		return l.pace(share)
 	}
 	left, reset := l.left(at, sum, share)
@@ -132,7 +137,7 @@ func (l *lane) rate(at, sum int64, share float64) float64 {
 // empty is how long it takes until something is left again; 0: there is.
 func (l *lane) empty(at, sum int64, share float64) time.Duration {
 	if l.stale {
-		return 0
+		return time.Duration(max(l.closed-at, 0))
 	}
 	left, reset := l.left(at, sum, share)
 	if left >= leastLeft {

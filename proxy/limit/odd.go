@@ -1,40 +1,101 @@
 package limit
 
-// odd notices that it is one caller alone whose requests a provider refuses, while those of others are let through: then that is for what the caller asks for, as a feature or a model that
-// its account has little of, and not because requests come too fast. A limit that all share refuses whoever comes.
+// odd notices callers whose requests a provider refuses while those of others are let through: then that is for what they ask for, as a feature that the account has little of, and
+// not because requests come too fast. A limit that all share refuses whoever comes.
 type odd struct {
-	caller  ID
-	refused int // in a row, of nobody else
-	sent    int // by all since the first of them
-	own     int // by the caller
+	sent, refused int // of all, of late
+	n             int
+	callers       [oddCallers]oddCaller // who were refused
+}
+
+type oddCaller struct {
+	who           ID
+	sent, refused int // since the first that was refused
 }
 
 const (
-	oddRefused = 4  // in a row, of one caller
-	oddSent    = 40 // by all, since
-	oddOwn     = 4  // is the most of these that are the caller's, one in so many: of a shared limit, four in a row would be its own once in 256 times then
+	oddCallers = 8
+	oddRefused = 4   // at least, of one caller
+	oddPart    = 4   // of all requests one in so many is the caller's, at most: of who is most of all nobody can tell
+	oddShare   = .05 // of the caller's requests are refused, at least
+	oddTimes   = 8   // as large a share as of others
 	oddMemory  = 1 << 12
 )
 
 // took is told who sends one.
-func (o *odd) took(caller ID) {
-	if o.refused == 0 {
+func (o *odd) took(who ID) {
+	if o.n == 0 {
 		return
 	}
-	if o.sent++; caller == o.caller {
-		o.own++
+	o.sent++
+	if c := o.find(who); c != nil {
+		c.sent++
 	}
 	if o.sent >= oddMemory {
-		o.sent, o.own = o.sent/2, o.own/2
+		o.fade()
 	}
 }
 
-// alone is told whose request was refused, and tells whether it has nothing to do with others.
-func (o *odd) alone(caller ID) bool {
-	if caller != o.caller || o.refused == 0 {
-		*o = odd{caller: caller, refused: 1}
+func (o *odd) find(who ID) *oddCaller {
+	for i := range o.n {
+		if o.callers[i].who == who {
+			return &o.callers[i]
+		}
+	}
+	return nil
+}
+
+// fade halves what is known. Who is not refused any more is forgotten.
+func (o *odd) fade() {
+	o.sent, o.refused = o.sent/2, o.refused/2
+	kept := 0
+	for _, c := range o.callers[:o.n] {
+		if c.sent, c.refused = c.sent/2, c.refused/2; c.refused > 0 {
+			o.callers[kept] = c
+			kept++
+		}
+	}
+	o.n = kept
+}
+
+// alone is told whose request was refused, and tells whether that has nothing to do with others.
+func (o *odd) alone(who ID) bool {
+	c := o.find(who)
+	if c == nil {
+		c = o.enter(who)
+	}
+	o.refused++
+	c.refused++
+	if !c.often() || c.sent*oddPart > o.sent {
 		return false
 	}
-	o.refused = min(o.refused+1, oddRefused)
-	return o.refused == oddRefused && o.sent >= oddSent && o.own*oddOwn <= o.sent
+	sent, refused := o.sent, o.refused // of those who are refused no more often than others
+	for i := range o.n {
+		if c := &o.callers[i]; c.often() {
+			sent, refused = sent-c.sent, refused-c.refused
+		}
+	}
+	return float64(refused+1)*oddTimes*float64(c.sent) <= float64(c.refused)*float64(sent+1)
+}
+
+// often tells whether a caller is refused too often for it to be by chance.
+func (c *oddCaller) often() bool {
+	return c.refused >= oddRefused && float64(c.refused) >= oddShare*float64(c.sent)
+}
+
+// enter makes a place for a caller: where there is none, that of who was refused least.
+func (o *odd) enter(who ID) *oddCaller {
+	least := 0
+	if o.n < oddCallers {
+		least = o.n
+		o.n++
+	} else {
+		for i := range o.callers {
+			if o.callers[i].refused < o.callers[least].refused {
+				least = i
+			}
+		}
+	}
+	o.callers[least] = oddCaller{who: who}
+	return &o.callers[least]
 }

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// oddly sends 100 requests a second for some minutes to a provider with a hidden limit, of which a share is of one caller, whose requests are refused for a reason of their own. It
+// oddly sends 100 requests a second for some minutes to a provider with a hidden limit, of which a share is of some callers, whose requests are refused for a reason of their own. It
 // tells how many of the others' were let through, of those that the limit allows.
-func oddly(limit float64, share float64, alone bool, after time.Duration) (used float64) {
+func oddly(limit float64, share float64, callers int, alone bool, after time.Duration) (used float64) {
 	now, draw := time.Unix(1_000_000_000, 0), rand.New(rand.NewPCG(3, 4))
 	p, h := NewPacer(now), hidden{limit: limit, period: time.Second, last: now}
 	h.level = h.holds()
@@ -28,7 +28,7 @@ func oddly(limit float64, share float64, alone bool, after time.Duration) (used 
 		own := draw.Float64() < share
 		n := Need{Caller: ID(2 + draw.IntN(5))}
 		if own {
-			n.Caller = 1
+			n.Caller = ID(8 + draw.IntN(callers))
 		}
 		s, wait := p.Take(now, n, DefaultShare)
 		if wait > 0 {
@@ -52,18 +52,20 @@ func TestPacer_RefusedAlone(t *testing.T) {
 	for _, c := range []struct {
 		what         string
 		limit, share float64
+		callers      int
 		alone        bool
 		after        time.Duration
 		least, most  float64
 	}{
-		{"no limit, nobody refused", 1e6, .02, false, 0, .99, 1},
-		{"no limit, one refused", 1e6, .02, true, 0, .95, 1},
-		{"no limit, one refused often", 1e6, .15, true, 0, .77, .86},
-		{"no limit, one told to wait a second", 1e6, .02, true, time.Second, .92, 1},
-		{"a limit, nobody refused alone", 60, .02, false, 0, .95, 1.01},
-		{"a limit, one refused besides", 60, .02, true, 0, .8, 1.01},
+		{"no limit, nobody refused", 1e6, .02, 1, false, 0, .99, 1},
+		{"no limit, one refused", 1e6, .02, 1, true, 0, .95, 1},
+		{"no limit, one refused often", 1e6, .15, 1, true, 0, .77, .86},
+		{"no limit, five refused", 1e6, .05, 5, true, 0, .85, 1},
+		{"no limit, one told to wait a second", 1e6, .02, 1, true, time.Second, .92, 1},
+		{"a limit, nobody refused alone", 60, .02, 1, false, 0, .95, 1.01},
+		{"a limit, one refused besides", 60, .02, 1, true, 0, .8, 1.01},
 	} {
-		if got := oddly(c.limit, c.share, c.alone, c.after); got < c.least || got > c.most {
+		if got := oddly(c.limit, c.share, c.callers, c.alone, c.after); got < c.least || got > c.most {
 			t.Errorf("%s: others have %.3f of it, want %v to %v", c.what, got, c.least, c.most)
 		} else {
 			t.Logf("%s: others have %.3f of it", c.what, got)
@@ -99,7 +101,21 @@ func TestOdd(t *testing.T) {
 			t.Errorf("the %d. of one in twenty: %v", i+1, got)
 		}
 	}
-	if refused(2, 0) || refused(1, 0) {
-		t.Error("another was refused since")
+	for i := range 8 {
+		if got := refused(2, 19); got != (i >= 3) {
+			t.Errorf("the %d. of another beside: %v", i+1, got)
+		}
+	}
+	for range 300 {
+		o.took(ID(10))
+	}
+	if !refused(1, 9) {
+		t.Error("not any more")
+	}
+	for i := range 300 {
+		refused(ID(20+i), 0) // everybody is
+	}
+	if refused(1, 0) {
+		t.Error("all are refused, and it alone is told apart")
 	}
 }

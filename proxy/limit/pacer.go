@@ -51,6 +51,7 @@ type Sent struct {
 	sum     [Tokens + 1]int64 // of all up to it
 	lacks   Dimension
 	told    bool
+	asked   bool // trial was
 }
 
 // Lacks is what there was no room for, of an attempt that was not let through.
@@ -106,7 +107,8 @@ func (p *Pacer) Take(now time.Time, n Need, share float64) (s Sent, wait time.Du
 			l.take(a[l.of])
 		}
 	}
-	p.trial.sent(at, p.serial, !told)
+	s.asked = !told
+	p.trial.sent(at, p.serial, s.asked)
 	return s, 0
 }
 
@@ -146,10 +148,13 @@ func (p *Pacer) Answered(now time.Time, s Sent, v Verdict, h *Headers, retryAfte
 	read, explained := p.read(at, &s, v, h)
 	switch v {
 	case Through:
-		p.trial.through(at)
+		p.trial.through(at, s.serial)
+	case Other:
+		p.trial.shut.unknown(at, s.serial)
 	case Limited:
 		explained = explained || !read && p.short(at, &s)
 		if p.odd.alone(s.caller) && !explained {
+			p.trial.shut.unknown(at, s.serial)
 			return Nothing
 		}
 		if m = More; p.refusals.begins(at) {
@@ -172,9 +177,9 @@ func (p *Pacer) refused(at int64, s *Sent, told, explained bool) {
 		}
 	}
 	switch {
-	case !told:
+	case !told && !explained:
 		p.trial.refused(at, s.at, s.serial)
-	case !p.told(at): // not any more
+	case told && !p.told(at): // not any more
 		p.trial.begin(at)
 	}
 }
@@ -245,7 +250,7 @@ func (p *Pacer) Dropped(s Sent) {
 			l.sum = plus(l.sum, s.amounts[l.of])
 		}
 	}
-	p.trial.dropped(s.serial)
+	p.trial.dropped(s.at, s.serial, s.asked)
 }
 
 func (p *Pacer) end(s *Sent) {
@@ -296,7 +301,7 @@ func (p *Pacer) Resume() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.paused = 0
-	p.trial.shut.reopen()
+	p.trial.shut.forget()
 }
 
 // PacerState is what a pacer knows, to be shown.

@@ -1,6 +1,7 @@
 package limit
 
 import (
+	"math"
 	"math/bits"
 	"time"
 )
@@ -10,13 +11,16 @@ import (
 type shut struct {
 	last     uint64  // that was sent
 	refusals uint64  // bit i: the one i before it was refused
+	unknowns uint64  // the same of what nobody knows what the provider thought of
 	took     float64 // nanoseconds that refusals take
+	varies   float64 // by so many
 	state    shutState
 	since    int64
 	until    int64 // when the next may be sent
 	every    int64 // from when one is refused that finds out to the next
 	probe    uint64
-	long     bool // it lasts longer, or has, than what is counted of what is let through
+	opened   int64 // when it was over last
+	long     bool  // it lasts longer, or has, than what is counted of what is let through
 }
 
 type shutState uint8
@@ -29,20 +33,39 @@ const (
 
 const (
 	shutAfter = 4 // refused in a row
+	shutLone  = 2 // of 64, refused one by one
 	shutFirst = int64(20 * time.Millisecond)
 	shutMost  = int64(10 * time.Second) // between two that find out
 	shutLong  = int64(time.Second)      // is longer than what is let through is counted
-	// shutSure times as long as refusals take, and what is not refused was let through.
+	// shutSure mean deviations later than refusals take, and at least twice as late, what is not refused was let through, if nothing is known of it.
 	shutSure   = 4
 	shutLeast  = int64(10 * time.Millisecond)
 	shutWeight = .2 // of a refusal, in how long they take
 )
 
 func (s *shut) sent(at int64, serial uint64, asked bool) {
-	s.refusals <<= min(serial-s.last, 64)
-	s.last = serial
+	ago := min(serial-s.last, 64)
+	s.refusals, s.unknowns, s.last = s.refusals<<ago, s.unknowns<<ago, serial
 	if s.state == shutDue && asked {
-		s.state, s.probe, s.until = shutProbed, serial, at+max(int64(shutSure*s.took), shutLeast)
+		sure := int64(max(s.took+shutSure*s.varies, 2*s.took))
+		s.state, s.probe, s.until = shutProbed, serial, at+min(max(sure, shutLeast), shutMost)
+	}
+}
+
+// through is told that one was let through.
+func (s *shut) through(at int64, serial uint64) {
+	if s.state == shutProbed && s.probe == serial {
+		s.until, s.probe = at, 0
+	}
+}
+
+// unknown is told that nobody knows what the provider thought of one: if it was to find out, another one is.
+func (s *shut) unknown(at int64, serial uint64) {
+	if ago := s.last - serial; ago < 64 {
+		s.unknowns |= 1 << ago
+	}
+	if s.state == shutProbed && s.probe == serial {
+		s.state, s.until = shutDue, at+s.every
 	}
 }
 
@@ -64,38 +87,52 @@ func (s *shut) hold(at int64) (wait time.Duration, probe bool) {
 	return 0, s.state == shutDue
 }
 
-// over tells whether the one that finds out was let through, once.
+// over tells, once, that the one that finds out was let through, or not refused for so long that it must have been.
 func (s *shut) over(at int64) bool {
 	if s.state != shutProbed || at < s.until {
 		return false
 	}
-	s.state = shutOpen
+	s.state, s.opened = shutOpen, at
 	return true
 }
 
-// reopen has requests sent again.
-func (s *shut) reopen() { s.state = shutOpen }
+// forget has requests sent again.
+func (s *shut) forget() { s.state = shutOpen }
 
-// closed is told of one that was sent at a time and refused. It tells whether it was shut before, and is now.
-func (s *shut) closed(at, sentAt int64, serial uint64) (before, now bool) {
+// lone tells whether hardly any of the last 64 were refused.
+func (s *shut) lone() bool { return bits.OnesCount64(s.refusals) <= shutLone }
+
+// closed is told of one that was sent at a time and refused. It tells whether it was shut before, and is now. still: it was taken for over, and was not.
+func (s *shut) closed(at, sentAt int64, serial uint64) (before, now, still bool) {
 	took := float64(max(at-sentAt, 0))
 	if s.took == 0 {
 		s.took = took
 	}
+	s.varies += shutWeight * (math.Abs(took-s.took) - s.varies)
 	s.took += shutWeight * (took - s.took)
 	run := 0
 	if ago := s.last - serial; ago < 64 {
 		s.refusals |= 1 << ago
-		run = bits.TrailingZeros64(^(s.refusals >> ago))
+		length := bits.TrailingZeros64(^((s.refusals | s.unknowns) >> ago))
+		run = bits.OnesCount64(s.refusals >> ago & (1<<length - 1))
 	}
 	before = s.state != shutOpen
 	switch {
-	case s.state == shutProbed && serial == s.probe:
+	case s.probe > 0 && serial == s.probe: // perhaps late
 		s.long = s.long || at-s.since > shutLong
-		s.every = min(2*s.every, shutMost)
-		s.state, s.until = shutDue, at+s.every
+		still = !before
+		s.shut(at)
 	case !before && run >= shutAfter:
-		s.state, s.since, s.every, s.until, s.long = shutDue, at, shutFirst, at+shutFirst, false
+		if still = s.since > 0 && at-s.opened <= 2*s.every; !still {
+			s.since, s.every, s.long = at, shutFirst/2, false
+		}
+		s.shut(at)
 	}
-	return before, s.state != shutOpen
+	return before, s.state != shutOpen, still
+}
+
+// shut has the next one go when twice as much time has passed as before the last.
+func (s *shut) shut(at int64) {
+	s.every = min(2*s.every, shutMost)
+	s.state, s.until, s.probe = shutDue, at+s.every, 0
 }

@@ -23,6 +23,9 @@ func (l *lane) age() {
 	if l.style.samples < styleKnown {
 		return
 	}
+	if l.anew < l.told/2 { // with another limit it is another window
+		l.told = l.anew
+	}
 	least := staleAge * l.tookMean
 	if l.style.fills() {
 		least = staleFills * l.tookMean
@@ -64,7 +67,8 @@ func (l *lane) spread(at, n int64, share float64) time.Duration {
 	return 0
 }
 
-// close is told that a request was refused as the limit is used up, which comes sooner than other answers: until the reset nothing is sent. It tells whether that is known already.
+// close is told that a request was refused as the limit is used up, which comes sooner than other answers: until the reset nothing is sent. It tells whether that is known already: the
+// first of each window is a reason for doubt, as it was sent at the pace that was told of.
 func (l *lane) close(at int64) (before bool) {
 	if at < l.closed {
 		return true

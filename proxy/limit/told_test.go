@@ -1,6 +1,7 @@
 package limit
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -128,4 +129,58 @@ func TestSet_RestoresItsOwnOnly(t *testing.T) {
 		t.Errorf("%d restored", n)
 	}
 	same.refuse(Request{Caller: 7, Cost: 50}, "limit-1", Spend, 12*time.Hour)
+}
+
+// A refusal that a limit of tokens explains, which is kept to, slows no requests down that there are tokens for.
+func TestPacer_TokensExplain(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_000_000_000, 0)
+	p := NewPacer(now)
+	left := int64(100_000)
+	headers := func() *Headers {
+		h := &Headers{}
+		h.Add([]byte("x-ratelimit-limit-tokens"), []byte("100000"), now)
+		h.Add([]byte("x-ratelimit-remaining-tokens"), fmt.Append(nil, left), now)
+		h.Add([]byte("x-ratelimit-reset-tokens"), []byte("60s"), now)
+		return h
+	}
+	for range 10 {
+		s, _ := p.Take(now, Need{Input: 100}, 1)
+		left -= 100
+		now = now.Add(10 * time.Millisecond)
+		p.Answered(now, s, Through, headers(), 0, 0)
+	}
+	var sent []Sent
+	for range 6 {
+		s, _ := p.Take(now, Need{Input: 100}, 1)
+		sent = append(sent, s)
+	}
+	left = 0 // others have used it up
+	for _, s := range sent {
+		now = now.Add(10 * time.Millisecond)
+		p.Answered(now, s, Limited, headers(), 0, 0)
+	}
+	if s := p.State(now); s.Rate != 0 || !s.Follows {
+		t.Errorf("%+v", s)
+	}
+	s, wait := p.Take(now, Need{Input: 100}, 1)
+	if wait == 0 || s.Lacks() != Tokens {
+		t.Errorf("lacks %v for %v", s.Lacks(), wait)
+	}
+}
+
+// Who asks when a limit is whole again that is used up, and is told of too late to follow what is left, is told that.
+func TestLane_Closed(t *testing.T) {
+	t.Parallel()
+	l := lane{stale: true, told: int64(time.Second), view: view{limit: 100, reset: int64(5 * time.Second)}}
+	at := int64(4500 * time.Millisecond)
+	if l.close(at) || !l.close(at) {
+		t.Error("the first is news, the second is not")
+	}
+	if wait, again := l.wait(at, 0, 1, 1), l.empty(at, 0, 1); wait != 500*time.Millisecond || again != wait || l.rate(at, 0, 1) != 0 {
+		t.Errorf("waits %v, is to come again after %v, at %v", wait, again, l.rate(at, 0, 1))
+	}
+	if at += int64(time.Second); l.empty(at, 0, 1) != 0 || l.rate(at, 0, 1) == 0 {
+		t.Error("not open again")
+	}
 }

@@ -1,8 +1,6 @@
 package limit
 
-import (
-	"time"
-)
+import "time"
 
 // trial finds out how fast requests may be sent where nobody says so: it sends ever faster until the provider refuses, and then backs off. It knows what was let through until
 // then: up to near there it comes back quickly, goes on slowly from there, and ever faster after a while without a refusal, as the limit must have been raised (as CUBIC does,
@@ -22,6 +20,12 @@ type trial struct {
 	shut   shut
 	opened mark // when it was last no longer shut
 	early  bool // it was first refused so early that the ceiling is a guess
+	was    struct {
+		rate, ceiling, floor float64
+		cutAt                int64
+		opened               mark
+		early                bool
+	} // before that
 }
 
 const (
@@ -29,17 +33,22 @@ const (
 	trialMore    = .91         // at each further one
 	trialEpisode = time.Second // from the first refusal: what is under way then is refused as well
 	trialFloor   = .55         // of where it was: lower it does not go for one episode
-	trialLeast   = .1          // requests a second
+	trialLeast   = .05         // requests a second
+	trialStep    = 2           // requests that growth counts the time of, at least a second
 	trialNear    = .96         // of the ceiling: so far it comes back quickly
 	trialBack    = .08         // of the ceiling, a second
 	trialProbe   = .004        // of the rate, a second, beyond that
-	trialCalm    = 10          // seconds without a refusal, after which it grows by more: (1 + (t / trialSwift)²) times that, t seconds later
-	trialSwift   = 2
-	trialMost    = .08 // of the rate, a second
+	trialCalm    = 8.5         // seconds without a refusal, after which it grows by more: (1 + (t / trialSwift)²) times that, t seconds later
+	trialSwift   = 2.3
+	trialMost    = .07 // of the rate, a second
+	trialIdle    = 2   // times what is sent is less than the rate: one refusal alone says nothing of it
 	// trialBrisk requests a second, and fewer, are raised more slowly: one refusal is as much of them as many of more.
 	trialBrisk  = 20
 	trialSlowly = .2 // of the pace of others, at the least
 	trialMemory = 10 * time.Minute
+	trialForget = time.Hour // without a request that it was asked for, after which nothing is known
+	// trialCycle is the longest time from one time that it was open again to the next that says what a window holds: of longer ones nobody knows who wanted what.
+	trialCycle = 5 * time.Minute
 )
 
 // sent counts a request. asked tells that it has waited for its turn here: what is sent by the provider's own numbers is not owed.
@@ -55,6 +64,10 @@ func seconds(ns int64) float64 { return float64(ns) / float64(time.Second) }
 
 // wait is how long the next request has to wait.
 func (t *trial) wait(at int64) time.Duration {
+	if t.rate > 0 && at-t.filled > int64(trialForget) {
+		t.rate = 0
+		t.shut.forget()
+	}
 	if t.rate == 0 {
 		return 0
 	}
@@ -77,13 +90,16 @@ func (t *trial) wait(at int64) time.Duration {
 	return 0
 }
 
-// reopen is told that requests are let through again. Where it was shut for long the limit is by windows longer than the second that was counted: what one window holds is what was
-// sent since the one before.
+// reopen is told that requests are let through again. Where it was shut for long the limit is by windows longer than the second that was counted: what one window holds is about what
+// was sent since the one before. No more than one episode may, this cuts.
 func (t *trial) reopen(at int64) {
 	now := t.passed.mark(at)
-	if t.opened.at > 0 && (t.early || t.shut.long) {
-		t.ceiling = max(min(t.ceiling, t.opened.rate(now)), trialLeast)
-		t.rate = max(min(t.rate, trialNear*t.ceiling), trialLeast)
+	w := &t.was
+	w.rate, w.ceiling, w.floor, w.cutAt, w.opened, w.early = t.rate, t.ceiling, t.floor, t.cutAt, t.opened, t.early
+	if t.opened.at > 0 && (t.early || t.shut.long) && at-t.opened.at < int64(trialCycle) {
+		least := max(trialFloor*t.rate, trialLeast)
+		t.ceiling = max(min(t.ceiling, t.opened.rate(now)), least)
+		t.rate = max(min(t.rate, trialNear*t.ceiling), least)
 	}
 	t.opened, t.early = now, false
 }
@@ -97,16 +113,18 @@ func (t *trial) retryIn(at int64) time.Duration {
 	return max(hold, time.Duration((1-t.level)/t.rate*float64(time.Second))-time.Duration(at-t.filled))
 }
 
-// dropped takes back a request that was never sent.
-func (t *trial) dropped(serial uint64) {
+// dropped takes back a request that was never sent. asked tells that it has waited for its turn here.
+func (t *trial) dropped(at int64, serial uint64, asked bool) {
 	t.shut.dropped(serial)
-	if t.rate > 0 {
+	t.passed.drop(at, t.rate)
+	if t.rate > 0 && asked {
 		t.level++
 	}
 }
 
-// through is told that the provider has let a request through.
-func (t *trial) through(at int64) {
+// through is told that the provider has not refused a request for coming too soon.
+func (t *trial) through(at int64, serial uint64) {
+	t.shut.through(at, serial)
 	if t.rate == 0 || at <= t.grown {
 		return
 	}
@@ -117,6 +135,9 @@ func (t *trial) through(at int64) {
 		} else {
 			pace := min(max(t.rate/trialBrisk, trialSlowly), 1)
 			calm := max(pace*seconds(at-t.refusal)-trialCalm, 0) / trialSwift
+			if calm > 0 { // of less than one a second each may count for more
+				step = min(seconds(at-t.grown), max(1, trialStep/t.rate))
+			}
 			t.rate += min(trialProbe*(1+calm*calm), trialMost) * pace * t.rate * step
 		}
 		t.wanted = false
@@ -127,23 +148,29 @@ func (t *trial) through(at int64) {
 // refused is told that the provider has refused one that was sent at a time.
 func (t *trial) refused(at, sentAt int64, serial uint64) {
 	t.passed.refuse(at, sentAt, t.rate)
-	before, now := t.shut.closed(at, sentAt, serial)
+	before, now, still := t.shut.closed(at, sentAt, serial)
+	if w := &t.was; still {
+		t.rate, t.ceiling, t.floor, t.cutAt, t.opened, t.early = w.rate, w.ceiling, w.floor, w.cutAt, w.opened, w.early
+	}
+	if t.rate > 0 && !now && t.shut.lone() && trialIdle*t.passed.rate(at, t.rate) < t.rate { // it was not sent too fast, as far as the rate goes (RFC 7661)
+		return
+	}
 	switch {
 	case t.rate == 0: // what was sent while nothing was known is not owed
 		t.level, t.filled = 0, at
-		from, whole := t.passed.pace(at)
+		from, whole := t.passed.lately(at, t.rate)
 		if t.early = !whole; t.early {
 			t.opened = t.passed.start
 		}
 		t.cut(at, from)
-	case !before && at-t.cutAt >= int64(trialEpisode):
+	case !before && sentAt > t.cutAt && at-t.cutAt >= int64(trialEpisode):
 		t.early = false
 		t.cut(at, t.rate)
 	default:
-		if sentAt <= t.cutAt && t.ceiling > goodputSure { // it was counted as let through
+		if sentAt <= t.cutAt && sentAt > t.cutAt-int64(time.Second) && t.ceiling > goodputSure { // it was counted as let through
 			t.ceiling--
 		}
-		if !now { // else it says nothing of how fast is too fast
+		if !now && (sentAt > t.cutAt || at-t.cutAt < int64(trialEpisode)) { // else it says nothing of how fast is too fast
 			t.rate = max(t.rate*trialMore, min(t.rate, t.floor))
 		}
 	}
@@ -152,9 +179,10 @@ func (t *trial) refused(at, sentAt int64, serial uint64) {
 
 // begin is told that the provider has refused one that was not sent by trial. What was sent so far is not owed, and where it begins, unless it was found out of late.
 func (t *trial) begin(at int64) {
-	now, _ := t.passed.pace(at)
+	now, _ := t.passed.lately(at, t.rate)
 	if t.rate > 0 && at-t.cutAt < int64(trialMemory) {
-		t.rate = min(t.rate, now)
+		t.rate, t.cutAt = min(t.rate, now), at // what is under way was not sent by it
+		t.floor = t.rate * trialFloor
 	} else {
 		t.cut(at, now)
 	}
