@@ -70,12 +70,13 @@ func (x *Exchange) waitForTarget() error {
 	if !x.p.gate.Rules(limit.Attempt) || x.pace.pass.Held() || x.cache.result == cacheRefresh {
 		return nil
 	}
-	if x.refusal.Refused() {
-		x.limited.met(&x.refusal)
-		x.holdFlight(&x.refusal)
+	if !x.refusal.Refused() && x.enterTarget() == 0 { // it had room, and gave it back as its provider had none
+		return nil
 	}
+	x.limited.met(&x.refusal)
+	x.holdFlight(&x.refusal)
 	q := x.targetNeed()
-	q.Again = x.refusal.Refused()
+	q.Again = true
 	pass, delay, refusal, err := x.p.queue(x, q)
 	x.refusal = refusal
 	x.cache.flight.Hold(0)
