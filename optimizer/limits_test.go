@@ -103,7 +103,11 @@ func TestLimits_EachRule(t *testing.T) {
 	check("below the operator's own for a day", "pace/a", .955, "use 95.5 % of the limits that a tells of in place of 95 %: it is long ago that this was too much, and hardly any is", lowered)
 	check("each for its own reason", "pace/a", .955, "use 95.5 % of the limits that a tells of in place of 95 %, 97.5 % of the limits that b tells of in place of 97 %: "+
 		"requests lack room at b, it is long ago that this was too much at a, and hardly any is answered by 429", func(e *RouteEvidence) { lowered(e); held(e) })
-	check("none for that of one that stays", "pace/b", .975, "97 %: requests lack room there, and", func(e *RouteEvidence) { lowered(e); held(e); e.Targets[0].Pace.Held, e.Targets[0].Pace.TooHigh = 900, .955 })
+	check("none for that of one that stays", "pace/b", .975, "97 %: requests lack room there, and", func(e *RouteEvidence) {
+		lowered(e)
+		held(e)
+		e.Targets[0].Pace.Held, e.Targets[0].Pace.TooHigh = 900, .955
+	})
 	check("nor for that of one that may not have more", "pace/b", .975, "97 %: requests lack room there, and", func(e *RouteEvidence) {
 		held(e)
 		e.Targets[0].Pace = PaceEvidence{Attempts: 30_000}

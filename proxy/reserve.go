@@ -93,7 +93,9 @@ func (x *Exchange) thought(route limit.ID) (input, output int64, known bool) {
 }
 
 // noteReserved remembers what output is reserved for the exchange, and whether its own route and class have taught that.
-func (x *Exchange) noteReserved(output int64, known bool) { x.limited.reserved, x.limited.guessed = output, !known }
+func (x *Exchange) noteReserved(output int64, known bool) {
+	x.limited.reserved, x.limited.guessed = output, !known
+}
 
 // routeID is the exchange's route as limits know it.
 func (x *Exchange) routeID() limit.ID {
