@@ -240,8 +240,7 @@ func (t Limits) usesLess(e *RouteEvidence) (p Proposal) {
 // usesMore raises it, where hardly any are: up to MaxPace where exchanges lack room, and in any case up to the operator's own once it is a day since it was lowered, as whoever else used
 // the key may have ceased.
 func (t Limits) usesMore(e *RouteEvidence) (p Proposal) {
-	var parts []string
-	why := "requests lack room there"
+	var parts, lacking, recovered []string
 	for i := range e.Targets {
 		k := &e.Targets[i]
 		now, own := e.InForce.Targets[k.Name].Pace, e.Static.Targets[k.Name].Pace
@@ -253,8 +252,6 @@ func (t Limits) usesMore(e *RouteEvidence) (p Proposal) {
 		most := own
 		if lacks {
 			most = max(t.MaxPace, own)
-		} else {
-			why = "it is long ago that this was too much"
 		}
 		to := rounded(min(now+t.PaceUp, most))
 		if to <= now || k.Pace.TooHigh > 0 && to >= k.Pace.TooHigh {
@@ -266,11 +263,28 @@ func (t Limits) usesMore(e *RouteEvidence) (p Proposal) {
 		}
 		p.Changes = append(p.Changes, Change{paceShare + k.Name, now, to})
 		parts = append(parts, shareText(k.Name, now, to))
+		if lacks {
+			lacking = append(lacking, k.Name)
+		} else {
+			recovered = append(recovered, k.Name)
+		}
 	}
 	if len(parts) > 0 {
-		p.Reason = "use " + strings.Join(parts, ", ") + ": " + why + ", and hardly any is answered by 429"
+		p.Reason = "use " + strings.Join(parts, ", ") + ": " + moreText(lacking, recovered) + ", and hardly any is answered by 429"
 	}
 	return p
+}
+
+// moreText is why more is used of the targets that lack room, and of those at which it is long ago that this was too much; which is which is told where there are both.
+func moreText(lacking, recovered []string) string {
+	switch {
+	case len(recovered) == 0:
+		return "requests lack room there"
+	case len(lacking) == 0:
+		return "it is long ago that this was too much"
+	default:
+		return "requests lack room at " + strings.Join(lacking, ", ") + ", it is long ago that this was too much at " + strings.Join(recovered, ", ")
+	}
 }
 
 func shareText(target string, from, to float64) string {

@@ -96,6 +96,23 @@ func TestLimits_EachRule(t *testing.T) {
 	check("and does not wait", "", 0, well, func(e *RouteEvidence) { held(e); e.Targets[1].Pace.Held = 100 })
 	check("it has proved to be too much", "", 0, well, func(e *RouteEvidence) { held(e); e.Targets[1].Pace.TooHigh = .975 })
 	check("as much as may be", "", 0, well, func(e *RouteEvidence) { held(e); setPace(e, "b", .995) })
+	lowered := func(e *RouteEvidence) {
+		e.Targets[0].Pace = PaceEvidence{Attempts: 30_000}
+		setPace(e, "a", .95)
+	}
+	check("below the operator's own for a day", "pace/a", .955, "use 95.5 % of the limits that a tells of in place of 95 %: it is long ago that this was too much, and hardly any is", lowered)
+	check("each for its own reason", "pace/a", .955, "use 95.5 % of the limits that a tells of in place of 95 %, 97.5 % of the limits that b tells of in place of 97 %: "+
+		"requests lack room at b, it is long ago that this was too much at a, and hardly any is answered by 429", func(e *RouteEvidence) { lowered(e); held(e) })
+	check("none for that of one that stays", "pace/b", .975, "97 %: requests lack room there, and", func(e *RouteEvidence) {
+		lowered(e)
+		held(e)
+		e.Targets[0].Pace.Held, e.Targets[0].Pace.TooHigh = 900, .955
+	})
+	check("nor for that of one that may not have more", "pace/b", .975, "97 %: requests lack room there, and", func(e *RouteEvidence) {
+		held(e)
+		e.Targets[0].Pace = PaceEvidence{Attempts: 30_000}
+		e.Static.Targets["a"] = policy.Target{Pace: .97004}
+	})
 	check("not yet sure", "", 0, well, func(e *RouteEvidence) { held(e); e.Targets[1].Pace.Attempts, e.Targets[1].Pace.Held = 2000, 100 })
 
 	// Of those who wait for more than 1.33 s of 2 s, one part in 1 + .67/10 would have to get room; nearly none does.

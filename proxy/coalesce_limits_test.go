@@ -8,8 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/valyala/fasthttp"
+
 	"llm-auto-optimizer/config"
 	"llm-auto-optimizer/proxy/admission"
+	"llm-auto-optimizer/proxy/flight"
 	"llm-auto-optimizer/proxy/limit"
 )
 
@@ -98,4 +101,53 @@ func TestCoalesce_OneStepsIn(t *testing.T) {
 		t.Errorf("%d calls", n)
 	}
 	settledFlights(t, g.p)
+}
+
+// The same holds for the limits of a target that had room at first, until that was given back because the provider had none.
+func TestCoalesce_LeaderIsHeldUpByWhatItGaveBack(t *testing.T) {
+	t.Parallel()
+	c := limitedRoute("http://127.0.0.1:1", config.Limit{Caller: config.ScopeEach, Target: config.ScopeEach, Concurrent: 1})
+	c.Admission.MaxWait = time.Minute
+	g := startCached(t, c, nil, nil, io.Discard)
+	x := g.p.begin(&fasthttp.RequestHeader{}, &clientConn{})
+	x.who, x.provider, x.request.Model = limit.Name("slow"), x.settings.providers["a"], []byte("m")
+	x.limits = x.limitsOf("a")
+	f, _ := g.p.flights.Join(flight.ID{}, nil, 0)
+	_, follower := g.p.flights.Join(flight.ID{}, nil, 0)
+	x.cache.flight = f
+
+	if retry := x.enterTarget(); retry != 0 || !x.pace.pass.Held() {
+		t.Fatalf("no room: %v", retry)
+	}
+	g.p.gate.Cancel(&x.pace.pass)
+	q := x.targetNeed()
+	other, _ := g.p.gate.TryEnter(&q)
+	done := make(chan error, 1)
+	go func() { done <- x.waitForTarget() }()
+	until(t, "it does not wait", func() bool { return g.p.gate.Waiting() == 1 })
+	if _, news := follower.HeadOrEnd(); news.Held != uint64(x.who) {
+		t.Errorf("held up by %d", news.Held)
+	}
+	g.p.gate.Cancel(&other)
+	if err := <-done; err != nil || !x.pace.pass.Held() {
+		t.Errorf("%v, room %v", err, x.pace.pass.Held())
+	}
+	if _, news := follower.HeadOrEnd(); news.Held != 0 {
+		t.Errorf("held up by %d yet", news.Held)
+	}
+	if v := g.p.LimitsView(time.Now(), 1)[0]; v.Met != 1 {
+		t.Errorf("met %d times", v.Met)
+	}
+	g.p.gate.Cancel(&x.pace.pass)
+
+	if err := x.waitForTarget(); err != nil || !x.pace.pass.Held() { // nobody has taken it
+		t.Errorf("%v, room %v", err, x.pace.pass.Held())
+	}
+	follower.Leave()
+	x.settled = true
+	x.dropTurn(time.Now())
+	x.cache.flight = nil
+	f.Land(0)
+	g.p.metrics.inFlight.Add(-1)
+	g.p.release(x)
 }

@@ -67,10 +67,11 @@ func (x *Exchange) terms() pacing.Terms {
 	}
 }
 
-// paceNeed is what the attempt is thought to take of its provider's limits.
-func (x *Exchange) paceNeed() limit.Need {
-	input, output := x.thought(x.routeID())
-	return limit.Need{Caller: x.who, Input: input, Output: output}
+// paceNeed is what the attempt is thought to take of its provider's limits; known is as of thought.
+func (x *Exchange) paceNeed() (n limit.Need, known bool) {
+	n.Caller = x.who
+	n.Input, n.Output, known = x.thought(x.routeID())
+	return n, known
 }
 
 // takeRoom lets the attempt through if there is room for it now; else the refusal has a time to retry. What the target's own limits gave is held while the attempt waits for its
@@ -85,8 +86,9 @@ func (x *Exchange) takeRoom(now time.Time) (r pacing.Refusal) {
 	}
 	need := limit.Need{Caller: x.who}
 	if x.pace.of.Sized() {
-		need = x.paceNeed()
-		x.noteReserved(x.routeID(), need.Output)
+		var known bool
+		need, known = x.paceNeed()
+		x.noteReserved(need.Output, known)
 	}
 	terms := x.terms()
 	if x.pace.turn, r = x.pace.of.Try(now, &terms, need); r.Retry > 0 {
@@ -204,7 +206,8 @@ func (x *Exchange) waitForRoom(now time.Time, r pacing.Refusal) error {
 	if pace == nil { // it has come out of use meanwhile
 		return nil
 	}
-	ask := pacing.Ask{Terms: x.terms(), Need: x.paceNeed(), Priority: x.priority(), Draw: rand.Float64()}
+	need, _ := x.paceNeed()
+	ask := pacing.Ask{Terms: x.terms(), Need: need, Priority: x.priority(), Draw: rand.Float64()}
 	if r.Retry == 0 {
 		if x.pace.turn, r = pace.Try(now, &ask.Terms, ask.Need); r.Retry == 0 {
 			return nil

@@ -62,7 +62,7 @@ func (x *Exchange) limitsRefused() {
 	if x.status != http.StatusTooManyRequests || !x.pace.turn.Held() {
 		return
 	}
-	h, now := x.pace.heard, time.Now()
+	h, now := x.pace.heard, x.attempt.answered // as the others are told of, however long the body took
 	verdict, after := limit.Other, time.Duration(0)
 	if !x.unpaid() && !x.neverFits() {
 		verdict = limit.Limited
@@ -83,7 +83,7 @@ func (x *Exchange) limitsRefused() {
 	case limit.Nothing:
 		x.attempt.alone = verdict == limit.Limited
 	}
-	if after == 0 && x.pace.of.Trusted(now) { // it goes on as there is room: until a limit is whole again would be too long
+	if after == 0 && x.pace.of.Trusted(time.Now()) { // it goes on as there is room: until a limit is whole again would be too long
 		x.retryAfter = 0
 	}
 	x.forgetHeard()

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -68,6 +70,26 @@ func TestPacing_RetryAfter(t *testing.T) {
 		if !strings.Contains(g.metricsText(), want) {
 			t.Errorf("metrics lack %s", want)
 		}
+	}
+}
+
+// What a provider asks for counts from the head of its answer on, however slow the body is that tells what it means.
+func TestPacing_SlowRefusal(t *testing.T) {
+	t.Parallel()
+	url, _ := counted(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Retry-After", "1") // it is made a tenth longer at most
+		w.WriteHeader(http.StatusTooManyRequests)
+		_ = http.NewResponseController(w).Flush()
+		<-time.After(500 * time.Millisecond)
+		_, _ = io.WriteString(w, `{"error":{"message":"Too many requests.","type":"requests","code":"rate_limit_exceeded"}}`)
+	})
+	g := start(t, testConfig(url))
+	if resp, body := newPaceClient(t, g).mustAsk(t, "sk-1", "m"); resp.StatusCode != http.StatusTooManyRequests {
+		t.Fatalf("%d %s", resp.StatusCode, body)
+	}
+	if left := g.onlyPace().State(time.Now()).Paused; left > 900*time.Millisecond {
+		t.Errorf("paused for %v yet", left)
 	}
 }
 

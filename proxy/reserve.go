@@ -68,9 +68,9 @@ func (x *Exchange) need(r *routeState) limit.Request {
 		x.classify(r)
 		q.Route = r.id
 	}
-	q.Input, q.Output = x.thought(q.Route)
-	if x.settings.limits.sized {
-		x.noteReserved(q.Route, q.Output)
+	var known bool
+	if q.Input, q.Output, known = x.thought(q.Route); x.settings.limits.sized {
+		x.noteReserved(q.Output, known)
 	}
 	if x.settings.limits.spend && x.metered() {
 		q.Cost = int64(x.dearest(r, q.Input, q.Output))
@@ -78,22 +78,23 @@ func (x *Exchange) need(r *routeState) limit.Request {
 	return q
 }
 
-// thought is how many tokens the request is thought to have, and its answer not to exceed.
-func (x *Exchange) thought(route limit.ID) (input, output int64) {
+// thought is how many tokens the request is thought to have, and its answer not to exceed; known tells whether the route and class themselves have taught the latter.
+func (x *Exchange) thought(route limit.ID) (input, output int64, known bool) {
 	if !x.metered() {
-		return 0, 0
+		return 0, 0, false
 	}
 	size := max(int64(x.bodyLen), x.restLen)
 	input = x.p.estimates.Input(x.modelID, max(size-int64(x.media), 0)) + int64(x.pieces)*mediaTokens
 	if x.operation != provider.Embeddings {
-		output = x.scaled(x.p.estimates.Output(route, int(x.class), x.request.MaxOutput))
+		output, known = x.p.estimates.Output(route, int(x.class), x.request.MaxOutput)
+		output = x.scaled(output)
 	}
-	return input, output
+	return input, output, known
 }
 
 // noteReserved remembers what output is reserved for the exchange, and whether its own route and class have taught that.
-func (x *Exchange) noteReserved(route limit.ID, output int64) {
-	x.limited.reserved, x.limited.guessed = output, !x.p.estimates.KnowsOutput(route, int(x.class))
+func (x *Exchange) noteReserved(output int64, known bool) {
+	x.limited.reserved, x.limited.guessed = output, !known
 }
 
 // routeID is the exchange's route as limits know it.

@@ -22,9 +22,9 @@ func (x *Exchange) targetID() limit.ID {
 // targetNeed is what the attempt is thought to take from the limits of its target.
 func (x *Exchange) targetNeed() limit.Request {
 	q := limit.Request{Caller: x.who, Route: x.routeID(), Target: x.targetID(), Part: limit.Attempt}
-	q.Input, q.Output = x.thought(q.Route)
-	if x.settings.limits.sized {
-		x.noteReserved(q.Route, q.Output)
+	var known bool
+	if q.Input, q.Output, known = x.thought(q.Route); x.settings.limits.sized {
+		x.noteReserved(q.Output, known)
 	}
 	if x.settings.limits.spend && x.price != nil {
 		rates := x.price.Rates(x.tier, q.Input)
@@ -70,12 +70,13 @@ func (x *Exchange) waitForTarget() error {
 	if !x.p.gate.Rules(limit.Attempt) || x.pace.pass.Held() || x.cache.result == cacheRefresh {
 		return nil
 	}
-	if x.refusal.Refused() {
-		x.limited.met(&x.refusal)
-		x.holdFlight(&x.refusal)
+	if !x.refusal.Refused() && x.enterTarget() == 0 { // it had room, and gave it back as its provider had none
+		return nil
 	}
+	x.limited.met(&x.refusal)
+	x.holdFlight(&x.refusal)
 	q := x.targetNeed()
-	q.Again = x.refusal.Refused()
+	q.Again = true
 	pass, delay, refusal, err := x.p.queue(x, q)
 	x.refusal = refusal
 	x.cache.flight.Hold(0)

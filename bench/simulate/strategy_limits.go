@@ -11,7 +11,8 @@ import (
 // thought is what a request is thought to take.
 func (x *productionWalk) thought(r *request) (input, output int64) {
 	route := limit.Name(x.p.w.Route.Name)
-	x.size, x.guessed = x.p.tokens.Output(route, 0, 0), !x.p.tokens.KnowsOutput(route, 0)
+	size, known := x.p.tokens.Output(route, 0, 0)
+	x.size, x.guessed = size, !known
 	if factor := x.params.Limits.Output; factor > 0 {
 		x.size = int64(math.Ceil(factor * float64(x.size)))
 	}

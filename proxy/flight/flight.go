@@ -81,6 +81,9 @@ func (f *Flight[H, E]) Hold(by uint64) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.held == by {
+		return
+	}
 	f.held = by
 	f.wake()
 }

@@ -128,6 +128,38 @@ func TestFlight_Bounds(t *testing.T) {
 	}
 }
 
+// Who follows is told what holds the leader up, and is not woken by what they know already.
+func TestFlight_Hold(t *testing.T) {
+	t.Parallel()
+	g := newGroup(1000, 5000)
+	f := lead(t, g, ID{}, nil)
+	r := follow(t, g, ID{})
+	check := func(by uint64, wakes bool) {
+		t.Helper()
+		_, before := r.HeadOrEnd()
+		f.Hold(by)
+		woken := false
+		select {
+		case <-before.Wait:
+			woken = true
+		default:
+		}
+		if _, now := r.HeadOrEnd(); woken != wakes || now.Held != by {
+			t.Errorf("held by %d: woken %v, told %d", by, woken, now.Held)
+		}
+	}
+	check(0, false)
+	check(7, true)
+	check(7, false)
+	check(8, true)
+	check(0, true)
+	check(0, false)
+	r.Leave()
+	f.Land(0)
+	var none *Flight[string, string]
+	none.Hold(1)
+}
+
 // What was kept can be had for a moment longer; what was not, and what has failed, can't be joined.
 func TestFlight_Linger(t *testing.T) {
 	t.Parallel()

@@ -57,25 +57,22 @@ func (e *Estimator) Input(model ID, bytes int64) int64 {
 	return int64(math.Ceil(float64(max(bytes, 0)) / perToken))
 }
 
-// Output is how many tokens an answer is thought not to exceed, where the request allows for so many (0: it does not say).
-func (e *Estimator) Output(route ID, class int, most int64) int64 {
-	n := e.anyOut.get(firstOutput)
-	if l := (*e.outputs.Load())[outputKey{route, class}]; l != nil {
-		n = l.get(n)
+// Output is how many tokens an answer is thought not to exceed, where the request allows for so many (0: it does not say). known tells whether enough answers of the route and class were
+// counted for that to be their own, or their own are not kept apart, as there are too many.
+func (e *Estimator) Output(route ID, class int, most int64) (n int64, known bool) {
+	n = e.anyOut.get(firstOutput)
+	outputs := *e.outputs.Load()
+	l := outputs[outputKey{route, class}]
+	switch {
+	case l == nil:
+		known = len(outputs) >= maxLearned
+	case l.value.Load() > 0:
+		n, known = l.get(n), true
 	}
 	if most > 0 {
 		n = min(n, most)
 	}
-	return n
-}
-
-// KnowsOutput tells whether enough answers of a route and class were counted for what Output says to be their own, or their own are not kept apart, as there are too many.
-func (e *Estimator) KnowsOutput(route ID, class int) bool {
-	outputs := *e.outputs.Load()
-	if l := outputs[outputKey{route, class}]; l != nil {
-		return l.value.Load() > 0
-	}
-	return len(outputs) >= maxLearned
+	return n, known
 }
 
 // LearnInput takes in how many tokens the provider counted in a prompt, those from its cache included.

@@ -312,6 +312,18 @@ func (q *Queue) next(at int64) (*Waiter, int64) {
 	return nil, 0
 }
 
+// First tells whether a request is the one that Hand offers room to first.
+func (q *Queue) First(w *Waiter) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, c := range q.classes {
+		if first, _ := c.next(q.round + 1); first != nil {
+			return first == w
+		}
+	}
+	return false
+}
+
 // Settle corrects what a caller was let through with, once its real tokens are known.
 func (q *Queue) Settle(t *Ticket, tokens int64) {
 	q.mu.Lock()

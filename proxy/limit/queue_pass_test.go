@@ -1,6 +1,8 @@
 package limit
 
 import (
+	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 )
@@ -92,5 +94,34 @@ func TestQueue_UsesOtherOptions(t *testing.T) {
 	}
 	if l.push(5, 1, 10, 0); l.Len() != 2 {
 		t.Errorf("%d wait after one of a higher priority", l.Len())
+	}
+}
+
+// The first is the one that is offered room first, whatever has come and gone.
+func TestQueue_First(t *testing.T) {
+	t.Parallel()
+	draw, now := rand.New(rand.NewPCG(3, 4)), time.Unix(0, 0)
+	q := NewQueue(now, QueueOptions{Work: time.Hour})
+	var all []*Waiter
+	for i := range 2000 {
+		w, _ := q.Push(now, &Ticket{Caller: ID(draw.IntN(5)), Priority: draw.IntN(2), Cost: draw.Int64N(20), Deadline: now.Add(time.Hour + time.Duration(draw.IntN(50)))})
+		if w == nil {
+			t.Fatalf("%d may not wait", i)
+		}
+		all = append(all, w)
+		answers := []Answer{Stop, Took, Pass}
+		var offered []*Waiter
+		first := slices.IndexFunc(all, q.First)
+		q.Hand(now, func(w *Waiter) Answer {
+			offered = append(offered, w)
+			if len(offered) > 3 {
+				return Stop
+			}
+			return answers[draw.IntN(len(answers))]
+		})
+		if first < 0 || offered[0] != all[first] {
+			t.Fatalf("%d: the first is %d of %d that have come", i, first, len(all))
+		}
+		all = slices.DeleteFunc(all, func(w *Waiter) bool { return w.place < 0 })
 	}
 }

@@ -114,7 +114,8 @@ func (l *lastRefusal) load() Refusal {
 	return Refusal{Retry: time.Duration(packed >> 8), Full: packed&1 != 0, Told: packed&2 != 0, Lacks: limit.Dimension(packed >> 2 & 0x3f)} //nolint:gosec // one was stored
 }
 
-// join puts a ticket into the queue, which is made where nobody waits yet, and has that looked at: room may have come since there was none. The waiter is nil where it is of no use.
+// join puts a ticket into the queue, which is made where nobody waits yet. Where it is the first there, that is looked at: room may have come since there was none, or be enough for this
+// one. Those behind others can't go before these, and when there may be room for the first is known. The waiter is nil where it is of no use.
 func (p *Pace) join(now time.Time, t *limit.Ticket, a *Ask) (*limit.Queue, *limit.Waiter) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -132,7 +133,9 @@ func (p *Pace) join(now time.Time, t *limit.Ticket, a *Ask) (*limit.Queue, *limi
 		p.queue = queue
 		go p.serve(queue)
 	}
-	p.nudge()
+	if queue.First(w) {
+		p.nudge()
+	}
 	return queue, w
 }
 

@@ -82,6 +82,37 @@ func TestPace_LooksAtOnce(t *testing.T) {
 	})
 }
 
+// Who joins has the queue looked at where it would go first: room for it says nothing of the others, nor is there any for those behind them.
+func TestPace_LooksForTheFirst(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	p := newPace(now, now, Key{Model: "m"})
+	p.queue = limit.NewQueue(now, limit.QueueOptions{}) // which nobody serves
+	check := func(what string, caller limit.ID, priority int, cost int64, in time.Duration, want bool) {
+		t.Helper()
+		ticket := limit.Ticket{Caller: caller, Priority: priority, Cost: cost, Deadline: now.Add(in)}
+		if _, w := p.join(now, &ticket, &Ask{Terms: terms}); w == nil {
+			t.Fatalf("%s: it may not wait", what)
+		}
+		looks := false
+		select {
+		case <-p.news:
+			looks = true
+		default:
+		}
+		if looks != want {
+			t.Errorf("%s: looked at %v, want %v", what, looks, want)
+		}
+	}
+	check("the first", 1, 0, 100, time.Second, true)
+	check("behind its caller's own", 1, 0, 10, 2*time.Second, false)
+	check("of another caller, as much", 2, 0, 100, time.Second, false)
+	check("of another caller, whose turn it is", 3, 0, 50, time.Second, true)
+	check("before its caller's own", 3, 0, 40, time.Second/2, true)
+	check("of a higher priority", 4, 1, 1000, time.Second, true)
+	check("below that", 5, 0, 1, time.Second, false)
+}
+
 // How many may wait, and for how long, can change while some do.
 func TestPace_OtherTerms(t *testing.T) {
 	t.Parallel()
