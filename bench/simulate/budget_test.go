@@ -33,6 +33,9 @@ func (p *purse) Known(now time.Time) []optimizer.Known {
 
 // A day's budget that is likely to be used up makes the mix cheaper, by as much as the violations that the objective allows permit.
 func TestOptimized_ABudgetLowersTheCost(t *testing.T) {
+	if raceEnabled {
+		t.Skip("a run is one goroutine: there is nothing to race")
+	}
 	t.Parallel()
 	s, err := Parse(strings.NewReader(`
 route chat slo ttft 2s errors 1%

@@ -221,6 +221,9 @@ func BenchmarkPlay(b *testing.B) {
 // The optimizer's loop, over scenarios that nobody has tuned anything for: it costs little more than one that knows all in advance, and far less than the operator's
 // own equal shares.
 func TestPlay_TheOptimizerIsNearTheClairvoyant(t *testing.T) {
+	if raceEnabled {
+		t.Skip("a run is one goroutine: there is nothing to race")
+	}
 	t.Parallel()
 	static, clairvoyant := 0., 0.
 	const scenarios = 6

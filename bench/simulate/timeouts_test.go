@@ -10,6 +10,9 @@ import (
 
 // What the tuner of timeouts does to the scenarios that are about it, beside the tuner of shares alone.
 func TestPlay_TimeoutsPay(t *testing.T) {
+	if raceEnabled {
+		t.Skip("a run is one goroutine: there is nothing to race")
+	}
 	t.Parallel()
 	check := func(file string, length time.Duration, better func(with, without *Run) bool, decision string) {
 		t.Helper()
