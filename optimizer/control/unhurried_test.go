@@ -42,7 +42,7 @@ func TestUnhurried_CutsOffWhoDoesNotRead(t *testing.T) {
 				}
 			}
 			server := httptest.NewUnstartedServer(unhurried(http.HandlerFunc(serve), patience))
-			server.Config.Protocols, server.Config.WriteTimeout = new(http.Protocols), 10*time.Millisecond
+			server.Config.Protocols, server.Config.WriteTimeout = new(http.Protocols), 2*patience // less than it takes until more is written
 			server.Config.Protocols.SetHTTP1(!second)
 			server.Config.Protocols.SetUnencryptedHTTP2(second)
 			server.Start()

@@ -97,7 +97,7 @@ func (s *shut) over(at int64) bool {
 }
 
 // forget has requests sent again.
-func (s *shut) forget() { s.state = shutOpen }
+func (s *shut) forget() { s.state, s.probe, s.opened = shutOpen, 0, 0 }
 
 // lone tells whether hardly any of the last 64 were refused.
 func (s *shut) lone() bool { return bits.OnesCount64(s.refusals) <= shutLone }
@@ -123,7 +123,7 @@ func (s *shut) closed(at, sentAt int64, serial uint64) (before, now, still bool)
 		still = !before
 		s.shut(at)
 	case !before && run >= shutAfter:
-		if still = s.since > 0 && at-s.opened <= 2*s.every; !still {
+		if still = s.opened > s.since && at-s.opened <= 2*s.every; !still {
 			s.since, s.every, s.long = at, shutFirst/2, false
 		}
 		s.shut(at)
