@@ -119,5 +119,5 @@ func (g *goodput) mark(at int64) mark { return mark{at, g.all} }
 
 // rate is how many a second were sent from one mark to a later one.
 func (m mark) rate(now mark) float64 {
-	return float64(now.all-m.all) / max(seconds(now.at-m.at), goodputShort)
+	return float64(max(now.all, m.all)-m.all) / max(seconds(now.at-m.at), goodputShort)
 }

@@ -10,12 +10,14 @@ type odd struct {
 
 type oddCaller struct {
 	who           ID
-	sent, refused int // since the first that was refused
+	sent, refused int // since it was first refused
+	all, bad      int // what all had sent by then, and what was refused of that
 }
 
 const (
 	oddCallers = 8
 	oddRefused = 4   // at least, of one caller
+	oddSent    = 30  // by all since it was first refused: what was under way then says nothing
 	oddPart    = 4   // of all requests one in so many is the caller's, at most: of who is most of all nobody can tell
 	oddShare   = .05 // of the caller's requests are refused, at least
 	oddTimes   = 8   // as large a share as of others
@@ -50,12 +52,15 @@ func (o *odd) fade() {
 	o.sent, o.refused = o.sent/2, o.refused/2
 	kept := 0
 	for _, c := range o.callers[:o.n] {
+		c.all, c.bad = c.all/2, c.bad/2
 		if c.sent, c.refused = c.sent/2, c.refused/2; c.refused > 0 {
 			o.callers[kept] = c
 			kept++
 		}
 	}
-	o.n = kept
+	if o.n = kept; kept == 0 {
+		*o = odd{}
+	}
 }
 
 // alone is told whose request was refused, and tells whether that has nothing to do with others.
@@ -66,15 +71,16 @@ func (o *odd) alone(who ID) bool {
 	}
 	o.refused++
 	c.refused++
-	if !c.often() || c.sent*oddPart > o.sent {
+	sent, refused := o.sent-c.all, o.refused-c.bad
+	if !c.often() || sent < oddSent || c.sent*oddPart > sent {
 		return false
 	}
-	sent, refused := o.sent, o.refused // of those who are refused no more often than others
-	for i := range o.n {
+	for i := range o.n { // of those who are not refused often
 		if c := &o.callers[i]; c.often() {
 			sent, refused = sent-c.sent, refused-c.refused
 		}
 	}
+	sent, refused = max(sent, 0), max(refused, 0)
 	return float64(refused+1)*oddTimes*float64(c.sent) <= float64(c.refused)*float64(sent+1)
 }
 
@@ -96,6 +102,6 @@ func (o *odd) enter(who ID) *oddCaller {
 			}
 		}
 	}
-	o.callers[least] = oddCaller{who: who}
+	o.callers[least] = oddCaller{who: who, all: o.sent, bad: o.refused}
 	return &o.callers[least]
 }

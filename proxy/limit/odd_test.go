@@ -119,3 +119,34 @@ func TestOdd(t *testing.T) {
 		t.Error("all are refused, and it alone is told apart")
 	}
 }
+
+// After a long quiet time, in which one was refused once, nobody is taken for refused alone when the provider refuses all: not who is the only one, nor one of a few.
+func TestOdd_Outage(t *testing.T) {
+	t.Parallel()
+	for _, callers := range []int{1, 2, 5} {
+		a := newAsker(t)
+		n := 0
+		ask := func(v Verdict) (ignored int) {
+			n++
+			s, wait := a.Take(a.now, Need{Caller: ID(1 + n%callers)}, DefaultShare)
+			if a.now = a.now.Add(10 * time.Millisecond); wait > 0 {
+				return 0
+			}
+			if m := a.Answered(a.now, s, v, nil, 0, 0); v == Limited && m == Nothing {
+				return 1
+			}
+			return 0
+		}
+		ask(Limited)
+		for range 9000 {
+			ask(Through)
+		}
+		ignored := 0
+		for range 3000 {
+			ignored += ask(Limited)
+		}
+		if ignored > 0 {
+			t.Errorf("%d callers: %d refusals mean nothing", callers, ignored)
+		}
+	}
+}

@@ -37,7 +37,9 @@ type Pacer struct {
 }
 
 // NewPacer makes a pacer that knows nothing: it lets everything through.
-func NewPacer(now time.Time) *Pacer { return &Pacer{epoch: now, shown: DefaultShare} }
+func NewPacer(now time.Time) *Pacer {
+	return &Pacer{epoch: now.Add(-2 * time.Second), shown: DefaultShare} // times are well above 0, which stands for never
+}
 
 // Sized tells whether the provider tells of limits of tokens. Until it does, sizes of attempts make no difference.
 func (p *Pacer) Sized() bool { return p.sized.Load() }
@@ -153,7 +155,7 @@ func (p *Pacer) Answered(now time.Time, s Sent, v Verdict, h *Headers, retryAfte
 		p.trial.shut.unknown(at, s.serial)
 	case Limited:
 		explained = explained || !read && p.short(at, &s)
-		if p.odd.alone(s.caller) && !explained {
+		if !explained && p.odd.alone(s.caller) {
 			p.trial.shut.unknown(at, s.serial)
 			return Nothing
 		}
@@ -177,7 +179,9 @@ func (p *Pacer) refused(at int64, s *Sent, told, explained bool) {
 		}
 	}
 	switch {
-	case !told && !explained:
+	case !told && explained:
+		p.trial.shut.unknown(at, s.serial)
+	case !told:
 		p.trial.refused(at, s.at, s.serial)
 	case told && !p.told(at): // not any more
 		p.trial.begin(at)

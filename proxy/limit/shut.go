@@ -19,8 +19,9 @@ type shut struct {
 	until    int64 // when the next may be sent
 	every    int64 // from when one is refused that finds out to the next
 	probe    uint64
-	opened   int64 // when it was over last
-	long     bool  // it lasts longer, or has, than what is counted of what is let through
+	found    uint64 // the last of those that were to find out
+	opened   int64  // when it was seen last that it was over
+	long     bool   // it lasts longer, or has, than what is counted of what is let through
 }
 
 type shutState uint8
@@ -33,7 +34,7 @@ const (
 
 const (
 	shutAfter = 4 // refused in a row
-	shutLone  = 2 // of 64, refused one by one
+	shutLone  = 2 // of 64
 	shutFirst = int64(20 * time.Millisecond)
 	shutMost  = int64(10 * time.Second) // between two that find out
 	shutLong  = int64(time.Second)      // is longer than what is let through is counted
@@ -48,7 +49,7 @@ func (s *shut) sent(at int64, serial uint64, asked bool) {
 	s.refusals, s.unknowns, s.last = s.refusals<<ago, s.unknowns<<ago, serial
 	if s.state == shutDue && asked {
 		sure := int64(max(s.took+shutSure*s.varies, 2*s.took))
-		s.state, s.probe, s.until = shutProbed, serial, at+min(max(sure, shutLeast), shutMost)
+		s.state, s.probe, s.found, s.until = shutProbed, serial, serial, at+min(max(sure, shutLeast), shutMost)
 	}
 }
 
@@ -97,12 +98,14 @@ func (s *shut) over(at int64) bool {
 }
 
 // forget has requests sent again.
-func (s *shut) forget() { s.state, s.probe, s.opened = shutOpen, 0, 0 }
+func (s *shut) forget() { *s = shut{last: s.last, took: s.took, varies: s.varies} }
 
-// lone tells whether hardly any of the last 64 were refused.
-func (s *shut) lone() bool { return bits.OnesCount64(s.refusals) <= shutLone }
+// lone tells whether hardly any of the last 64 were refused, of which the refused one is.
+func (s *shut) lone(serial uint64) bool {
+	return s.last-serial < 64 && bits.OnesCount64(s.refusals) <= shutLone
+}
 
-// closed is told of one that was sent at a time and refused. It tells whether it was shut before, and is now. still: it was taken for over, and was not.
+// closed is told of one that was sent at a time and refused. It tells whether it was shut before, and is now. still: it was taken for over, and was not: nothing was let through since.
 func (s *shut) closed(at, sentAt int64, serial uint64) (before, now, still bool) {
 	took := float64(max(at-sentAt, 0))
 	if s.took == 0 {
@@ -110,25 +113,34 @@ func (s *shut) closed(at, sentAt int64, serial uint64) (before, now, still bool)
 	}
 	s.varies += shutWeight * (math.Abs(took-s.took) - s.varies)
 	s.took += shutWeight * (took - s.took)
-	run := 0
-	if ago := s.last - serial; ago < 64 {
-		s.refusals |= 1 << ago
-		length := bits.TrailingZeros64(^((s.refusals | s.unknowns) >> ago))
-		run = bits.OnesCount64(s.refusals >> ago & (1<<length - 1))
-	}
+	refused, first := s.row(serial)
 	before = s.state != shutOpen
 	switch {
 	case s.probe > 0 && serial == s.probe: // perhaps late
 		s.long = s.long || at-s.since > shutLong
 		still = !before
 		s.shut(at)
-	case !before && run >= shutAfter:
-		if still = s.opened > s.since && at-s.opened <= 2*s.every; !still {
+	case !before && refused >= shutAfter && sentAt >= s.opened:
+		if still = s.opened > s.since && first <= s.found; !still {
 			s.since, s.every, s.long = at, shutFirst/2, false
 		}
 		s.shut(at)
 	}
 	return before, s.state != shutOpen, still
+}
+
+// row notes a refusal. It tells how many were refused in a row with it, before and after, and which of those that nothing else is known of is the first in that row.
+func (s *shut) row(serial uint64) (refused int, first uint64) {
+	ago := s.last - serial
+	if ago >= 64 {
+		return 0, serial
+	}
+	s.refusals |= 1 << ago
+	either := s.refusals | s.unknowns
+	older := bits.TrailingZeros64(^(either >> ago))
+	newer := bits.LeadingZeros64(^(either << (63 - ago))) - 1
+	row := s.refusals >> (int(ago) - newer) & (1<<(older+newer) - 1) //nolint:gosec // below 64
+	return bits.OnesCount64(row), serial + 1 - min(uint64(older), serial+1)
 }
 
 // shut has the next one go when twice as much time has passed as before the last.

@@ -157,3 +157,67 @@ func TestTrial_Forgets(t *testing.T) {
 		t.Errorf("waits %v at %.1f a second", wait, a.State(a.now).Rate)
 	}
 }
+
+// A limit that falls far by windows is found at once and used: that a window is used up soon after the last is no sign that the last was not over.
+func TestTrial_LimitFallsFar(t *testing.T) {
+	t.Parallel()
+	for _, window := range []time.Duration{time.Second, 10 * time.Second} {
+		a := newAsker(t)
+		h := hidden{limit: 100 * window.Seconds(), period: window, fixed: true, last: a.now}
+		h.level = h.holds()
+		ask := func() (Verdict, time.Duration) {
+			if h.ask(a.now) {
+				return Through, 100 * time.Millisecond
+			}
+			return Limited, 30 * time.Millisecond
+		}
+		a.send(150, 30*time.Second, ask)
+		h.limit = 20 * window.Seconds()
+		a.send(150, 30*time.Second, ask)
+		if got := a.send(150, time.Minute, ask); got < 1000 || got > 1250 {
+			t.Errorf("windows of %v: %.0f %% of the limit used", window, float64(got)/12)
+		}
+	}
+}
+
+// A limit that falls while little of it is used is found as well where refusals come late.
+func TestTrial_LimitFallsUnused(t *testing.T) {
+	t.Parallel()
+	for _, late := range []time.Duration{30 * time.Millisecond, 300 * time.Millisecond} {
+		a := newAsker(t)
+		a.send(1000, 5*time.Second, always(Through, 100*time.Millisecond))
+		a.send(1000, 50*time.Millisecond, always(Limited, 0))
+		a.send(1200, time.Minute, always(Through, 100*time.Millisecond))
+		a.send(350, 5*time.Second, always(Through, 100*time.Millisecond))
+		h := hidden{limit: 100, period: time.Second, last: a.now}
+		refused := 0
+		a.send(350, time.Minute, func() (Verdict, time.Duration) {
+			if h.ask(a.now) {
+				return Through, 100 * time.Millisecond
+			}
+			refused++
+			return Limited, late
+		})
+		if refused > 1000 {
+			t.Errorf("refusals after %v: %d of 21000 refused, at %.0f a second", late, refused, a.State(a.now).Rate)
+		}
+	}
+}
+
+// An operator who has it go on does so with what was known.
+func TestTrial_Resume(t *testing.T) {
+	t.Parallel()
+	a := newAsker(t)
+	a.send(100, 5*time.Second, always(Through, 100*time.Millisecond))
+	a.send(100, 900*time.Millisecond, always(Limited, 30*time.Millisecond))
+	before := a.State(a.now).Rate
+	s, wait := a.Take(a.now, Need{}, DefaultShare)
+	for ; wait > 0; s, wait = a.Take(a.now, Need{}, DefaultShare) {
+		a.now = a.now.Add(wait)
+	}
+	a.Resume()
+	a.Answered(a.now.Add(30*time.Millisecond), s, Limited, nil, 0, 0)
+	if got := a.State(a.now).Rate; got < before/2 {
+		t.Errorf("from %.1f a second to %.1f", before, got)
+	}
+}

@@ -6,26 +6,25 @@ import "time"
 // then: up to near there it comes back quickly, goes on slowly from there, and ever faster after a while without a refusal, as the limit must have been raised (as CUBIC does,
 // RFC 9438). While everything is refused it sends next to nothing. Rates are in requests a second.
 type trial struct {
+	found
+	was     found // as it was when it was last seen that it was no longer shut: for where it was
+	refusal int64 // the last
+	grown   int64 // when the rate was last raised
+	wanted  bool  // somebody had to wait since: only then it says anything that nobody refuses
+	level   float64
+	filled  int64
+	passed  goodput
+	shut    shut
+}
+
+// found is what was found out.
+type found struct {
 	rate    float64 // 0: never refused, nothing is known
 	ceiling float64 // what was let through when it was refused last
 	floor   float64 // below which one episode of refusals does not cut
 	cutAt   int64   // when the refusals began that the rate was cut for
-	refusal int64   // the last
-	grown   int64   // when the rate was last raised
-	wanted  bool    // somebody had to wait since: only then it says anything that nobody refuses
-	level   float64
-	filled  int64
-
-	passed goodput
-	shut   shut
-	opened mark // when it was last no longer shut
-	early  bool // it was first refused so early that the ceiling is a guess
-	was    struct {
-		rate, ceiling, floor float64
-		cutAt                int64
-		opened               mark
-		early                bool
-	} // before that
+	opened  mark    // when it was last no longer shut
+	early   bool    // it was first refused so early that the ceiling is a guess
 }
 
 const (
@@ -34,13 +33,13 @@ const (
 	trialEpisode = time.Second // from the first refusal: what is under way then is refused as well
 	trialFloor   = .55         // of where it was: lower it does not go for one episode
 	trialLeast   = .05         // requests a second
-	trialStep    = 2           // requests that growth counts the time of, at least a second
+	trialStep    = 2           // requests whose time growth counts, where that is more than a second
 	trialNear    = .96         // of the ceiling: so far it comes back quickly
 	trialBack    = .08         // of the ceiling, a second
 	trialProbe   = .004        // of the rate, a second, beyond that
-	trialCalm    = 8.5         // seconds without a refusal, after which it grows by more: (1 + (t / trialSwift)²) times that, t seconds later
+	trialCalm    = 9         // seconds without a refusal, after which it grows by more: (1 + (t / trialSwift)²) times that, t seconds later
 	trialSwift   = 2.3
-	trialMost    = .07 // of the rate, a second
+	trialMost    = .06 // of the rate, a second
 	trialIdle    = 2   // times what is sent is less than the rate: one refusal alone says nothing of it
 	// trialBrisk requests a second, and fewer, are raised more slowly: one refusal is as much of them as many of more.
 	trialBrisk  = 20
@@ -81,7 +80,7 @@ func (t *trial) wait(at int64) time.Duration {
 		return 0
 	}
 	if t.shut.over(at) {
-		t.reopen(at)
+		t.reopen(t.shut.until)
 	}
 	if t.level < 1-1e-9 {
 		t.wanted = true
@@ -90,12 +89,11 @@ func (t *trial) wait(at int64) time.Duration {
 	return 0
 }
 
-// reopen is told that requests are let through again. Where it was shut for long the limit is by windows longer than the second that was counted: what one window holds is about what
+// reopen is told since when requests are let through again. Where it was shut for long the limit is by windows longer than the second that was counted: what one window holds is about what
 // was sent since the one before. No more than one episode may, this cuts.
 func (t *trial) reopen(at int64) {
 	now := t.passed.mark(at)
-	w := &t.was
-	w.rate, w.ceiling, w.floor, w.cutAt, w.opened, w.early = t.rate, t.ceiling, t.floor, t.cutAt, t.opened, t.early
+	t.was = t.found
 	if t.opened.at > 0 && (t.early || t.shut.long) && at-t.opened.at < int64(trialCycle) {
 		least := max(trialFloor*t.rate, trialLeast)
 		t.ceiling = max(min(t.ceiling, t.opened.rate(now)), least)
@@ -113,10 +111,10 @@ func (t *trial) retryIn(at int64) time.Duration {
 	return max(hold, time.Duration((1-t.level)/t.rate*float64(time.Second))-time.Duration(at-t.filled))
 }
 
-// dropped takes back a request that was never sent. asked tells that it has waited for its turn here.
-func (t *trial) dropped(at int64, serial uint64, asked bool) {
+// dropped takes back a request that was let go at a time and never sent. asked tells that it has waited for its turn here.
+func (t *trial) dropped(sentAt int64, serial uint64, asked bool) {
 	t.shut.dropped(serial)
-	t.passed.drop(at, t.rate)
+	t.passed.drop(sentAt, t.rate)
 	if t.rate > 0 && asked {
 		t.level++
 	}
@@ -149,10 +147,10 @@ func (t *trial) through(at int64, serial uint64) {
 func (t *trial) refused(at, sentAt int64, serial uint64) {
 	t.passed.refuse(at, sentAt, t.rate)
 	before, now, still := t.shut.closed(at, sentAt, serial)
-	if w := &t.was; still {
-		t.rate, t.ceiling, t.floor, t.cutAt, t.opened, t.early = w.rate, w.ceiling, w.floor, w.cutAt, w.opened, w.early
+	if still {
+		t.found = t.was
 	}
-	if t.rate > 0 && !now && t.shut.lone() && trialIdle*t.passed.rate(at, t.rate) < t.rate { // it was not sent too fast, as far as the rate goes (RFC 7661)
+	if t.rate > 0 && !now && t.shut.lone(serial) && trialIdle*t.passed.rate(at, t.rate) < t.rate { // it was not sent too fast, as far as the rate goes (RFC 7661)
 		return
 	}
 	switch {
