@@ -37,7 +37,7 @@ const (
 	trialNear    = .96         // of the ceiling: so far it comes back quickly
 	trialBack    = .08         // of the ceiling, a second
 	trialProbe   = .004        // of the rate, a second, beyond that
-	trialCalm    = 9         // seconds without a refusal, after which it grows by more: (1 + (t / trialSwift)²) times that, t seconds later
+	trialCalm    = 9           // seconds without a refusal, after which it grows by more: (1 + (t / trialSwift)²) times that, t seconds later
 	trialSwift   = 2.3
 	trialMost    = .06 // of the rate, a second
 	trialIdle    = 2   // times what is sent is less than the rate: one refusal alone says nothing of it
