@@ -73,10 +73,15 @@ func TestPromptCache_IsSuspendedWhereItCosts(t *testing.T) {
 	t.Parallel()
 	g := start(t, promptRoutes("5m", fixed(t, answerWith(0, 2000))))
 	r := g.p.settings.Load().routes.list[0].prompts
-	marked := &r.counts.arms[promptMarked]
-	for i := 0; marked.attempts.Load() < effectExchanges-1; i++ {
+	marked, sent := &r.counts.arms[promptMarked], int64(0)
+	ask := func(i int) {
+		t.Helper()
+		sent++
 		g.send(post("/v1/messages", promptBody(i)))
-		eventually(t, "counted", func() bool { return marked.attempts.Load()+r.counts.arms[promptControl].attempts.Load() == int64(i+1) })
+		eventually(t, "counted", func() bool { return marked.attempts.Load()+r.counts.arms[promptControl].attempts.Load() == sent })
+	}
+	for i := 0; marked.attempts.Load() < effectExchanges-1; i++ {
+		ask(i)
 	}
 	r.effect.mu.Lock()
 	r.effect.began = time.Now().Add(-time.Hour)
@@ -85,7 +90,7 @@ func TestPromptCache_IsSuspendedWhereItCosts(t *testing.T) {
 		if i == 1100 {
 			t.Fatal("not suspended")
 		}
-		g.send(post("/v1/messages", promptBody(i)))
+		ask(i)
 	}
 	// $3.75 in place of $3 a million tokens.
 	if n, saved := marked.attempts.Load(), marked.savedNanoUSD.Load(); saved != -n*2000*750 {
