@@ -78,7 +78,12 @@ func TestPromptCache_IsSuspendedWhereItCosts(t *testing.T) {
 		t.Helper()
 		sent++
 		g.send(post("/v1/messages", promptBody(i)))
-		eventually(t, "counted", func() bool { return marked.attempts.Load()+r.counts.arms[promptControl].attempts.Load() == sent })
+		eventually(t, "counted, and judged", func() bool {
+			r.effect.mu.Lock()
+			judged := r.effect.exchanges
+			r.effect.mu.Unlock()
+			return marked.attempts.Load()+r.counts.arms[promptControl].attempts.Load() == sent && (int64(judged) == marked.attempts.Load() || r.effect.suspended(time.Now()))
+		})
 	}
 	for i := 0; marked.attempts.Load() < effectExchanges-1; i++ {
 		ask(i)
