@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,15 +17,22 @@ import (
 	"llm-auto-optimizer/proxy/limit"
 )
 
-// Who asks what another caller's request asks that waits for a limit of its own does not wait with it; one of the same caller does, and takes nothing of the limit.
-func TestCoalesce_LeaderIsHeldUp(t *testing.T) {
-	t.Parallel()
+// sharingConfig has all callers share answers. It counts the calls of the provider.
+func sharingConfig(t *testing.T) (c *config.Config, calls *atomic.Int64) {
+	t.Helper()
 	up, calls := counted(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		fmt.Fprint(w, plainAnswer)
 	})
-	c := cachingConfig(up)
+	c = cachingConfig(up)
 	c.Cache.Shared = true
+	return c, calls
+}
+
+// Who asks what another caller's request asks that waits for a limit of its own does not wait with it; one of the same caller does, and takes nothing of the limit.
+func TestCoalesce_LeaderIsHeldUp(t *testing.T) {
+	t.Parallel()
+	c, calls := sharingConfig(t)
 	c.Callers = map[string]config.Caller{"slow": {Name: "slow", Credential: config.NewSecret("k")}}
 	c.Limits = map[string]config.Limit{"l": {Name: "l", Timezone: "UTC", Caller: "slow", Route: config.ScopeAll, Target: config.ScopeAll, Concurrent: 1}}
 	c.Admission.MaxWait, c.Admission.Waiters = time.Minute, 100
@@ -58,12 +66,7 @@ func TestCoalesce_LeaderIsHeldUp(t *testing.T) {
 // One that has stepped in for another keeps those who follow it, also where its own caller is over a limit.
 func TestCoalesce_OneStepsIn(t *testing.T) {
 	t.Parallel()
-	up, calls := counted(t, func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		fmt.Fprint(w, plainAnswer)
-	})
-	c := cachingConfig(up)
-	c.Cache.Shared = true
+	c, calls := sharingConfig(t)
 	c.Limits = map[string]config.Limit{}
 	c.Callers = map[string]config.Caller{}
 	for _, name := range []string{"a", "b", "c"} {

@@ -171,21 +171,28 @@ func TestPacing_SwitchedOff(t *testing.T) {
 	}
 }
 
-// A shutdown does not wait for those that wait.
-func TestPacing_Shutdown(t *testing.T) {
-	t.Parallel()
+// crowdThatWaits has a crowd wait for room for up to 20 seconds. The test ends once all are answered.
+func crowdThatWaits(t *testing.T) (*gateway, *pacing.Pace) {
+	t.Helper()
 	cfg := pacedRoute(newStrict(t, &strict{rate: 1e6}))
 	a := cfg.Providers["a"]
 	a.Pacing.MaxWait = 20 * time.Second
 	cfg.Providers["a"] = a
 	g, c := slowedWith(t, cfg, 2)
 	var wg sync.WaitGroup
-	defer wg.Wait()
+	t.Cleanup(wg.Wait)
 	for range 30 {
 		wg.Go(func() { _, _, _ = c.ask("sk", "m") })
 	}
 	pace := g.onlyPace()
 	eventually(t, "they wait", func() bool { return pace.State(time.Now()).Waiting > 20 })
+	return g, pace
+}
+
+// A shutdown does not wait for those that wait.
+func TestPacing_Shutdown(t *testing.T) {
+	t.Parallel()
+	g, _ := crowdThatWaits(t)
 	before := time.Now()
 	g.stop()
 	if took := time.Since(before); took > 5*time.Second {

@@ -126,7 +126,7 @@ func (b *balances) failed(err error, what string) {
 	}
 }
 
-// read restores what was stored; false where it can't be read for now.
+// read restores what was stored; false where it can't be read, which is tried again.
 func (b *balances) read(ctx context.Context) bool {
 	var all []limit.Balance
 	var damaged []damagedBalances
