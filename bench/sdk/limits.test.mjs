@@ -4,6 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import Anthropic from '@anthropic-ai/sdk';
 import OpenAI from 'openai';
 import { run, simulator, stats } from './harness.mjs';
@@ -15,7 +16,7 @@ after(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
-// Of each SDK one caller that is over its limit for a minute, and one that is for a second.
+// Of each SDK one caller that is over its limit for a minute, and one that is for two seconds.
 const limits = ['openai', 'anthropic'].map((sdk) => `
 [callers.${sdk}_slow]
 header = { "x-team" = "${sdk}-slow" }
@@ -26,7 +27,7 @@ caller = "${sdk}_slow"
 requests_per_minute = 1
 [[limits]]
 caller = "${sdk}_soon"
-requests_per_second = 1
+requests_per_minute = 30
 burst = 1
 `).join('');
 const file = join(dir, 'llmopt.toml');
@@ -87,15 +88,18 @@ for (const { name, refusal, client, ask, refused } of sdks) {
       fetch: async (...request) => {
         const at = performance.now();
         const answer = await fetch(...request);
-        seen.push({ at, status: answer.status, wait: 1000 * Number(answer.headers.get('retry-after')) });
+        // What the SDKs go by: milliseconds where there are any, of which Retry-After is the rounding up.
+        seen.push({ at, status: answer.status, wait: Number(answer.headers.get('retry-after-ms')), seconds: Number(answer.headers.get('retry-after')) });
         return answer;
       },
     });
     await ask(limited);
+    await setTimeout(100); // a part of the two seconds is over when the limit refuses
     await ask(limited);
     assert.deepEqual(seen.map(({ status }) => status), [200, 429, 200]);
     const [, told, came] = seen;
-    assert.ok(told.wait > 0 && told.wait <= 1000, `told to wait ${told.wait} ms`);
+    assert.ok(told.wait > 0 && told.wait <= 1900, `told to wait ${told.wait} ms`);
+    assert.equal(told.seconds, Math.ceil(told.wait / 1000));
     const waited = came.at - told.at;
     assert.ok(waited >= told.wait - 1, `told to wait ${told.wait} ms, came after ${waited}`); // timers of Node may be early by a part of a millisecond
     assert.equal(await calls() - before, 2);
