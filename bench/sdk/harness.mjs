@@ -62,6 +62,7 @@ export async function stage(dialect) {
     OPTIMIZER_SERVER__REPLAY_LIMIT: `${replayLimit}B`,
     OPTIMIZER_SERVER__MAX_BODY: `${maxBody}B`,
     OPTIMIZER_LOG__ACCESS: 'off',
+    OPTIMIZER_STORAGE__DIR: '', // nothing is left behind, nor known of an earlier run
     OPTIMIZER_PROVIDERS__OPENAI__BASE_URL: `${behind.sim}/v1`,
     OPTIMIZER_PROVIDERS__ANTHROPIC__BASE_URL: behind.sim,
     OPTIMIZER_PROVIDERS__GEMINI__BASE_URL: behind.sim,
