@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// slack is how much older than the last one a time may be because another goroutine read the clock earlier. What is older still comes from a clock that was set back.
+// slack is how much older than the last one a time may be because another goroutine read the clock earlier. What is older still comes from a clock that was set back, if it is one that can be.
 const slack = int64(time.Second)
 
 // rate is how a bucket fills: most units in each period, up to burst of them at hand. All are at least 0, and period is above it.
@@ -23,9 +23,10 @@ type bucket struct {
 func newBucket(now int64, r rate) bucket { return bucket{level: r.burst, last: now} }
 
 // fill brings what has come back until now.
-func (b *bucket) fill(now int64, r rate) {
+func (b *bucket) fill(at instant, r rate) {
+	now := at.mono
 	if now < b.last {
-		if minus(b.last, now) > slack { // the clock was set back: begin from there, with what is at hand
+		if at.setBack(b.last) { // begin from there, with what is at hand
 			b.last = now
 		}
 		return

@@ -60,9 +60,12 @@ func New(now time.Time, o Options) *Set {
 	return s
 }
 
+// monotonic tells that t carries a reading of the clock that is not set.
+func monotonic(t time.Time) bool { return t != t.Round(0) }
+
 // at reads both clocks of now.
 func (s *Set) at(now time.Time) instant {
-	return instant{mono: int64(now.Sub(s.epoch)), wall: now.UnixNano()}
+	return instant{mono: int64(now.Sub(s.epoch)), wall: now.UnixNano(), steady: monotonic(s.epoch) && monotonic(now)}
 }
 
 // ErrRules is the cause of the errors of Configure.

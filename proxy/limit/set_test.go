@@ -352,3 +352,43 @@ func TestSet_SettlesExactly(t *testing.T) {
 		}
 	}
 }
+
+// A reading that is behind because its goroutine had to wait brings no time twice; that of a clock that can be set is where that was set to.
+func TestSet_StaleReadingsBringNothing(t *testing.T) {
+	t.Parallel()
+	budget := Limit{Of: Spend, Per: Minute, Most: 100, Rolling: true}
+	for _, c := range []struct {
+		name string
+		now  time.Time
+		more int // let through at the later time once more
+	}{
+		{"steady", time.Now(), 0},
+		{"can be set", time.Now().Round(0), 10},
+	} {
+		w := newWorld(t, Options{})
+		w.Set, w.now = New(c.now, Options{}), c.now
+		w.rules(Rule{Name: "rate", Limits: []Limit{{Of: Requests, Per: Second, Most: 1, Burst: 10}}}, Rule{Name: "budget", Limits: []Limit{budget}})
+		let := func(at time.Duration) (n int) {
+			for {
+				lease, r := w.Reserve(c.now.Add(at), &Request{Part: Exchange})
+				if r.Refused() {
+					return n
+				}
+				w.Settle(c.now.Add(at), lease, Usage{Cost: 1})
+				n++
+			}
+		}
+		if n := let(time.Hour); n != 10 {
+			t.Fatalf("%s: %d let through at first", c.name, n)
+		}
+		if n := let(time.Hour - 10*time.Second); n != 0 {
+			t.Errorf("%s: %d let through by a clock that is behind", c.name, n)
+		}
+		if n := let(time.Hour); n != c.more {
+			t.Errorf("%s: %d let through once more, want %d", c.name, n, c.more)
+		}
+		if _, r := w.Reserve(c.now.Add(time.Hour+55*time.Second), &Request{Part: Exchange, Cost: 95}); !r.Refused() {
+			t.Errorf("%s: what was spent 55 s ago counts for nothing", c.name)
+		}
+	}
+}

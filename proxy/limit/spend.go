@@ -25,7 +25,7 @@ func (s *spend) roll(at instant, l *Limit) {
 		if s.rolling == nil {
 			s.rolling = &ring{width: int64(l.Per.Length()) / ringSlots}
 		}
-		s.spent = s.rolling.roll(at.mono)
+		s.spent = s.rolling.roll(at)
 		return
 	}
 	if early := minus(s.now.begin, at.wall); early <= min(int64(time.Hour), int64(l.Per.Length()/2)) && at.wall < s.now.end {
@@ -91,15 +91,15 @@ type ring struct {
 }
 
 // roll drops what is past and says what is left in all.
-func (r *ring) roll(now int64) (sum int64) {
-	number := now / r.width
+func (r *ring) roll(at instant) (sum int64) {
+	number := at.mono / r.width
 	switch {
 	case number > r.head:
 		for i := range min(apart(number, r.head), uint64(len(r.slots))) {
 			r.slots[slotAt(number, i)] = 0
 		}
 		r.head = number
-	case minus(r.head, number) > 1: // the clock was set back: everything stays as old as it is
+	case minus(r.head, number) > 1 && at.setBack(r.head*r.width): // everything stays as old as it is
 		var moved [ringSlots + 1]int64
 		for i := range uint64(len(r.slots)) {
 			moved[slotAt(number, i)] = r.slots[slotAt(r.head, i)]

@@ -6,7 +6,13 @@ import (
 )
 
 // instant is a moment on both clocks, in nanoseconds: mono since the set was made, on the clock that is not set where there is one, and wall in Unix time.
-type instant struct{ mono, wall int64 }
+type instant struct {
+	mono, wall int64
+	steady     bool // mono is of the clock that is not set: what is behind was read before its goroutine had to wait
+}
+
+// setBack tells that the clock of mono was, since it said last.
+func (at instant) setBack(last int64) bool { return !at.steady && minus(last, at.mono) > slack }
 
 // amounts are what a request takes, by dimension.
 type amounts [dimensions]int64
@@ -38,7 +44,7 @@ func newState(at instant, l *Limit, born uint32) state {
 func (s *state) roll(at instant, l *Limit) {
 	switch {
 	case l.bucketed():
-		s.bucket.fill(at.mono, l.rate())
+		s.bucket.fill(at, l.rate())
 	case l.Of == Spend:
 		s.spend.roll(at, l)
 	}

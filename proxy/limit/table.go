@@ -42,7 +42,7 @@ func (e *entry) adapt(at instant, r *rule) {
 			if was := &e.rule.Limits[j]; l.same(was) {
 				if states[i] = e.states[j]; l.bucketed() { // who had all of it has all of it
 					s := &states[i].bucket
-					s.fill(at.mono, was.rate())
+					s.fill(at, was.rate())
 					s.level, s.part = min(plus(s.level, minus(l.rate().burst, was.rate().burst)), l.rate().burst), 0
 					if e.rule.Observe && !r.Observe { // what was let through by a limit that only counted is not owed
 						s.level = max(s.level, 0)

@@ -17,7 +17,7 @@ func TestBucket(t *testing.T) {
 	b.take(600)
 	check := func(now time.Duration, n int64, want time.Duration) {
 		t.Helper()
-		b.fill(int64(now), r)
+		b.fill(instant{mono: int64(now)}, r)
 		if got := b.wait(n, r); got != want {
 			t.Errorf("at %v: %d have to wait %v, want %v", now, n, got, want)
 		}
@@ -49,13 +49,13 @@ func TestBucket_Smooth(t *testing.T) {
 	r := l.rate()
 	b := newBucket(0, r)
 	for i := range 5 {
-		b.fill(0, r)
+		b.fill(instant{mono: 0}, r)
 		if got, want := b.wait(1, r), time.Duration(i)*100*time.Millisecond; got != want {
 			t.Errorf("number %d waits %v, want %v", i, got, want)
 		}
 		b.take(1)
 	}
-	b.fill(int64(time.Hour), r)
+	b.fill(instant{mono: int64(time.Hour)}, r)
 	if b.level != 0 {
 		t.Errorf("idle time is saved up: %d", b.level)
 	}
@@ -73,17 +73,17 @@ func TestBucket_IsExact(t *testing.T) {
 		now, taken := int64(0), big.NewInt(0)
 		for range 200 {
 			n := 1 + draw.Int64N(max(r.burst/4, 1))
-			b.fill(now, r)
+			b.fill(instant{mono: now}, r)
 			wait := int64(b.wait(n, r))
 			if wait > 0 {
 				early := b
-				early.fill(now+wait-1, r)
+				early.fill(instant{mono: now+wait-1}, r)
 				if early.wait(n, r) == 0 {
 					t.Fatalf("%+v: %d could come a nanosecond before %d", r, n, wait)
 				}
 			}
 			now += wait
-			b.fill(now, r)
+			b.fill(instant{mono: now}, r)
 			if b.wait(n, r) != 0 {
 				t.Fatalf("%+v: has to wait after it has waited", r)
 			}
@@ -111,7 +111,7 @@ func TestBucket_AsTimeRate(t *testing.T) {
 		for range 2000 {
 			now += draw.Int64N(2 * r.period / r.most)
 			n := 1 + draw.Int64N(max(r.burst/2, 1))
-			b.fill(now, r)
+			b.fill(instant{mono: now}, r)
 			got := b.wait(n, r) == 0
 			if got {
 				b.take(n)
@@ -280,7 +280,7 @@ func FuzzArithmetic(f *testing.F) {
 		if kind%5 == 1 && kind >= 128 {
 			l.Smooth = time.Second
 		}
-		at := instant{start, start}
+		at := instant{mono: start, wall: start}
 		s := newState(at, &l, 0)
 		for _, b := range steps {
 			switch at.mono = plus(at.mono, step/int64(b/4+1)); b % 4 {
@@ -317,7 +317,7 @@ func BenchmarkBucket(b *testing.B) {
 	bucket := newBucket(0, r)
 	b.Run("of=ours", func(b *testing.B) {
 		for now := int64(0); b.Loop(); now += 1000 {
-			bucket.fill(now, r)
+			bucket.fill(instant{mono: now}, r)
 			if bucket.wait(10, r) == 0 {
 				bucket.take(10)
 			}
