@@ -117,45 +117,49 @@ func TestLimits_StreamsTeach(t *testing.T) {
 // What a stream holds lasts for as long as it does.
 func TestLimits_LongStreams(t *testing.T) {
 	t.Parallel()
-	var now, most atomic.Int64
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		if n := now.Add(1); n > most.Load() {
-			most.Store(n)
-		}
-		defer now.Add(-1)
-		w.Header().Set("Content-Type", "text/event-stream")
-		for range 40 {
-			_, _ = io.WriteString(w, "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"}}]}\n\n")
-			_ = http.NewResponseController(w).Flush()
-			<-time.After(20 * time.Millisecond)
-		}
-		_, _ = io.WriteString(w, "data: [DONE]\n\n")
-	}))
-	t.Cleanup(srv.Close)
+	const lease, lasts, pause = time.Second, 2500 * time.Millisecond, 20 * time.Millisecond // nothing stands still for a lease
 	for _, target := range []string{config.ScopeEach, config.ScopeAll} {
-		c := onlyTarget(limitedRoute(srv.URL, config.Limit{Target: target, Concurrent: 1}))
-		c.Admission.Lease, c.Admission.MaxWait = 200*time.Millisecond, 5*time.Second
-		g := startCached(t, c, nil, nil, io.Discard)
-		client := newPaceClient(t, g)
-		var wg sync.WaitGroup
-		for range 2 {
-			wg.Go(func() {
-				resp, err := client.http.Post(client.url, "application/json", strings.NewReader(`{"model":"m","stream":true,"messages":[{"role":"user","content":"hello"}]}`))
-				if err != nil {
-					t.Error(err)
-					return
+		t.Run(target, func(t *testing.T) {
+			t.Parallel()
+			var now, most atomic.Int64
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(io.Discard, r.Body)
+				if n := now.Add(1); n > most.Load() {
+					most.Store(n)
 				}
-				defer resp.Body.Close()
-				if b, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK || !strings.HasSuffix(string(b), "[DONE]\n\n") {
-					t.Errorf("%d %v %s", resp.StatusCode, err, b)
+				defer now.Add(-1)
+				w.Header().Set("Content-Type", "text/event-stream")
+				for range lasts / pause {
+					_, _ = io.WriteString(w, "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"}}]}\n\n")
+					_ = http.NewResponseController(w).Flush()
+					<-time.After(pause)
 				}
-			})
-		}
-		wg.Wait()
-		if _, leaked := g.p.gate.Set().Leases(); leaked != 0 || most.Load() != 1 {
-			t.Errorf("target %q: %d at a time, %d leaked", target, most.Load(), leaked)
-		}
+				_, _ = io.WriteString(w, "data: [DONE]\n\n")
+			}))
+			t.Cleanup(srv.Close)
+			c := onlyTarget(limitedRoute(srv.URL, config.Limit{Target: target, Concurrent: 1}))
+			c.Admission.Lease, c.Admission.MaxWait = lease, 10*time.Second
+			g := startCached(t, c, nil, nil, io.Discard)
+			client := newPaceClient(t, g)
+			var wg sync.WaitGroup
+			for range 2 {
+				wg.Go(func() {
+					resp, err := client.http.Post(client.url, "application/json", strings.NewReader(`{"model":"m","stream":true,"messages":[{"role":"user","content":"hello"}]}`))
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					defer resp.Body.Close()
+					if b, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK || !strings.HasSuffix(string(b), "[DONE]\n\n") {
+						t.Errorf("%d %v %s", resp.StatusCode, err, b)
+					}
+				})
+			}
+			wg.Wait()
+			if _, leaked := g.p.gate.Set().Leases(); leaked != 0 || most.Load() != 1 {
+				t.Errorf("%d at a time, %d leaked", most.Load(), leaked)
+			}
+		})
 	}
 }
 
