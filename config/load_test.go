@@ -105,7 +105,7 @@ func TestLoad_Defaults(t *testing.T) {
 		Cache: Cache{Memory: 256 * MiB, CacheRules: CacheRules{TTL: time.Hour, Store: "deterministic", Coalesce: true, Revalidate: .01, MaxEntry: MiB, Finish: []string{}, MaxTTL: day}},
 		Optimizer: Optimizer{
 			Enabled: true, Holdback: .02, Deadline: 5 * time.Second, MaxStep: .2, MaxMove: 1, MinMove: .02, CoolDown: time.Minute, PerHour: 6,
-			Routing:  RoutingTuner{Mode: "canary", MinShare: .001, MaxShare: .999, MinSaving: .01, Confidence: .8, MinCount: 20},
+			Routing:  RoutingTuner{Mode: "canary", MinShare: .0001, MaxShare: .9999, MinSaving: .01, Confidence: .8, MinCount: 20},
 			Timeouts: TimeoutsTuner{Mode: "recommend"}, Budget: BudgetTuner{Mode: "recommend"},
 			Limits:  LimitsTuner{Mode: "recommend"},
 			Caching: CachingTuner{Mode: "recommend", MinTTL: 30 * time.Second, MaxTTL: 7 * 24 * time.Hour, MaxStale: .01, StaleCost: 10},

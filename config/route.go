@@ -25,6 +25,7 @@ type Route struct {
 	FailFast        bool          `koanf:"fail_fast"`                             // refuse while every target is ejected
 	FirstByteFactor float64       `koanf:"first_byte_factor" allow:"0, 1.5..100"` // times a target's 99th percentile; 0: timeouts alone
 	Affinity        bool          `koanf:"affinity"`                              // send what begins alike to the same target
+	Exploration     Fraction      `koanf:"exploration" allow:"0..0.2"`            // of choices that are by chance
 	PromptCache     string        `koanf:"prompt_cache" allow:"off, 5m, 1h"`      // mark prompts for Anthropic's cache, for that lifetime
 	Hedge           Fraction      `koanf:"hedge" allow:"0..0.5"`                  // of exchanges that may be hedged; 0: none
 	Overrides       []string      `koanf:"overrides" kind:"overrides"`            // what a request may set for itself

@@ -160,7 +160,7 @@ func (r *report) evidence() {
 				capacity = fmt.Sprintf("%.3g/s", t.Capacity)
 			}
 			rows = append(rows, []string{
-				classNames[c], t.Name, fmt.Sprintf("%.0f", t.Cells[c].Count), violations, cost, fmt.Sprintf("%.3g/s", t.Rate), capacity, fmt.Sprintf("%.1f → %.1f %%", 100*before[t.Name], 100*after[t.Name]),
+				classNames[c], t.Name, fmt.Sprintf("%.0f", t.Cells[c].Count), violations, cost, fmt.Sprintf("%.3g/s", t.Rate), capacity, fmt.Sprintf("%.2f → %.2f %%", 100*before[t.Name], 100*after[t.Name]),
 			})
 		}
 	}

@@ -19,7 +19,7 @@ type Routing struct {
 }
 
 // DefaultRouting are the routing tuner's settings.
-var DefaultRouting = Routing{MinShare: .001, MaxShare: .999, Confidence: .8, MinCount: 20, MinSaving: .01}
+var DefaultRouting = Routing{MinShare: 1e-4, MaxShare: 1 - 1e-4, Confidence: .8, MinCount: 20, MinSaving: .01}
 
 // Name implements Tuner.
 func (Routing) Name() string { return "routing" }

@@ -71,13 +71,13 @@ func TestRouting_TheCheapestMixWithinTheObjective(t *testing.T) {
 			t.Errorf("%s: cheap gets %.3f, want %.3f to %.3f; %s, want %q", what, got, low, high, p.Reason, reason)
 		}
 	}
-	check("all is well", evidenceOf(cheap, dear), .9985, .9995, "from dear to cheap: the cheapest mix within the objective")
+	check("all is well", evidenceOf(cheap, dear), .99985, .99995, "from dear to cheap: the cheapest mix within the objective")
 	some := cheap
 	some.violating = n * .018
 	check("nearly two in a hundred violate", evidenceOf(some, dear), .4, .6, "the cheapest mix within the objective")
 	bad := cheap
 	bad.violating = n * .2
-	check("a fifth violates", evidenceOf(bad, dear), .001, .06, "may break the objective")
+	check("a fifth violates", evidenceOf(bad, dear), .0001, .06, "may break the objective")
 	small := cheap
 	small.capacity = 6
 	e := evidenceOf(small, dear)
@@ -89,7 +89,7 @@ func TestRouting_TheCheapestMixWithinTheObjective(t *testing.T) {
 	check("an operator has set it to 0", evidenceOf(off, dear, known{name: "third", weight: 1, static: 1, count: n, unit: 2e-6}), 0, 0, "from dear to third")
 	worst := dear
 	worst.violating = n * .3
-	check("both violate", evidenceOf(bad, worst), .9985, .9995, "from dear to cheap")
+	check("both violate", evidenceOf(bad, worst), .99985, .99995, "from dear to cheap")
 }
 
 func TestRouting_HoldsWhereItDoesNotKnow(t *testing.T) {

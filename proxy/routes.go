@@ -195,6 +195,7 @@ func (rs *routes) same(o *routes) bool {
 func specOf(r *config.Route) pick.Spec {
 	return pick.Spec{
 		Name: r.Name, SLO: r.Objective.TTFTp95, Attempts: r.Attempts, Backoff: r.Backoff, MaxWait: r.MaxWait, FailFast: r.FailFast, Affinity: r.Affinity,
+		Exploration: float64(r.Exploration),
 		Fallback: [pick.Causes][]string{
 			pick.Failed: r.Fallback.Error, pick.RateLimited: r.Fallback.RateLimit, pick.Context: r.Fallback.Context,
 			pick.Content: r.Fallback.Content, pick.Budget: r.Fallback.Budget,

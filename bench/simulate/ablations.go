@@ -1,7 +1,6 @@
 package simulate
 
 import (
-	"llm-auto-optimizer/optimizer"
 	"llm-auto-optimizer/proxy/pick"
 )
 
@@ -9,7 +8,7 @@ import (
 const (
 	NoEjection = Optimized + "-no-ejection"
 	NoAffinity = Optimized + "-no-affinity"
-	NoFloor    = Optimized + "-no-floor"
+	NoChance   = Optimized + "-no-exploration"
 )
 
 func withoutEjection(w *world) strategy { return newOptimized(noReflexes(w)) }
@@ -21,11 +20,12 @@ func withoutAffinity(w *world) strategy {
 	return newOptimized(w)
 }
 
-// withoutFloor leaves each target the least share that the guard can take away again, which is hardly an exchange. The picker's own exploration stays.
-func withoutFloor(w *world) strategy {
-	routing := optimizer.DefaultRouting
-	routing.MinShare = 1e-4
-	return newTuned(w, routing, optimizer.DefaultTimeouts)
+// withoutExploration leaves what is rarely used to the least share that the tuner gives it, which is hardly an exchange.
+func withoutExploration(w *world) strategy {
+	s := *w.Scenario
+	s.Route.Explore = 0
+	w.Scenario = &s
+	return newOptimized(w)
 }
 
 // noReflexes is the strategy's route without ejection.

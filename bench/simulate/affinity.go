@@ -73,7 +73,7 @@ type replicas struct {
 }
 
 func newReplicas(n int, affinity bool) *replicas {
-	spec := pick.Spec{Name: "r", Attempts: 1, Affinity: affinity, Ejection: pick.Ejection{Off: true}}
+	spec := pick.Spec{Name: "r", Attempts: 1, Affinity: affinity, Exploration: pick.DefaultExploration, Ejection: pick.Ejection{Off: true}}
 	route := policy.Route{Parameters: policy.Parameters{Targets: map[string]policy.Target{}}}
 	r := &replicas{tokens: make([]float64, n), busy: make([]float64, n), draw: rand.New(rand.NewPCG(1, 2))}
 	for i := range n {

@@ -16,7 +16,7 @@ func Parse(r io.Reader, name string) (*Scenario, error) {
 	s := &Scenario{
 		Name:  name,
 		Seeds: 1,
-		Route: Route{Attempts: 3, FirstByte: 10 * time.Second, Ejection: pick.DefaultEjection, Wait: 2 * time.Second},
+		Route: Route{Attempts: 3, FirstByte: 10 * time.Second, Explore: pick.DefaultExploration, Ejection: pick.DefaultEjection, Wait: 2 * time.Second},
 	}
 	lines := bufio.NewScanner(r)
 	for n := 1; lines.Scan(); n++ {
@@ -78,7 +78,7 @@ func (s *Scenario) route(w *words) {
 	r := &s.Route
 	r.Name = w.one("a name")
 	for w.more() {
-		const keys = "slo ttft, errors, attempts, first-byte, learned, hedge, affinity, ejection, holdback, wait"
+		const keys = "slo ttft, errors, attempts, first-byte, learned, hedge, affinity, explore, ejection, holdback, wait"
 		switch key := w.one(keys); key {
 		case "slo":
 			w.expect("ttft")
@@ -95,6 +95,8 @@ func (s *Scenario) route(w *words) {
 			r.Hedge = w.percent()
 		case "affinity":
 			r.Affinity = w.onOff()
+		case "explore":
+			r.Explore = w.percent()
 		case "ejection":
 			r.Ejection.Off = !w.onOff()
 		case "holdback":

@@ -93,7 +93,7 @@ const leastMitigations = 20
 
 // Policies of a report: the optimizer, the proxy without it, the ablations, the re-implemented baselines, and what knows everything in advance.
 var (
-	ablations = []string{Production, RoutingOnly, NoEjection, NoAffinity, NoFloor}
+	ablations = []string{Production, RoutingOnly, NoEjection, NoAffinity, NoChance}
 	baselines = []string{"shuffle", "least-busy", "lowest-latency", "lowest-cost", "p2c-ewma", Consecutive}
 )
 

@@ -32,6 +32,7 @@ type Route struct {
 	Learned   float64       // first_byte_factor; 0: none
 	Hedge     float64
 	Affinity  bool
+	Explore   float64 // share of choices by chance
 	Holdback  float64 // share of the sessions that the optimizer leaves alone
 	Ejection  pick.Ejection
 	Wait      time.Duration // for room within limits

@@ -63,7 +63,7 @@ var makers = map[string]func(w *world) strategy{
 	Consecutive:      func(w *world) strategy { return newBaseline(w, shuffle) },
 	NoEjection:       withoutEjection,
 	NoAffinity:       withoutAffinity,
-	NoFloor:          withoutFloor,
+	NoChance:         withoutExploration,
 }
 
 // Strategies are the names of all there are: the production one first.
@@ -113,7 +113,7 @@ type production struct {
 func newProduction(w *world) strategy {
 	spec := pick.Spec{
 		Name: w.Route.Name, SLO: w.Route.SLO, Attempts: w.Route.Attempts, Backoff: 200 * time.Millisecond, MaxWait: 5 * time.Second,
-		Affinity: w.Route.Affinity, Ejection: w.Route.Ejection,
+		Affinity: w.Route.Affinity, Exploration: w.Route.Explore, Ejection: w.Route.Ejection,
 	}
 	route := policy.Route{Parameters: policy.Parameters{
 		Targets: map[string]policy.Target{}, Limits: limitsOf(w), FirstByteFactor: w.Route.Learned, HedgeShare: w.Route.Hedge, RetryShare: pick.DefaultRetryShare,

@@ -251,7 +251,7 @@ func sumOf(t testing.TB, text, name string) (sum float64) {
 // eventually waits until the condition holds.
 func (g *served) eventually(what string, holds func() bool) {
 	g.t.Helper()
-	eventually(g.t, what, 10*time.Second, holds)
+	eventually(g.t, what, 30*time.Second, holds)
 }
 
 func eventually(t testing.TB, what string, within time.Duration, holds func() bool) {

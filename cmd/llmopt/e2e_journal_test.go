@@ -29,8 +29,8 @@ func (g *served) explains(id string) {
 	for _, pattern := range []string{
 		`^` + id + ` about route chat, of routing: applied\n`, `\n  \d{4}-\d\d-\d\d \d\d:\d\d:\d\d  chat moved \d+ % of the light exchanges from b to a`,
 		`\n  the cheapest mix within the objective\n  method +linear programme\n  statistic +part of the cost that is saved 0\.\d+\n  threshold +at least 0.01\n  baseline +`,
-		`\n  CLASS +TARGET +EXCHANGES +VIOLATIONS +\$ PER 1,000 +RATE +CAPACITY +SHARE\n  light +a +\d+ +0\.00 % +\S+ +\S+/s +– +50\.0 → \d\d\.\d %\n`,
-		`\nChanges\n  weights/a/light +1 → 1\.`, `\n  cool-down +last decision of routing: none within the hour; 0s is the least\n`,
+		`\n  CLASS +TARGET +EXCHANGES +VIOLATIONS +\$ PER 1,000 +RATE +CAPACITY +SHARE\n  light +a +\d+ +0\.00 % +\S+ +\S+/s +– +50\.00 → \d\d\.\d\d %\n`,
+		`\nChanges\n  weights/a/light +1 → 2\n  weights/b/light +1 → 0\.0002\n`, `\n  cool-down +last decision of routing: none within the hour; 0s is the least\n`,
 		`\n  frequency +0 of this tuner and 0 of others within the hour; 6 freeze the route\n`,
 		`\n  rolls back +by itself when the hold-back is better off \(e-value of harm ≥ 20\)\n  by hand +llmopt optimizer undo ` + id + `\n`,
 		`\n  not yet: the first time after 10m\n`, `decision\.svg shows the traffic of route chat from `,

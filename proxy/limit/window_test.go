@@ -77,7 +77,7 @@ func TestBucket_IsExact(t *testing.T) {
 			wait := int64(b.wait(n, r))
 			if wait > 0 {
 				early := b
-				early.fill(instant{mono: now+wait-1}, r)
+				early.fill(instant{mono: now + wait - 1}, r)
 				if early.wait(n, r) == 0 {
 					t.Fatalf("%+v: %d could come a nanosecond before %d", r, n, wait)
 				}

@@ -55,10 +55,6 @@ const (
 	AllLimited         // all are rate limited
 )
 
-// exploration is the share of choices that are uniform over all targets that have a share: what the optimizer learns from, and what keeps the
-// times of rarely used targets fresh.
-const exploration = .01
-
 // candidates are the targets of one tier that may be chosen, and how much of their share counts.
 type candidates struct {
 	share [MaxTargets]float64 // 0: not to be chosen
@@ -239,7 +235,7 @@ func (r *Route) chooseIn(c *candidates, now int64, p *plan, q *Query, draw uint6
 	if c.n == 0 {
 		return Choice{}, false
 	}
-	explore := uniform(draw, 1) < exploration
+	explore := uniform(draw, 1) < r.spec.Exploration
 	if q.Prefix.n > 0 && c.n > 1 {
 		if i, known := r.affine(c, p, q, now); i >= 0 {
 			return r.byAffinity(c, i, known, explore, unprobed, draw), true
@@ -256,7 +252,7 @@ func (r *Route) chooseIn(c *candidates, now int64, p *plan, q *Query, draw uint6
 	if n > 1 {
 		chosen, within = r.lighter(c, members[:n], p, q, chosen, explore, draw)
 	}
-	propensity := unprobed * (exploration/float64(c.n) + (1-exploration)*share/c.total*within)
+	propensity := unprobed * (r.spec.Exploration/float64(c.n) + (1-r.spec.Exploration)*share/c.total*within)
 	return Choice{r.targets[chosen], why, propensity}, true
 }
 
@@ -267,12 +263,12 @@ func (r *Route) byAffinity(c *candidates, home int, known, explore bool, unprobe
 	case known:
 		return Choice{Target: r.targets[home], Why: ByAffinity}
 	case !explore:
-		return Choice{r.targets[home], ByAffinity, unprobed * (1 - exploration + exploration/float64(c.n))}
+		return Choice{r.targets[home], ByAffinity, unprobed * (1 - r.spec.Exploration + r.spec.Exploration/float64(c.n))}
 	}
 	i := int(c.list[below(draw, 2, c.n)])
-	propensity := exploration / float64(c.n)
+	propensity := r.spec.Exploration / float64(c.n)
 	if i == home {
-		propensity += 1 - exploration
+		propensity += 1 - r.spec.Exploration
 	}
 	return Choice{r.targets[i], ByChance, unprobed * propensity}
 }

@@ -10,7 +10,7 @@
 //
 //  1. a pin names the target
 //  2. a target that was ejected and may be tried again gets its probe
-//  3. exploration: one choice in a hundred is uniform over all that may be chosen
+//  3. exploration: a part of the choices is uniform over all that may be chosen
 //  4. prefix affinity: weighted rendezvous within a load bound
 //  5. the shares of the policy in force choose among groups of equals
 //  6. among equals (same model, price and share) power of two choices on load times latency

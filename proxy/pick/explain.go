@@ -118,9 +118,9 @@ func (r *Route) weigh(e *Explanation, tier []int, at int64, p *plan, q *Query, l
 	}
 	if !known {
 		for _, i := range c.list[:c.n] {
-			e.Candidates[i].Probability += left * exploration / float64(c.n)
+			e.Candidates[i].Probability += left * r.spec.Exploration / float64(c.n)
 		}
-		left *= 1 - exploration
+		left *= 1 - r.spec.Exploration
 	}
 	if home >= 0 {
 		e.Why = ByAffinity

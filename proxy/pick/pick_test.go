@@ -22,6 +22,7 @@ type world struct {
 	draw   *rand.Rand
 }
 
+// newWorld has routes as the defaults of the configuration make them, but for what the specs say.
 func newWorld(t testing.TB, specs ...Spec) *world {
 	t.Helper()
 	w := &world{t: t, now: epoch, draw: rand.New(rand.NewPCG(1, 2)), policy: &policy.Snapshot{Routes: map[string]policy.Route{}}}
@@ -35,6 +36,9 @@ func newWorld(t testing.TB, specs ...Spec) *world {
 		}
 		if s.MaxWait == 0 {
 			s.MaxWait = 10 * time.Second
+		}
+		if s.Exploration == 0 {
+			s.Exploration = DefaultExploration
 		}
 		route := policy.Route{Parameters: policy.Parameters{Targets: map[string]policy.Target{}}}
 		for _, target := range s.Targets {
@@ -122,6 +126,26 @@ func TestChoose_Shares(t *testing.T) {
 	w.weigh("r", 1, 0, 0)
 	if got := w.serve("r", 1000, good); got["a"] != 1000 {
 		t.Errorf("got %v, want a alone", got)
+	}
+}
+
+// Exploration is the part of the choices that it says, the same for all targets with a share.
+func TestChoose_Exploration(t *testing.T) {
+	t.Parallel()
+	for _, part := range []float64{1e-9, .01, .2} { // the least stands for none: a spec without has the default here
+		w := newWorld(t, Spec{Name: "r", Targets: targets("a", "b", "c"), Exploration: part})
+		w.weigh("r", 1, 1e-9, 0)
+		const n = 100_000
+		seen, byChance := map[string]float64{}, 0.
+		for range n {
+			c, _ := w.first("r", Query{})
+			if seen[c.Target.Name()]++; c.Why == ByChance {
+				byChance++
+			}
+		}
+		if tolerance := 5 * math.Sqrt(part/n); math.Abs(byChance/n-part) > tolerance || math.Abs(seen["b"]/n-part/2) > tolerance || seen["c"] > 0 {
+			t.Errorf("of %v: %v by chance, b has %v, c %v", part, byChance/n, seen["b"]/n, seen["c"]/n)
+		}
 	}
 }
 

@@ -16,8 +16,10 @@ type Spec struct {
 	MaxWait  time.Duration // longest wait before a repetition, Retry-After included
 	FailFast bool          // refuse at once while every target is ejected, instead of trying one
 	Affinity bool
-	Fallback [Causes][]string // by cause: names of targets of this route, or of other routes
-	Ejection Ejection
+	// Exploration is the share of choices that are uniform over all targets that have a share: what the optimizer learns from, and what keeps the times of rarely used targets fresh.
+	Exploration float64
+	Fallback    [Causes][]string // by cause: names of targets of this route, or of other routes
+	Ejection    Ejection
 }
 
 // MaxTargets of a route: what a bit set of those that were tried holds.
@@ -41,6 +43,9 @@ type Ejection struct {
 	Max        time.Duration
 	SlowStart  time.Duration // until a target that came back has its whole share
 }
+
+// DefaultExploration is what the defaults of the configuration say.
+const DefaultExploration = .01
 
 // DefaultEjection is what the defaults of the configuration say.
 var DefaultEjection = Ejection{FalseEvery: 10 * 25 * 86400, Base: 10 * time.Second, Max: 2 * time.Minute, SlowStart: time.Minute}
