@@ -201,6 +201,7 @@ type KnownTarget struct {
 	Returning bool    // it does again, little by little
 	Quality   float64 // as the operator judges it; 0: not known
 	Price     Price   // that is stated
+	Like      string  // the same for targets with the same model and price where prefix affinity decides which serves; empty: like no other
 	Paced     KnownPace
 }
 
@@ -240,7 +241,7 @@ func (c *Collector) Evidence(now time.Time, known *Known) RouteEvidence {
 			t.away = now
 			t.perToken = t.usual // what it was like meanwhile says nothing of its capacity
 		}
-		te := TargetEvidence{Name: k.Name, Available: k.Available, Usual: k.Available && (t.away.IsZero() || now.Sub(t.away) > settleDown), Rate: t.sent.load(now).Rate, Quality: k.Quality}
+		te := TargetEvidence{Name: k.Name, Available: k.Available, Usual: k.Available && (t.away.IsZero() || now.Sub(t.away) > settleDown), Rate: t.sent.load(now).Rate, Quality: k.Quality, Like: k.Like}
 		te.Pace = t.pacing.evidence(now, k.Paced, known.InForce.Targets[k.Name].Pace)
 		if t.seen > tokenMemory && t.usual > 0 {
 			te.Slowness = t.perToken / t.usual

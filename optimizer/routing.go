@@ -103,6 +103,7 @@ func (t Routing) mixOf(e *RouteEvidence) (m *mix, why string) {
 		}
 	}
 	if why = t.judge(m); why == "" {
+		m.pool()
 		m.allow()
 	}
 	return m, why
@@ -222,12 +223,14 @@ func (t Routing) propose(m *mix, shares [classes][]float64, violating bool) Prop
 	if !saves && !heals && !dear && !poor {
 		return Proposal{Reason: "no mix is enough of a gain", Evidence: p.Evidence, Expected: p.Expected}
 	}
-	a, b := m.e.Targets[m.open[from]].Name, m.e.Targets[m.open[to]].Name
-	what := fmt.Sprintf("move %.0f %%", 100*gained)
+	what := fmt.Sprintf("move %.0f %%", 100*m.together(moved, to))
 	if c, one := onlyClass(p.Changes); one {
-		what = fmt.Sprintf("move %.0f %% of the %s exchanges", 100*(shares[c][to]-m.now[c][to]), classNames[c])
+		for i := range moved {
+			moved[i] = shares[c][i] - m.now[c][i]
+		}
+		what = fmt.Sprintf("move %.0f %% of the %s exchanges", 100*m.together(moved, to), classNames[c])
 	}
-	what += fmt.Sprintf(" from %s to %s: ", a, b)
+	what += fmt.Sprintf(" from %s to %s: ", m.those(moved, from), m.those(moved, to))
 	switch {
 	case violating:
 		p.Reason = what + "no mix keeps the objective, this one comes closest"

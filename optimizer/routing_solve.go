@@ -39,6 +39,7 @@ func (t Routing) solve(m *mix) (shares [classes][]float64, violating bool, err e
 	for c := range shares {
 		shares[c] = x[c*n : c*n+n]
 	}
+	t.spread(m, shares)
 	return shares, violating, nil
 }
 

@@ -29,10 +29,10 @@ func TestMeasure_IntervalsCoverTheTruth(t *testing.T) {
 route chat slo ttft 2s errors 2% holdback 10%
 target a price 0.25 2.00 ttft 400ms sigma 0.4 tpot 12ms
 target b price 0.80 8.00 ttft 300ms sigma 0.4 tpot 9ms
-traffic rate 30/s input lognormal 800 1.0 output lognormal 200 0.8 session 2
+traffic rate 15/s input lognormal 800 1.0 output lognormal 200 0.8 session 2
 at 80s b errors 30% for 30s
-run 150s
-`, 150, .90, .99)
+run 10m
+`, 100, .90, .99)
 		return
 	}
 	b, err := os.ReadFile(filepath.Join("..", "scenarios", "hold-back.txt"))

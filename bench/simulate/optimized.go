@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"fmt"
 	"time"
 
 	"llm-auto-optimizer/analysis/window"
@@ -56,8 +57,11 @@ func (p *production) Known(now time.Time) []optimizer.Known {
 	}
 	_, k.Refused = p.route.Repeats()
 	for i, t := range p.route.Targets() {
-		s := t.Status(now).State
-		k.Targets = append(k.Targets, optimizer.KnownTarget{Name: t.Name(), Available: s == pick.Healthy || s == pick.Full || s == pick.RateLimit, Returning: s == pick.SlowStart, Paced: p.paced[i]})
+		s, like := t.Status(now).State, ""
+		if one := &p.w.targets[i]; p.w.Route.Affinity {
+			like = fmt.Sprint(one.In*one.price, one.Out*one.price, one.Cached*one.price)
+		}
+		k.Targets = append(k.Targets, optimizer.KnownTarget{Like: like, Name: t.Name(), Available: s == pick.Healthy || s == pick.Full || s == pick.RateLimit, Returning: s == pick.SlowStart, Paced: p.paced[i]})
 	}
 	return []optimizer.Known{k}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"sync/atomic"
 	"time"
@@ -52,10 +53,13 @@ func (p *plant) Known(now time.Time) (all []optimizer.Known) {
 				continue
 			}
 			_, k.Refused = target.Route().Repeats()
-			s := target.Status(now).State
+			s, price, like := target.Status(now).State, p.priceOf(&t), ""
+			if r.Affinity && t.Model != "" {
+				like = fmt.Sprintf("%s %v", t.Model, price)
+			}
 			k.Targets = append(k.Targets, optimizer.KnownTarget{
 				Paced: p.paced(r.Name, t.Name),
-				Name:  t.Name, Available: s == pick.Healthy || s == pick.Paced || s == pick.Full || s == pick.RateLimit, Returning: s == pick.SlowStart, Quality: float64(t.Quality), Price: p.priceOf(&t),
+				Name:  t.Name, Available: s == pick.Healthy || s == pick.Paced || s == pick.Full || s == pick.RateLimit, Returning: s == pick.SlowStart, Quality: float64(t.Quality), Price: price, Like: like,
 			})
 		}
 		all = append(all, k)
