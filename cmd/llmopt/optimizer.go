@@ -54,8 +54,8 @@ func (p *plant) Known(now time.Time) (all []optimizer.Known) {
 			}
 			_, k.Refused = target.Route().Repeats()
 			s, price, like := target.Status(now).State, p.priceOf(&t), ""
-			if r.Affinity && t.Model != "" {
-				like = fmt.Sprintf("%s %v", t.Model, price)
+			if r.Affinity {
+				like = likeness(&t, price)
 			}
 			k.Targets = append(k.Targets, optimizer.KnownTarget{
 				Paced: p.paced(r.Name, t.Name),
@@ -85,6 +85,14 @@ func (p *plant) priceOf(t *config.Target) optimizer.Price {
 	}
 	rates := price.Rates(config.Standard, 0)
 	return optimizer.Price{Input: float64(rates.Input) / 1e12, Output: float64(rates.Output) / 1e12}
+}
+
+// likeness is the same for targets that serve the same model at the same price, as good as each other: where clients name the model, those of one provider.
+func likeness(t *config.Target, p optimizer.Price) string {
+	if t.Model == "" {
+		return fmt.Sprintf("%s: %v, quality %v", t.Provider, t.Price, t.Quality)
+	}
+	return fmt.Sprintf("%s: %v, quality %v", t.Model, p, t.Quality)
 }
 
 // objectiveOf is what the settings say of violations, which are answers that begin late and those that fail, of quality and of cost.
