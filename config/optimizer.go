@@ -23,7 +23,7 @@ type Optimizer struct {
 // RoutingTuner is the tuner of the shares of targets.
 type RoutingTuner struct {
 	Mode       string   `koanf:"mode" allow:"observe, recommend, canary, auto"`
-	MinShare   Fraction `koanf:"min_share" allow:"0..0.2"` // of each target that has a weight
+	MinShare   Fraction `koanf:"min_share" allow:"0, 0.0001..0.2"` // of each target that has a weight
 	MaxShare   Fraction `koanf:"max_share" allow:"0.5..1"`
 	MinSaving  Fraction `koanf:"min_saving" allow:"0..1"`      // of the cost, that makes a change worth it
 	Confidence Fraction `koanf:"confidence" allow:"0.5..0.99"` // that a mix keeps the objective

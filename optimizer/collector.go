@@ -201,7 +201,7 @@ type KnownTarget struct {
 	Returning bool    // it does again, little by little
 	Quality   float64 // as the operator judges it; 0: not known
 	Price     Price   // that is stated
-	Like      string  // the same for targets with the same model and price where prefix affinity decides which serves; empty: like no other
+	Like      string  // the same for targets with the same model, price and quality where prefix affinity decides which serves; empty: like no other
 	Paced     KnownPace
 }
 

@@ -53,7 +53,7 @@ type TargetEvidence struct {
 	Capacity  float64       `json:"capacity"`          // exchanges a second that it is believed to take; 0: not known
 	Slowness  float64       `json:"slowness"`          // time per output token, as a factor of its own usual one; 0: not known
 	Quality   float64       `json:"quality,omitempty"` // as the operator judges it; 0: not known
-	Like      string        `json:"like,omitempty"`    // the same for targets of which only their prompt caches tell what they cost apart; empty: like no other
+	Like      string        `json:"like,omitempty"`    // the same for targets of the same quality of which only their prompt caches tell what they cost apart; empty: like no other
 	Cells     [classes]Cell `json:"cells"`
 	Regime    *Regime       `json:"regime,omitempty"` // last change of how it serves, where that is new
 	Pace      PaceEvidence  `json:"pace,omitzero"`

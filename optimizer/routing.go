@@ -193,7 +193,11 @@ func (t Routing) propose(m *mix, shares [classes][]float64, violating bool) Prop
 			part := m.traffic[c] * (share - m.now[c][i])
 			variance += part * part * m.mean[c][i] * (1 - m.mean[c][i]) / (m.e.Targets[m.open[i]].Cells[c].Count + pooled)
 			weight := m.e.InForce.Targets[name].Weights[c]
-			if next := round(share*(1-m.fixed[c])) * m.total[c]; math.Abs(next-weight) > .001*m.total[c] {
+			next := round(share * (1 - m.fixed[c]))
+			if t.low(m, c, i) > 0 {
+				next = max(next, finest) // what an operator wants used stays in use
+			}
+			if next *= m.total[c]; math.Abs(next-weight) > .001*m.total[c] || weight == 0 && next > 0 {
 				p.Changes = append(p.Changes, Change{weightName(name, c), weight, next})
 			}
 		}
@@ -220,17 +224,18 @@ func (t Routing) propose(m *mix, shares [classes][]float64, violating bool) Prop
 		Baseline: analysis.Baseline{Count: int(m.counted()), Level: before},
 	}
 	dear, poor := m.dear(before) && !m.dear(after), m.poor(m.now) && !m.poor(shares)
-	if !saves && !heals && !dear && !poor {
+	astray := !violating && m.uneven(shares) > astray
+	if !saves && !heals && !dear && !poor && !astray {
 		return Proposal{Reason: "no mix is enough of a gain", Evidence: p.Evidence, Expected: p.Expected}
 	}
-	what := fmt.Sprintf("move %.0f %%", 100*m.together(moved, to))
+	what := fmt.Sprintf("move %.0f %%", 100*m.together(moved, to, p.Changes))
 	if c, one := onlyClass(p.Changes); one {
 		for i := range moved {
 			moved[i] = shares[c][i] - m.now[c][i]
 		}
-		what = fmt.Sprintf("move %.0f %% of the %s exchanges", 100*m.together(moved, to), classNames[c])
+		what = fmt.Sprintf("move %.0f %% of the %s exchanges", 100*m.together(moved, to, p.Changes), classNames[c])
 	}
-	what += fmt.Sprintf(" from %s to %s: ", m.those(moved, from), m.those(moved, to))
+	what += fmt.Sprintf(" from %s to %s: ", m.those(moved, from, p.Changes), m.those(moved, to, p.Changes))
 	switch {
 	case violating:
 		p.Reason = what + "no mix keeps the objective, this one comes closest"
@@ -242,6 +247,8 @@ func (t Routing) propose(m *mix, shares [classes][]float64, violating bool) Prop
 		p.Reason = what + fmt.Sprintf("the mix in force is below the quality of %.3g that is asked for", m.e.Objective.Quality)
 	case overloaded:
 		p.Reason = what + "a target gets more than it takes"
+	case !heals:
+		p.Reason = what + "targets that are alike share by your weights again"
 	default:
 		p.Reason = what + "the mix in force may break the objective"
 	}
@@ -314,5 +321,8 @@ func (m *mix) counted() (n float64) {
 	return n
 }
 
+// finest is what weights are rounded to, as parts of all.
+const finest = 1e-4
+
 // round keeps weights readable.
-func round(share float64) float64 { return math.Round(share*1e4) / 1e4 }
+func round(share float64) float64 { return math.Round(share/finest) / (1 / finest) }

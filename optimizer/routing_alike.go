@@ -2,11 +2,14 @@ package optimizer
 
 import (
 	"fmt"
+	"math"
 	"slices"
+	"strings"
 )
 
-// Targets that are alike serve the same model at the same price, on a route with affinity. What an exchange costs more at one of them than at another is what their prompt caches happen to
-// know, which the next decision would move along with the traffic: such differences are no prices, and a mix that followed them would empty one cache after the other.
+// Targets that are alike serve the same model at the same price and quality, on a route with affinity. What an exchange costs more at one of them than at another is what their prompt caches happen
+// to know, which the next decision would move along with the traffic: such differences are no prices, and a mix that followed them would empty one cache after the other. So they
+// have one price, and share what they get as the operator's weights say, as far as none is full or breaks the objective.
 
 // alike lists the open targets by what they are like, in the order of the first of each; those that are like no other are left out.
 func (m *mix) alike() (groups [][]int) {
@@ -24,71 +27,215 @@ func (m *mix) alike() (groups [][]int) {
 		}
 		groups[g] = append(groups[g], i)
 	}
-	n := 0
-	for _, g := range groups {
-		if len(g) > 1 {
-			groups[n] = g
-			n++
-		}
-	}
-	return groups[:n]
+	return slices.DeleteFunc(groups, func(g []int) bool { return len(g) < 2 })
 }
 
-// pool has targets that are alike cost the same: what their exchanges cost on average.
+// pool has targets that are alike cost the same: what their exchanges cost on average, those of the ones that are away, too, so that the price stays when one goes.
 func (m *mix) pool() {
-	for _, group := range m.alike() {
+	for i, at := range m.open {
+		like := m.e.Targets[at].Like
+		if like == "" {
+			continue
+		}
 		for c := range m.cost {
 			sum, n := 0., 0.
-			for _, i := range group {
-				w := m.e.Targets[m.open[i]].Cells[c].Count + 1
-				sum, n = sum+w*m.cost[c][i], n+w
+			for o := range m.e.Targets {
+				if k := &m.e.Targets[o]; k.Like == like && k.Cells[c].Count > 0 {
+					if cost, known := m.e.Cost(o, c); known {
+						sum, n = sum+k.Cells[c].Count*cost, n+k.Cells[c].Count
+					}
+				}
 			}
-			for _, i := range group {
+			if n > 0 {
 				m.cost[c][i] = sum / n
 			}
 		}
 	}
 }
 
-// spread has targets that are alike share what they get as the operator's weights say, where that breaks nothing that the given shares keep: a programme that finds them equally good takes
-// one of them alone.
+// spread has targets that are alike share what they get as the operator's weights say. A programme that finds them equally good takes one of them alone. Who is full keeps what it takes, who
+// would have a class break its budget the least share, and the others share the rest; where that leads nowhere, shares stay as they are.
 func (t Routing) spread(m *mix, shares [classes][]float64) {
-	groups := m.alike()
-	for c := range shares {
-		for _, group := range groups {
-			all, weights := 0., 0.
+	for _, group := range m.alike() {
+		out := [classes]map[int]bool{}
+		for range len(group) * classes {
+			next, fits := t.split(m, shares, group, out)
+			if !fits {
+				break
+			}
+			class := m.breaks(shares, next)
+			if class < 0 {
+				for c := range shares {
+					copy(shares[c], next[c])
+				}
+				break
+			}
+			worst := -1
 			for _, i := range group {
-				all += shares[c][i]
-				weights += m.e.Static.Targets[m.e.Targets[m.open[i]].Name].Weights[c]
+				if !out[class][i] && (worst < 0 || m.upper[class][i] > m.upper[class][worst]) {
+					worst = i
+				}
 			}
-			if weights <= 0 {
-				continue
+			if out[class] == nil {
+				out[class] = map[int]bool{}
 			}
-			next, fits := make([]float64, len(group)), true
-			violations, before := 0., 0.
-			for k, i := range group {
-				next[k] = all * m.e.Static.Targets[m.e.Targets[m.open[i]].Name].Weights[c] / weights
-				violations, before = violations+next[k]*m.upper[c][i], before+shares[c][i]*m.upper[c][i]
-				fits = fits && next[k] >= t.low(m, c, i)-tiny && next[k] <= t.high(m, c, i)+tiny && m.room(i, c, next[k]-shares[c][i], shares)
-			}
-			if !fits || violations > before && m.violating(c, shares)+violations-before > m.budget[c] && m.budget[c] > 0 {
-				continue
-			}
-			for k, i := range group {
-				shares[c][i] = next[k]
+			if out[class][worst] = true; len(out[class]) == len(group) {
+				break
 			}
 		}
 	}
 }
 
-// alikeIn are the open targets that are like the one, itself among them, whose shares move the same way.
-func (m *mix) alikeIn(moved []float64, one int) (list []int) {
+// rounds are how often loads are looked at anew after one that is full has given to the others.
+const rounds = 20
+
+// split are the shares where a group shares by weight, all classes at once, but for those that are out; fits is false where they don't take it.
+func (t Routing) split(m *mix, shares [classes][]float64, group []int, out [classes]map[int]bool) (next [classes][]float64, fits bool) {
+	var most [classes][]float64 // of the group
+	for c := range shares {
+		next[c] = slices.Clone(shares[c])
+		for _, i := range group {
+			high := t.high(m, c, i)
+			if out[c][i] {
+				high = t.low(m, c, i)
+			}
+			most[c] = append(most[c], high)
+		}
+	}
+	for range rounds {
+		for c := range next {
+			if !t.fill(m, c, group, shares[c], most[c], next[c]) {
+				return next, false
+			}
+		}
+		full := false
+		for k, i := range group {
+			if load, capacity := m.load(i, next), m.e.Targets[m.open[i]].Capacity; capacity > 0 && load > capacity*(1+tiny) {
+				full = true
+				for c := range most {
+					most[c][k] = max(min(most[c][k], next[c][i])*capacity/load, t.low(m, c, i))
+				}
+			}
+		}
+		if !full {
+			return next, true
+		}
+	}
+	return next, false
+}
+
+// tiny is what shares may be off by.
+const tiny = 1e-9
+
+// fill divides what a group has of a class by the operator's weights, between the least share and the most that each may have.
+func (t Routing) fill(m *mix, class int, group []int, shares, most, next []float64) bool {
+	left := 0.
+	open := make([]int, 0, len(group)) // places in the group that are not at a bound
+	for k, i := range group {
+		left += shares[i]
+		open = append(open, k)
+	}
+	for len(open) > 0 {
+		weights := 0.
+		for _, k := range open {
+			weights += m.static(group[k], class)
+		}
+		// Those at a bound are taken out one kind at a time: what is short on one side decides which.
+		over, under := 0., 0.
+		for _, k := range open {
+			x := t.part(m, class, group[k], left, weights)
+			over, under = over+max(0, x-most[k]), under+max(0, t.low(m, class, group[k])-x)
+		}
+		rest := open[:0:0]
+		taken := 0.
+		for _, k := range open {
+			i := group[k]
+			x, low := t.part(m, class, i, left, weights), t.low(m, class, i)
+			switch {
+			case over >= under && over > tiny && x >= most[k]:
+				next[i] = most[k]
+			case under > over && x <= low:
+				next[i] = low
+			default:
+				next[i] = x
+				rest = append(rest, k)
+				continue
+			}
+			taken += next[i]
+		}
+		if len(rest) == len(open) {
+			return true
+		}
+		left, open = left-taken, rest
+	}
+	return math.Abs(left) <= 1e-6
+}
+
+// part is what a target has of what is left of a class by its weight.
+func (t Routing) part(m *mix, class, target int, left, weights float64) float64 {
+	if weights <= 0 {
+		return 0
+	}
+	return max(left, 0) * m.static(target, class) / weights
+}
+
+// static is the operator's weight for an open target.
+func (m *mix) static(target, class int) float64 {
+	return m.e.Static.Targets[m.e.Targets[m.open[target]].Name].Weights[class]
+}
+
+// load is how many exchanges a second a target would get, as the programme counts.
+func (m *mix) load(target int, shares [classes][]float64) (rate float64) {
+	for c := range shares {
+		rate += shares[c][target] * m.e.Classes[c].Rate
+	}
+	return rate
+}
+
+// breaks is the first class whose violations are within the budget with the one shares and not with the others, or beyond it with both and more; -1: none.
+func (m *mix) breaks(with, next [classes][]float64) int {
+	for c := range next {
+		if after := m.violating(c, next); m.budget[c] > 0 && after > max(m.budget[c], m.violating(c, with))+tiny {
+			return c
+		}
+	}
+	return -1
+}
+
+// violating is the upper bound of the violations of a class with the given shares.
+func (m *mix) violating(class int, shares [classes][]float64) (sum float64) {
+	for i, share := range shares[class] {
+		sum += share * m.upper[class][i]
+	}
+	return sum
+}
+
+// uneven is the part of the traffic that is at another of the targets that are alike than shares have it.
+func (m *mix) uneven(shares [classes][]float64) (part float64) {
+	for _, group := range m.alike() {
+		for c := range shares {
+			off, moved := 0., 0.
+			for _, i := range group {
+				off, moved = off+math.Abs(shares[c][i]-m.now[c][i]), moved+shares[c][i]-m.now[c][i]
+			}
+			part += m.traffic[c] * (off - math.Abs(moved)) / 2
+		}
+	}
+	return part
+}
+
+// astray is from which uneven part on targets that are alike are brought back to the operator's weights.
+const astray = .1
+
+// alikeIn are the open targets that are like the one, itself among them, whose weights change the same way.
+func (m *mix) alikeIn(moved []float64, one int, changes []Change) (list []int) {
 	for _, group := range m.alike() {
 		if !slices.Contains(group, one) {
 			continue
 		}
 		for _, i := range group {
-			if i == one || moved[i]*moved[one] > 0 {
+			changed := slices.ContainsFunc(changes, func(c Change) bool { return strings.HasPrefix(c.Name, "weights/"+m.e.Targets[m.open[i]].Name+"/") })
+			if i == one || changed && moved[i]*moved[one] > 0 {
 				list = append(list, i)
 			}
 		}
@@ -98,42 +245,18 @@ func (m *mix) alikeIn(moved []float64, one int) (list []int) {
 }
 
 // together is by how much the shares of the targets like one move that move as its own does.
-func (m *mix) together(moved []float64, one int) (sum float64) {
-	for _, i := range m.alikeIn(moved, one) {
+func (m *mix) together(moved []float64, one int, changes []Change) (sum float64) {
+	for _, i := range m.alikeIn(moved, one, changes) {
 		sum += moved[i]
 	}
 	return sum
 }
 
 // those names them.
-func (m *mix) those(moved []float64, one int) string {
+func (m *mix) those(moved []float64, one int, changes []Change) string {
 	name := m.e.Targets[m.open[one]].Name
-	if n := len(m.alikeIn(moved, one)) - 1; n > 0 {
+	if n := len(m.alikeIn(moved, one, changes)) - 1; n > 0 {
 		return fmt.Sprintf("%s and %d like it", name, n)
 	}
 	return name
-}
-
-// tiny is what shares may be off by.
-const tiny = 1e-9
-
-// room tells whether a target takes more of a class, beside what the shares give it.
-func (m *mix) room(target, class int, more float64, shares [classes][]float64) bool {
-	capacity := m.e.Targets[m.open[target]].Capacity
-	if capacity <= 0 || more <= 0 {
-		return true
-	}
-	load := more * m.e.Classes[class].Rate
-	for c := range shares {
-		load += shares[c][target] * m.e.Classes[c].Rate
-	}
-	return load <= capacity
-}
-
-// violating is the upper bound of the violations of a class with the given shares.
-func (m *mix) violating(class int, shares [classes][]float64) (sum float64) {
-	for i, share := range shares[class] {
-		sum += share * m.upper[class][i]
-	}
-	return sum
 }

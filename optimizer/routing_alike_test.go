@@ -35,30 +35,105 @@ func TestRouting_AlikeAreOnePrice(t *testing.T) {
 	}
 }
 
-func TestRouting_AlikeShareWhatTheyGet(t *testing.T) {
-	t.Parallel()
-	check := func(what string, e *RouteEvidence, reason string, want map[string]float64) {
-		t.Helper()
-		p := DefaultRouting.Propose(e)
-		got := after(t, e, p)
-		for name, share := range want {
-			if got[name] < share-.002 || got[name] > share+.002 {
-				t.Errorf("%s: %s gets %.4f, want %.3f", what, name, got[name], share)
-			}
-		}
-		if !strings.Contains(p.Reason, reason) {
-			t.Errorf("%s: %s, want %q", what, p.Reason, reason)
+// shared checks what a tuner proposes.
+func shared(t *testing.T, tuner Routing, what string, e *RouteEvidence, reason string, want map[string]float64) {
+	t.Helper()
+	p := tuner.Propose(e)
+	got := after(t, e, p)
+	for name, share := range want {
+		if got[name] < share-.003 || got[name] > share+.003 {
+			t.Errorf("%s: %s gets %.4f, want %.3f", what, name, got[name], share)
 		}
 	}
-	check("the other is dear", likeEvidence(func([]known, *known) {}), "move 50 % from other to c and 2 like it: ", map[string]float64{"a": .25, "b": .25, "c": .5, "other": 0})
-	check("the other is cheap", likeEvidence(func(_ []known, other *known) { other.unit = .1e-6 }), "move 50 % from c and 2 like it to other: ", map[string]float64{"c": 0, "other": 1})
-	check("the other is cheaper than they are together", likeEvidence(func(replicas []known, other *known) {
+	if !strings.Contains(p.Reason, reason) {
+		t.Errorf("%s: %s, want %q", what, p.Reason, reason)
+	}
+}
+
+func TestRouting_AlikeShareWhatTheyGet(t *testing.T) {
+	t.Parallel()
+	check := func(what string, change func(replicas []known, other *known), reason string, want map[string]float64) {
+		t.Helper()
+		shared(t, DefaultRouting, what, likeEvidence(change), reason, want)
+	}
+	check("the other is dear", func([]known, *known) {}, "move 50 % from other to c and 2 like it: ", map[string]float64{"a": .25, "b": .25, "c": .5, "other": 0})
+	check("the other is cheap", func(_ []known, other *known) { other.unit = .1e-6 }, "move 50 % from c and 2 like it to other: ", map[string]float64{"c": 0, "other": 1})
+	check("the other is cheaper than they are together", func(replicas []known, other *known) {
 		replicas[0].unit, replicas[1].unit, other.unit = .5e-6, 1.5e-6, .8e-6
-	}), "to other: ", map[string]float64{"other": 1})
-	check("one of them fails", likeEvidence(func(replicas []known, _ *known) { replicas[1].violating = 400 }), "from other to", map[string]float64{"b": 0, "other": 0})
-	check("one of them takes little", likeEvidence(func(replicas []known, _ *known) { replicas[2].capacity = 6 }), "from other to", map[string]float64{"other": 0}) // of 30 a second
-	e := likeEvidence(func(replicas []known, _ *known) { replicas[2].capacity = 6 })
-	if share := after(t, e, DefaultRouting.Propose(e))["c"]; share > .2+1e-3 {
-		t.Errorf("one that takes a fifth gets %.3f", share)
+	}, "to other: ", map[string]float64{"other": 1})
+	check("one of them fails", func(replicas []known, _ *known) { replicas[1].violating = 400 }, "from other to c and 1 like it", map[string]float64{"a": .333, "b": 0, "c": .667, "other": 0})
+	check("one of them takes little", func(replicas []known, _ *known) { replicas[2].capacity = 6 }, "from other to", map[string]float64{"a": .4, "b": .4, "c": .2, "other": 0}) // of 30 a second
+	check("two take what is theirs by weight, all classes together", func(replicas []known, _ *known) {
+		replicas[0].capacity, replicas[1].capacity = 7.6, 7.6
+	}, "from other to", map[string]float64{"a": .25, "b": .25, "c": .5, "other": 0})
+	check("all but one are full", func(replicas []known, _ *known) { replicas[0].capacity, replicas[2].capacity = 3, 6 }, "from other to", map[string]float64{"a": .1, "b": .7, "c": .2})
+}
+
+func TestRouting_AlikeWithinTheBounds(t *testing.T) {
+	t.Parallel()
+	two := func(a, b float64) *RouteEvidence {
+		return likeEvidence(func(replicas []known, other *known) {
+			replicas[0].weight, replicas[0].static, replicas[1].weight, replicas[1].static = a, a, b, b
+			replicas[2].weight, replicas[2].static, other.weight, other.static = 0, 0, 10, 10
+		})
+	}
+	bounded := DefaultRouting
+	bounded.MaxShare = .8
+	shared(t, bounded, "at most .8", two(1, 9), "from other to", map[string]float64{"a": .2, "b": .8, "other": 0})
+	bounded = DefaultRouting
+	bounded.MinShare = .1
+	shared(t, bounded, "at least .1", two(1, 30), "from other to", map[string]float64{"a": .1, "b": .8, "other": .1})
+}
+
+// What was taken from one that is like the others comes back when it is well.
+func TestRouting_AlikeComeBack(t *testing.T) {
+	t.Parallel()
+	e := likeEvidence(func(_ []known, other *known) { other.weight, other.static = 0, 0 })
+	for name, w := range map[string]float64{"a": 3.9996, "b": 2e-4, "c": 2e-4} {
+		target := e.InForce.Targets[name]
+		target.Weights = [classes]float64{w, w, w}
+		e.InForce.Targets[name] = target
+	}
+	shared(t, DefaultRouting, "all are well", e, "move 75 % from a to c and 1 like it: targets that are alike share by your weights again", map[string]float64{"a": .25, "b": .25, "c": .5})
+	e.Targets[1].Cells[0].Violations, e.Targets[1].Cells[1].Violations, e.Targets[1].Cells[2].Violations = 400, 400, 400
+	shared(t, DefaultRouting, "one still fails", e, "from a to c: targets that are alike", map[string]float64{"a": .333, "b": 0, "c": .667})
+}
+
+// The price of those that are alike does not change because one goes.
+func TestRouting_AlikeThatAreAwayCount(t *testing.T) {
+	t.Parallel()
+	e := likeEvidence(func(replicas []known, other *known) {
+		replicas[0].unit, replicas[1].unit, other.unit = .5e-6, 1.5e-6, .8e-6
+		replicas[2].weight, replicas[2].static, other.weight = 0, 0, 100
+	})
+	e.Targets[1].Usual, e.Targets[1].Available = false, false
+	shared(t, DefaultRouting, "the dearer is away", e, "", map[string]float64{"a": .0098, "b": .0098, "other": .98})
+}
+
+// Rounding takes nothing that has a weight out of use, however little there is to divide.
+func TestRouting_LeastSharesAreNeverZero(t *testing.T) {
+	t.Parallel()
+	const n = 2000
+	e := evidenceOf(known{name: "main", weight: 4, static: 4, count: n, unit: 1e-6}, known{name: "b", weight: 1, static: 1, count: n, unit: 1e-6}, known{name: "c", weight: 1, static: 1, count: n, unit: 4e-6})
+	e.Targets[0].Usual = false
+	p := DefaultRouting.Propose(e)
+	if len(p.Changes) == 0 {
+		t.Fatal(p.Reason)
+	}
+	next, err := apply(e.InForce, p.Changes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := next.Targets["c"].Weights; w[0] <= 0 || w[1] <= 0 || w[2] <= 0 {
+		t.Errorf("weights %v: %s", w, p.Reason)
+	}
+	off := e.InForce.Targets["c"]
+	off.Weights = [classes]float64{}
+	e.InForce.Targets["c"], e.Targets[0].Usual = off, true
+	for class := range e.Targets[1].Cells {
+		e.Targets[1].Cells[class].Unit = 2e-6 // b has become dear
+	}
+	if next, err = apply(e.InForce, DefaultRouting.Propose(e).Changes); err != nil || next.Targets["c"].Weights[0] <= 0 {
+		t.Errorf("weights %v, %v: what an operator wants used comes back with the next change", next.Targets["c"].Weights, err)
 	}
 }
