@@ -2,6 +2,7 @@ package optimizer
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -142,6 +143,12 @@ func (r *report) evidence() {
 		next = e.InForce
 	}
 	var rows [][]string
+	alike := map[string][]string{}
+	for i := range e.Targets {
+		if t := &e.Targets[i]; t.Like != "" {
+			alike[t.Like] = append(alike[t.Like], t.Name)
+		}
+	}
 	for c := range classes {
 		if e.Classes[c].Rate == 0 {
 			continue
@@ -172,6 +179,11 @@ func (r *report) evidence() {
 		objective = fmt.Sprintf("objective: at most %.3g %% fail", 100*o.Violations)
 	}
 	r.table("Evidence ("+objective+")", "CLASS\tTARGET\tEXCHANGES\tVIOLATIONS\t$ PER 1,000\tRATE\tCAPACITY\tSHARE", rows)
+	for _, like := range slices.Sorted(maps.Keys(alike)) {
+		if names := alike[like]; len(names) > 1 {
+			fmt.Fprintf(&r.b, "  %s count as one price: what they cost apart is in their prompt caches\n", strings.Join(names, ", "))
+		}
+	}
 }
 
 func (r *report) changes() {

@@ -3,6 +3,7 @@ package optimizer
 import (
 	"strings"
 	"testing"
+	"time"
 )
 
 // likeEvidence is a route with replicas a, b and c of one model, of weights 1, 1 and 2, and another target.
@@ -67,6 +68,15 @@ func TestRouting_AlikeShareWhatTheyGet(t *testing.T) {
 		replicas[0].capacity, replicas[1].capacity = 7.6, 7.6
 	}, "from other to", map[string]float64{"a": .25, "b": .25, "c": .5, "other": 0})
 	check("all but one are full", func(replicas []known, _ *known) { replicas[0].capacity, replicas[2].capacity = 3, 6 }, "from other to", map[string]float64{"a": .1, "b": .7, "c": .2})
+}
+
+// Who reads why is told that prices were put together.
+func TestReport_SaysWhatIsAlike(t *testing.T) {
+	t.Parallel()
+	e := likeEvidence(func([]known, *known) {})
+	if text := Report([]Decision{{ID: "d1", Route: "r", Tuner: "routing", Evidence: e, Proposal: DefaultRouting.Propose(e)}}, time.UTC); !strings.Contains(text, "\n  a, b, c count as one price") {
+		t.Error(text)
+	}
 }
 
 func TestRouting_AlikeWithinTheBounds(t *testing.T) {

@@ -313,24 +313,26 @@ func TestObjectiveOf(t *testing.T) {
 
 func TestLikeness(t *testing.T) {
 	t.Parallel()
-	price := optimizer.Price{Input: 1, Output: 5}
+	price := config.Rates{Input: 1, Output: 5, CacheRead: 1}
+	dearer, cached := price, price
+	dearer.Input, cached.CacheRead = 2, 0
 	one := config.Target{Provider: "openai", Model: "m", Quality: .9}
 	elsewhere, worse, other, named := one, one, one, config.Target{Provider: "openai"}
 	elsewhere.Provider, worse.Quality, other.Model = "azure", .5, "n"
 	named2, overridden := named, named
 	named2.Provider, overridden.Price = "azure", config.TargetPrice{Input: "2"}
-	if likeness(&one, price) != likeness(&elsewhere, price) {
+	if likeness(&one, &price) != likeness(&elsewhere, &price) {
 		t.Error("the same model at the same price is alike wherever it is")
 	}
 	for _, pair := range [][2]string{
-		{likeness(&one, price), likeness(&one, optimizer.Price{Input: 2, Output: 5})}, {likeness(&one, price), likeness(&worse, price)}, {likeness(&one, price), likeness(&other, price)},
-		{likeness(&named, optimizer.Price{}), likeness(&named2, optimizer.Price{})}, {likeness(&named, optimizer.Price{}), likeness(&overridden, optimizer.Price{})},
+		{likeness(&one, &price), likeness(&one, &dearer)}, {likeness(&one, &price), likeness(&one, &cached)}, {likeness(&one, &price), likeness(&worse, &price)},
+		{likeness(&one, &price), likeness(&other, &price)}, {likeness(&named, nil), likeness(&named2, nil)}, {likeness(&named, nil), likeness(&overridden, nil)}, {likeness(&one, nil), likeness(&elsewhere, nil)},
 	} {
 		if pair[0] == pair[1] {
 			t.Errorf("%q is alike", pair[0])
 		}
 	}
-	if named3 := named; likeness(&named, optimizer.Price{}) != likeness(&named3, optimizer.Price{}) {
+	if again := named; likeness(&named, nil) != likeness(&again, nil) {
 		t.Error("two keys of one provider are alike")
 	}
 }

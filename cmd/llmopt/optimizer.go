@@ -53,13 +53,13 @@ func (p *plant) Known(now time.Time) (all []optimizer.Known) {
 				continue
 			}
 			_, k.Refused = target.Route().Repeats()
-			s, price, like := target.Status(now).State, p.priceOf(&t), ""
+			s, rates, like := target.Status(now).State, p.ratesOf(&t), ""
 			if r.Affinity {
-				like = likeness(&t, price)
+				like = likeness(&t, rates)
 			}
 			k.Targets = append(k.Targets, optimizer.KnownTarget{
 				Paced: p.paced(r.Name, t.Name),
-				Name:  t.Name, Available: s == pick.Healthy || s == pick.Paced || s == pick.Full || s == pick.RateLimit, Returning: s == pick.SlowStart, Quality: float64(t.Quality), Price: price, Like: like,
+				Name:  t.Name, Available: s == pick.Healthy || s == pick.Paced || s == pick.Full || s == pick.RateLimit, Returning: s == pick.SlowStart, Quality: float64(t.Quality), Price: priceOf(rates), Like: like,
 			})
 		}
 		all = append(all, k)
@@ -73,26 +73,34 @@ func (p *plant) paced(route, target string) optimizer.KnownPace {
 	return optimizer.KnownPace(c)
 }
 
-// priceOf is what settings and price list state of a target's price. It is none where clients name the model.
-func (p *plant) priceOf(t *config.Target) optimizer.Price {
+// ratesOf is what settings and price list state of a target's price; nil where clients name the model, or nothing is known of it.
+func (p *plant) ratesOf(t *config.Target) *config.Rates {
 	provider := p.g.reload.current.Load().Providers[t.Provider]
 	price, _ := p.g.prices.Table().Lookup(provider.PriceHint(), []byte(t.Model))
 	if t.Price != (config.TargetPrice{}) {
 		price = t.Price.Override(price)
 	}
 	if price == nil {
-		return optimizer.Price{}
+		return nil
 	}
 	rates := price.Rates(config.Standard, 0)
-	return optimizer.Price{Input: float64(rates.Input) / 1e12, Output: float64(rates.Output) / 1e12}
+	return &rates
 }
 
-// likeness is the same for targets that serve the same model at the same price, as good as each other: where clients name the model, those of one provider.
-func likeness(t *config.Target, p optimizer.Price) string {
-	if t.Model == "" {
-		return fmt.Sprintf("%s: %v, quality %v", t.Provider, t.Price, t.Quality)
+// priceOf is the price in dollars for a token.
+func priceOf(r *config.Rates) optimizer.Price {
+	if r == nil {
+		return optimizer.Price{}
 	}
-	return fmt.Sprintf("%s: %v, quality %v", t.Model, p, t.Quality)
+	return optimizer.Price{Input: float64(r.Input) / 1e12, Output: float64(r.Output) / 1e12}
+}
+
+// likeness is the same for targets that serve the same model at the same price, that of cached tokens included, and as good as each other: where clients name the model, those of one provider.
+func likeness(t *config.Target, r *config.Rates) string {
+	if t.Model == "" || r == nil {
+		return fmt.Sprintf("%s %s: %v, quality %v", t.Provider, t.Model, t.Price, t.Quality)
+	}
+	return fmt.Sprintf("%s: %v, quality %v", t.Model, *r, t.Quality)
 }
 
 // objectiveOf is what the settings say of violations, which are answers that begin late and those that fail, of quality and of cost.

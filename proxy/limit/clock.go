@@ -12,9 +12,9 @@ type clock struct {
 // setBack is how many times in a row are behind, over slack at least, of a clock that was set back.
 const setBack = 4
 
-// read is the time for one that was given.
-func (c *clock) read(at int64) int64 {
-	if back := minus(c.last, at); back <= slack {
+// read is the time for one that was given; steady tells that it is from a clock that is never set.
+func (c *clock) read(at int64, steady bool) int64 {
+	if back := minus(c.last, at); steady || back <= slack {
 		c.last, c.behind = max(c.last, at), 0
 	} else if c.behind == 0 || at < c.first {
 		c.behind, c.first = 1, at

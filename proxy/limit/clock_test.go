@@ -12,7 +12,7 @@ func TestClock(t *testing.T) {
 	const s = int64(time.Second)
 	check := func(given, want int64) {
 		t.Helper()
-		if got := c.read(given); got != want {
+		if got := c.read(given, false); got != want {
 			t.Errorf("%v: got %v, want %v", time.Duration(given), time.Duration(got), time.Duration(want))
 		}
 	}
@@ -34,6 +34,16 @@ func TestClock(t *testing.T) {
 	check(60*s, 109*s)
 	check(10*s, 109*s)
 	check(61*s, 110*s)
+
+	c = clock{}
+	for _, given := range []int64{100 * s, 90 * s, 91 * s, 92 * s, 93 * s} { // of a clock that is never set nothing tells it apart from a crowd
+		if got := c.read(given, true); got != 100*s {
+			t.Errorf("%v of a steady clock: %v", time.Duration(given), time.Duration(got))
+		}
+	}
+	if got := c.read(101*s, true); got != 101*s {
+		t.Errorf("a steady clock went on to %v", time.Duration(got))
+	}
 }
 
 // A stall does not shift what the provider has said: until when it wants to be left alone, and when a limit is whole again.

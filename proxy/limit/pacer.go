@@ -116,7 +116,7 @@ func (p *Pacer) Take(now time.Time, n Need, share float64) (s Sent, wait time.Du
 
 // at is now on the pacer's clock. p.mu is held.
 func (p *Pacer) at(now time.Time) int64 {
-	return p.clock.read(int64(now.Sub(p.epoch)))
+	return p.clock.read(int64(now.Sub(p.epoch)), monotonic(p.epoch) && monotonic(now))
 }
 
 // Verdict is what the provider did with an attempt.

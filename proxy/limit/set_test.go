@@ -356,39 +356,44 @@ func TestSet_SettlesExactly(t *testing.T) {
 // A reading that is behind because its goroutine had to wait brings no time twice; that of a clock that can be set is where that was set to.
 func TestSet_StaleReadingsBringNothing(t *testing.T) {
 	t.Parallel()
-	budget := Limit{Of: Spend, Per: Minute, Most: 100, Rolling: true}
+	rate := []Limit{{Of: Requests, Per: Second, Most: 1, Burst: 10}}
+	rolling, calendar := []Limit{{Of: Spend, Per: Minute, Most: 10, Rolling: true}}, []Limit{{Of: Spend, Per: Minute, Most: 10}}
+	minute := time.Now()
+	minute = minute.Add(time.Minute - time.Duration(minute.UnixNano()%int64(time.Minute))) // that one begins
 	for _, c := range []struct {
-		name string
-		now  time.Time
-		more int // let through at the later time once more
+		name       string
+		now        time.Time
+		limits     []Limit
+		back, then time.Duration // of the stale reading, and until the next
+		more       int           // let through then
 	}{
-		{"steady", time.Now(), 0},
-		{"can be set", time.Now().Round(0), 10},
+		{"rate", minute, rate, 10 * time.Second, 0, 0},
+		{"rate, a clock that can be set", minute.Round(0), rate, 10 * time.Second, 0, 10},
+		{"rolling budget", minute, rolling, 10 * time.Second, 45 * time.Second, 0},
+		{"budget of a minute", minute, calendar, 48 * time.Second, 6 * time.Second, 0},
+		{"the next minute", minute, calendar, 48 * time.Second, 50 * time.Second, 10},
 	} {
-		w := newWorld(t, Options{})
-		w.Set, w.now = New(c.now, Options{}), c.now
-		w.rules(Rule{Name: "rate", Limits: []Limit{{Of: Requests, Per: Second, Most: 1, Burst: 10}}}, Rule{Name: "budget", Limits: []Limit{budget}})
-		let := func(at time.Duration) (n int) {
-			for {
-				lease, r := w.Reserve(c.now.Add(at), &Request{Part: Exchange})
+		at := c.now.Add(time.Hour + 12*time.Second)
+		w := &world{TB: t, now: c.now, Set: New(c.now, Options{})}
+		w.rules(Rule{Name: "limit", Limits: c.limits})
+		let := func(at time.Time) (n int) {
+			for ; n < 100; n++ {
+				lease, r := w.Reserve(at, &Request{Part: Exchange, Cost: 1})
 				if r.Refused() {
-					return n
+					break
 				}
-				w.Settle(c.now.Add(at), lease, Usage{Cost: 1})
-				n++
+				w.Settle(at, lease, Usage{Cost: 1})
 			}
+			return n
 		}
-		if n := let(time.Hour); n != 10 {
+		if n := let(at); n != 10 {
 			t.Fatalf("%s: %d let through at first", c.name, n)
 		}
-		if n := let(time.Hour - 10*time.Second); n != 0 {
+		if n := let(at.Add(-c.back)); n != 0 {
 			t.Errorf("%s: %d let through by a clock that is behind", c.name, n)
 		}
-		if n := let(time.Hour); n != c.more {
+		if n := let(at.Add(c.then)); n != c.more {
 			t.Errorf("%s: %d let through once more, want %d", c.name, n, c.more)
-		}
-		if _, r := w.Reserve(c.now.Add(time.Hour+55*time.Second), &Request{Part: Exchange, Cost: 95}); !r.Refused() {
-			t.Errorf("%s: what was spent 55 s ago counts for nothing", c.name)
 		}
 	}
 }

@@ -12,6 +12,7 @@ const unsettled = time.Second
 type spend struct {
 	reserved int64 // by requests under way
 	spent    int64 // in the window
+	last     int64 // mono of the latest look
 	now      calendarWindow
 	before   calendarWindow // the window before: a clock that is set back returns to it
 	rolling  *ring
@@ -28,6 +29,10 @@ func (s *spend) roll(at instant, l *Limit) {
 		s.spent = s.rolling.roll(at)
 		return
 	}
+	if at.steady && at.mono < s.last {
+		return // read before its goroutine had to wait: no clock was set
+	}
+	s.last = at.mono
 	if early := minus(s.now.begin, at.wall); early <= min(int64(time.Hour), int64(l.Per.Length()/2)) && at.wall < s.now.end {
 		return // also where a clock was corrected by a little
 	}

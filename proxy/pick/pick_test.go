@@ -22,6 +22,9 @@ type world struct {
 	draw   *rand.Rand
 }
 
+// unexplored is what a spec has for no exploration.
+const unexplored = -1
+
 // newWorld has routes as the defaults of the configuration make them, but for what the specs say.
 func newWorld(t testing.TB, specs ...Spec) *world {
 	t.Helper()
@@ -37,8 +40,11 @@ func newWorld(t testing.TB, specs ...Spec) *world {
 		if s.MaxWait == 0 {
 			s.MaxWait = 10 * time.Second
 		}
-		if s.Exploration == 0 {
+		switch s.Exploration {
+		case 0:
 			s.Exploration = DefaultExploration
+		case unexplored:
+			s.Exploration = 0
 		}
 		route := policy.Route{Parameters: policy.Parameters{Targets: map[string]policy.Target{}}}
 		for _, target := range s.Targets {
@@ -132,8 +138,12 @@ func TestChoose_Shares(t *testing.T) {
 // Exploration is the part of the choices that it says, the same for all targets with a share.
 func TestChoose_Exploration(t *testing.T) {
 	t.Parallel()
-	for _, part := range []float64{1e-9, .01, .2} { // the least stands for none: a spec without has the default here
-		w := newWorld(t, Spec{Name: "r", Targets: targets("a", "b", "c"), Exploration: part})
+	for _, part := range []float64{0, .01, .2} {
+		s := Spec{Name: "r", Targets: targets("a", "b", "c"), Exploration: part}
+		if part == 0 {
+			s.Exploration = unexplored
+		}
+		w := newWorld(t, s)
 		w.weigh("r", 1, 1e-9, 0)
 		const n = 100_000
 		seen, byChance := map[string]float64{}, 0.
@@ -145,6 +155,9 @@ func TestChoose_Exploration(t *testing.T) {
 		}
 		if tolerance := 5 * math.Sqrt(part/n); math.Abs(byChance/n-part) > tolerance || math.Abs(seen["b"]/n-part/2) > tolerance || seen["c"] > 0 {
 			t.Errorf("of %v: %v by chance, b has %v, c %v", part, byChance/n, seen["b"]/n, seen["c"]/n)
+		}
+		if e := w.routes.Route("r").Explain(w.now, w.policy, &Query{}); math.Abs(e.Candidates[1].Probability-part/2) > 1e-8 {
+			t.Errorf("of %v: explained as %+v", part, e.Candidates)
 		}
 	}
 }
