@@ -33,7 +33,6 @@ type GuardState struct {
 	Turns    []time.Time        `json:"turns,omitempty"`    // decisions that took back the one before, of the last MostEvery
 	Moved    []Moved            `json:"moved,omitempty"`    // of the last MostEvery
 	Last     map[string]float64 `json:"last,omitempty"`     // what the last decision wanted to change
-	LastAt   time.Time          `json:"last_at,omitzero"`   // and when that was; zero: within the hour, if there was any
 	// Emergency says that an incident has changed the mix since the last decision: the next one is a part of it, and is not counted.
 	Emergency bool `json:"emergency,omitempty"`
 }
@@ -46,7 +45,7 @@ type Moved struct {
 
 // clone is a copy that stays as it is.
 func (g *GuardState) clone() *GuardState {
-	return &GuardState{g.Others, g.Reserved, slices.Clone(g.Decided), slices.Clone(g.Turns), slices.Clone(g.Moved), maps.Clone(g.Last), g.LastAt, g.Emergency}
+	return &GuardState{g.Others, g.Reserved, slices.Clone(g.Decided), slices.Clone(g.Turns), slices.Clone(g.Moved), maps.Clone(g.Last), g.Emergency}
 }
 
 // guard keeps the changes that one tuner makes to one route within bounds. Whatever a tuner proposes, what it lets through is a policy that can be obeyed.
@@ -92,22 +91,17 @@ func (g *guard) check(now time.Time, in, static *policy.Parameters, p *Proposal)
 	if why := impossible(in, static, p); why != "" {
 		return why
 	}
-	d, within := distance(in, p.Changes), time.Hour
-	if d > 0 && d < g.Least {
+	if d := distance(in, p.Changes); d > 0 && d < g.Least {
 		return fmt.Sprintf("it would move %.1f %% of the traffic, %.0f %% is the least", 100*d, 100*g.Least)
 	}
 	g.Decided = since(g.Decided, now.Add(-time.Hour))
 	if g.Emergency {
 		return ""
 	}
-	if d > 0 {
-		within = turnWithin
-	}
-	recent := len(g.Decided) > 0 || !g.LastAt.IsZero() && now.Sub(g.LastAt) < within
-	turns := !p.Urgent && recent && along(g.Last, p.Changes) < 0
+	turns := !p.Urgent && len(g.Decided) > 0 && along(g.Last, p.Changes) < 0
 	switch {
 	case turns && p.Expected.Relative > -turnSaving:
-		return fmt.Sprintf("it would take the last decision back, of less than %s ago, for less than %.0f %% of the cost", config.FormatDuration(within), 100*turnSaving)
+		return fmt.Sprintf("it would take the last decision back, of less than an hour ago, for less than %.0f %% of the cost", 100*turnSaving)
 	case len(g.Decided) > 0 && len(g.Decided)+g.Others+g.Reserved >= g.PerHour, g.Others >= g.PerHour:
 		return fmt.Sprintf("%d decisions within an hour: frozen", len(g.Decided)+g.Others)
 	case g.cooling(now, p):
@@ -121,12 +115,8 @@ func (g *guard) cooling(now time.Time, p *Proposal) bool {
 	return !p.Urgent && len(g.Decided) > 0 && now.Sub(g.Decided[len(g.Decided)-1]) < g.CoolDown
 }
 
-// turnSaving is the part of the cost that a decision must save which takes the last one back within the hour, or of weights within turnWithin: prices that are equal take turns in being
-// lower, and so do the mixes that are cheapest at the end of the objective.
-const (
-	turnSaving = .05
-	turnWithin = 6 * time.Hour
-)
+// turnSaving is the part of the cost that a decision must save which takes the last one back within the hour: prices that are equal take turns in being lower.
+const turnSaving = .05
 
 // distance is the share of the traffic that changes of weights move, of the class in which that is most.
 func distance(in *policy.Parameters, changes []Change) float64 {
@@ -159,7 +149,7 @@ func (g *guard) note(now time.Time, p *Proposal) {
 		}
 	}
 	g.Emergency = false
-	g.Last, g.LastAt = directions(p.Changes), now
+	g.Last = directions(p.Changes)
 }
 
 // directions are what changes add to the parameters, by name.

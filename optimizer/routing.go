@@ -224,7 +224,7 @@ func (t Routing) propose(m *mix, shares [classes][]float64, violating bool) Prop
 		Baseline: analysis.Baseline{Count: int(m.counted()), Level: before},
 	}
 	dear, poor := m.dear(before) && !m.dear(after), m.poor(m.now) && !m.poor(shares)
-	astray := !violating && m.uneven(shares) > astray
+	astray := !violating && m.uneven(m.now)-m.uneven(shares) > astray
 	if !saves && !heals && !dear && !poor && !astray {
 		return Proposal{Reason: "no mix is enough of a gain", Evidence: p.Evidence, Expected: p.Expected}
 	}

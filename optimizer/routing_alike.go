@@ -54,7 +54,7 @@ func (m *mix) pool() {
 }
 
 // spread has targets that are alike share what they get as the operator's weights say. A programme that finds them equally good takes one of them alone. Who is full keeps what it takes, who
-// would have a class break its budget the least share, and the others share the rest; where that leads nowhere, shares stay as they are.
+// would have a class break its budget the least share, and the others share the rest; where that leads nowhere, and where all together are full, shares stay as they are.
 func (t Routing) spread(m *mix, shares [classes][]float64) {
 	for _, group := range m.alike() {
 		out := [classes]map[int]bool{}
@@ -86,9 +86,6 @@ func (t Routing) spread(m *mix, shares [classes][]float64) {
 	}
 }
 
-// rounds are how often loads are looked at anew after one that is full has given to the others.
-const rounds = 20
-
 // split are the shares where a group shares by weight, all classes at once, but for those that are out; fits is false where they don't take it.
 func (t Routing) split(m *mix, shares [classes][]float64, group []int, out [classes]map[int]bool) (next [classes][]float64, fits bool) {
 	var most [classes][]float64 // of the group
@@ -102,7 +99,7 @@ func (t Routing) split(m *mix, shares [classes][]float64, group []int, out [clas
 			most[c] = append(most[c], high)
 		}
 	}
-	for range rounds {
+	for range len(group) + 2 { // after each round one more is full
 		for c := range next {
 			if !t.fill(m, c, group, shares[c], most[c], next[c]) {
 				return next, false
@@ -210,21 +207,26 @@ func (m *mix) violating(class int, shares [classes][]float64) (sum float64) {
 	return sum
 }
 
-// uneven is the part of the traffic that is at another of the targets that are alike than shares have it.
+// uneven is the part of the traffic that is at another of the targets that are alike than the operator's weights say.
 func (m *mix) uneven(shares [classes][]float64) (part float64) {
 	for _, group := range m.alike() {
 		for c := range shares {
-			off, moved := 0., 0.
+			all, weights := 0., 0.
 			for _, i := range group {
-				off, moved = off+math.Abs(shares[c][i]-m.now[c][i]), moved+shares[c][i]-m.now[c][i]
+				all, weights = all+shares[c][i], weights+m.static(i, c)
 			}
-			part += m.traffic[c] * (off - math.Abs(moved)) / 2
+			if weights <= 0 {
+				continue
+			}
+			for _, i := range group {
+				part += m.traffic[c] * math.Abs(shares[c][i]-all*m.static(i, c)/weights) / 2
+			}
 		}
 	}
 	return part
 }
 
-// astray is from which uneven part on targets that are alike are brought back to the operator's weights.
+// astray is how much less of the traffic must be uneven for targets that are alike to be brought back to the operator's weights.
 const astray = .1
 
 // alikeIn are the open targets that are like the one, itself among them, whose weights change the same way.

@@ -109,6 +109,25 @@ func TestRouting_AlikeComeBack(t *testing.T) {
 	shared(t, DefaultRouting, "one still fails", e, "from a to c: targets that are alike", map[string]float64{"a": .333, "b": 0, "c": .667})
 }
 
+// Doubt alone takes nothing from one that is like the others.
+func TestRouting_AlikeStayWhereNothingStandsOut(t *testing.T) {
+	t.Parallel()
+	e := likeEvidence(func(replicas []known, other *known) {
+		for i := range replicas {
+			replicas[i].weight, replicas[i].static, replicas[i].violating = 1, 1, 14
+		}
+		replicas[0].violating, other.unit, other.violating, other.weight, other.static = 40, 1e-6, 14, 1, 1
+	})
+	e.Targets[3].Like = "model"
+	for i := range e.Targets {
+		e.Targets[i].Cells[1], e.Targets[i].Cells[2] = Cell{}, Cell{}
+	}
+	e.Classes[1].Rate, e.Classes[2].Rate = 0, 0
+	if p := DefaultRouting.Propose(e); len(p.Changes) > 0 && !strings.Contains(p.Reason, "no mix is enough of a gain") {
+		t.Errorf("%s, %+v", p.Reason, p.Changes)
+	}
+}
+
 // The price of those that are alike does not change because one goes.
 func TestRouting_AlikeThatAreAwayCount(t *testing.T) {
 	t.Parallel()

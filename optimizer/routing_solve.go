@@ -118,7 +118,7 @@ func (m *mix) better(i int) float64 {
 	return 0
 }
 
-// leastQuality is what a class's mix must be better than it has to be: 0, or what the least share that each target keeps takes off the best mix.
+// leastQuality is what a class's mix must be better than it has to be: 0, or what the least share that each target keeps, and the most that one may have, take off the best mix.
 func (t Routing) leastQuality(m *mix, class int) float64 {
 	order := make([]int, len(m.open))
 	left, best := 1., 0.
@@ -141,7 +141,7 @@ func (t Routing) leastQuality(m *mix, class int) float64 {
 		left, best = left-more, best+more*m.better(i)
 	}
 	const rounding = 1e-7
-	if best < 0 && best >= -t.MinShare*float64(len(order)) {
+	if best < 0 && best >= -max(t.MinShare, 1-t.MaxShare)*float64(len(order)) {
 		return best - rounding
 	}
 	return 0

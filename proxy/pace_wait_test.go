@@ -38,10 +38,10 @@ func slow(t *testing.T, p *pacing.Pace, rate float64) {
 	terms := pacing.Terms{Share: .97}
 	n := max(int(3*rate/.85), 2)
 	for back := 5 * time.Second; back > 3*time.Second; back -= 250 * time.Millisecond {
-		p.State(time.Now().Add(-back)) // its clock is set back: one time alone would be taken for a late one
+		p.State(time.Now().Round(0).Add(-back)) // its clock is set back, which one of the process never is: one time alone would be taken for a late one
 	}
 	for i := range n {
-		at := time.Now().Add(-3 * time.Second).Add(3 * time.Second * time.Duration(i) / time.Duration(n))
+		at := time.Now().Round(0).Add(-3 * time.Second).Add(3 * time.Second * time.Duration(i) / time.Duration(n))
 		turn, r := p.Try(at, &terms, limit.Need{})
 		if r.Retry > 0 {
 			t.Fatalf("has to wait %v", r.Retry)
