@@ -206,6 +206,7 @@ func TestE2E_CacheIsPurged(t *testing.T) {
 		return strings.Contains(g.cli(0, "journal", "--kind=cache", "--json"), `ann purged everything: 4 in memory`)
 	})
 	want(t, "the journal", g.cli(0, "journal", "--kind=cache"), `cache: ann purged route "direct", model "gpt-4.1": 1 in memory \(\S+ KiB\), 0 on disk \(0 B\):\s+a\s+test`)
+	g.eventually("the log", func() bool { return strings.Contains(g.stderr.String(), `"picked":"key \"`+ann.line.CacheKey) })
 	want(t, "the log", g.stderr.String(), `"level":"warn",.*"by":"ann","why":"a test","picked":"key \\"`+ann.line.CacheKey+`\\"","memory_entries":1,.*"message":"an operator has purged kept answers"`)
 
 	want(t, "nothing named", g.cli(2, "cache", "purge"), `usage: nothing is picked: want key, route, model or caller, or all`)
