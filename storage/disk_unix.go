@@ -14,8 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockFolder makes sure that no other process works on the directory, until what it returns is closed. Badger has a lock of its
-// own, but one that can't be told from its other errors.
+// ownLock says that lockFolder keeps others out. Badger's own lock can't be told from its other errors, and outlives a database that is closed while a process is being
+// started.
+const ownLock = true
+
+// lockFolder makes sure that no other process works on the directory, until what it returns is closed.
 func lockFolder(dir string) (io.Closer, error) {
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -28,7 +31,15 @@ func lockFolder(dir string) (io.Closer, error) {
 		}
 		return nil, fmt.Errorf("lock %s: %w", dir, err)
 	}
-	return f, nil
+	return folderLock{f}, nil
+}
+
+// folderLock is a lock on a file.
+type folderLock struct{ f *os.File }
+
+// Close lets go of the lock, whoever else has the file open: so has, for a moment, every process that is being started.
+func (l folderLock) Close() error {
+	return errors.Join(unix.Flock(int(l.f.Fd()), unix.LOCK_UN), l.f.Close())
 }
 
 // pollable lets the runtime wait for a pipe as it waits for sockets. Standard input and output block a thread by default, which delays

@@ -119,6 +119,7 @@ func presentable(data string) error {
 
 func engineOptions(data string) badger.Options {
 	return badger.DefaultOptions(data).
+		WithBypassLockGuard(ownLock).
 		WithMemTableSize(memTable).WithNumMemtables(2).
 		WithValueThreshold(largestValue).WithValueLogFileSize(valueLog).
 		WithBlockCacheSize(blockCache).WithNumCompactors(2).WithNumGoroutines(2).
