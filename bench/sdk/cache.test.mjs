@@ -26,6 +26,7 @@ const serve = () => run(['serve'], {
   OPTIMIZER_PROVIDERS__ANTHROPIC__BASE_URL: sim.sim,
   OPTIMIZER_PROVIDERS__GEMINI__BASE_URL: sim.sim,
   OPTIMIZER_CACHE__ENABLED: 'true',
+  OPTIMIZER_CACHE__REVALIDATE: '0', // one of a hundred hits would be fetched anew
   OPTIMIZER_CACHE__DISK: '128MiB',
   OPTIMIZER_STORAGE__DIR: dir,
   OPTIMIZER_STORAGE__MIN_FREE: '0B',

@@ -15,7 +15,7 @@ import (
 
 const (
 	cachedBody = `{"model":"gpt-4o","temperature":0,"messages":[{"role":"user","content":%q}],"stream":%t}`
-	cacheOn    = "[cache]\nenabled = true\nmemory = \"16MiB\"\n"
+	cacheOn    = "[cache]\nenabled = true\nmemory = \"16MiB\"\nrevalidate = 0\n" // one of a hundred hits would be fetched anew
 )
 
 // cachedReply is an answer with what the cache says of it.
