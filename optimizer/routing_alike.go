@@ -140,14 +140,14 @@ func (t Routing) fill(m *mix, class int, group []int, shares, most, next []float
 		// Those at a bound are taken out one kind at a time: what is short on one side decides which.
 		over, under := 0., 0.
 		for _, k := range open {
-			x := t.part(m, class, group[k], left, weights)
+			x := m.part(class, group[k], left, weights)
 			over, under = over+max(0, x-most[k]), under+max(0, t.low(m, class, group[k])-x)
 		}
 		rest := open[:0:0]
 		taken := 0.
 		for _, k := range open {
 			i := group[k]
-			x, low := t.part(m, class, i, left, weights), t.low(m, class, i)
+			x, low := m.part(class, i, left, weights), t.low(m, class, i)
 			switch {
 			case over >= under && over > tiny && x >= most[k]:
 				next[i] = most[k]
@@ -169,7 +169,7 @@ func (t Routing) fill(m *mix, class int, group []int, shares, most, next []float
 }
 
 // part is what a target has of what is left of a class by its weight.
-func (t Routing) part(m *mix, class, target int, left, weights float64) float64 {
+func (m *mix) part(class, target int, left, weights float64) float64 {
 	if weights <= 0 {
 		return 0
 	}
